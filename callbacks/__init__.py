@@ -1,0 +1,7 @@
+"""Lightning's and Hydra's callbacks: thin, they call the package."""
+
+from callbacks.filter_renormalisation import FilterRenormalisation
+from callbacks.progress import Progress
+from callbacks.sweep_summary import SweepSummary
+
+__all__ = ["FilterRenormalisation", "Progress", "SweepSummary"]

@@ -1,0 +1,39 @@
+"""Keeps every convolutional filter within an RMS limit while a network trains (Sec. 3)."""
+
+from typing import Any
+
+import lightning
+
+from zf_lightning.errors import UserError
+from zf_lightning.models import filter_rms, renormalise_filters
+
+
+class FilterRenormalisation(lightning.Callback):
+    """After each step, scale every filter whose RMS exceeds `rms_limit` back to it.
+
+    The paper does not say how often it renormalises; after each update is the natural reading.
+    Logs the largest RMS of each layer's filters once an epoch, as `filters/conv1_rms`.
+    """
+
+    def __init__(self, rms_limit: float) -> None:
+        if rms_limit <= 0:
+            raise UserError("callbacks.filter_renormalisation.rms_limit must be above 0.")
+        self.rms_limit = rms_limit
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Renormalise what the optimiser has just changed."""
+        renormalise_filters(pl_module.network, self.rms_limit)  # type: ignore[arg-type]
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Log the largest RMS of each layer."""
+        for name, rms in filter_rms(pl_module.network).items():  # type: ignore[arg-type]
+            pl_module.log(f"filters/{name}_rms", rms.max())

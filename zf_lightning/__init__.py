@@ -1,0 +1,1 @@
+"""Visualizing and Understanding Convolutional Networks (Zeiler & Fergus, 2014), as experiments."""

@@ -1,0 +1,119 @@
+"""From a composed configuration to the objects of a run."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from omegaconf import DictConfig
+
+from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import instantiate, plain
+from zf_lightning.models import (
+    apply_ablation,
+    check_input_scale,
+    layer_table,
+    parameter_count,
+)
+from zf_lightning.module import ImageClassifier
+
+log = logging.getLogger(__name__)
+
+
+def build_model_options(config: DictConfig) -> dict[str, Any]:
+    """The network's options as plain data, the ablation applied."""
+    model = apply_ablation(plain(config.model), plain(config.ablation))
+    warning = check_input_scale(model["initialisation"], model["preprocessing"]["scale"])
+    if warning:
+        rank_zero_warn(warning)
+    return model
+
+
+def is_first_process() -> bool:
+    """True in the process that speaks and writes for all of a distributed run."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def ablation_names() -> list[str]:
+    """What was chosen with `ablation=`."""
+    chosen = HydraConfig.get().runtime.choices.get("ablation")
+    return [chosen] if isinstance(chosen, str) else list(chosen or ["none"])
+
+
+def build_source(config: DictConfig) -> ImageSource:
+    """The source of images, ready to be read."""
+    if config.data.root is None:
+        raise UserError(f"data={config.data.name} needs data.root=FOLDER.")
+    source: ImageSource = instantiate(config.data.source)
+    source.prepare()
+    return source
+
+
+def build_datamodule(config: DictConfig, source: ImageSource) -> ImageDataModule:
+    """The batches of a source."""
+    return ImageDataModule(
+        source,
+        batch_size=config.data.batch_size,
+        workers=config.data.workers,
+        seed=config.data.seed,
+    )
+
+
+def training_statistics(
+    config: DictConfig, model: dict[str, Any], source: ImageSource
+) -> PixelStatistics | None:
+    """Mean image and spread of the training images, if the preprocessing asks for them."""
+    preprocessing = model["preprocessing"]
+    if preprocessing["mean"] not in ("pixel", "channel") and preprocessing["scale"] != "std":
+        return None
+    workers = config.data.workers
+    return cached_statistics(
+        source.split("train"),
+        Path(config.paths.cache),
+        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        progress=is_first_process(),
+    )
+
+
+def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Trainer:
+    """Lightning's Trainer with the configuration's loggers and, if asked, callbacks.
+
+    Raises UserError where Lightning refuses: devices that are not there, arguments that clash.
+    """
+    options = plain(config.trainer)
+    for name in ("callbacks", "logger"):
+        if options.pop(name, None) is not None:
+            raise UserError(f"trainer.{name} is not used: choose {name} with the group {name}=…")
+    options.setdefault("default_root_dir", config.paths.run)
+    try:
+        return lightning.Trainer(
+            **options,
+            callbacks=[instantiate(node) for node in config.callbacks.values() if node]
+            if callbacks
+            else [instantiate(config.callbacks.progress)],
+            logger=[instantiate(node) for node in config.logger.values() if node] or False,
+        )
+    except UserError:
+        raise
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as problem:
+        raise UserError(f"trainer: {_sentence(problem)}") from problem
+
+
+def describe_network(classifier: ImageClassifier, *, input_size: int) -> None:
+    """Print the network's layers, output sizes and parameters."""
+    rows = [("layer", "output", "parameters")]
+    for name, shape, parameters in layer_table(classifier.network, input_size=input_size):
+        size = " × ".join(str(number) for number in shape)
+        rows.append((name, size, f"{parameters:,}" if parameters else ""))
+    rows.append(("total", "", f"{parameter_count(classifier.network):,}"))
+    for row in rows:
+        log.info("  {:<12} {:>16} {:>14}".format(*row))
+
+
+def _sentence(problem: Exception) -> str:
+    return " ".join(str(problem).split())

@@ -1,0 +1,132 @@
+"""What stands between `main.py` and a task: checks, clear messages, and jobs of a sweep."""
+
+import contextlib
+import importlib
+import logging
+import os
+import pkgutil
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from zf_lightning import schema, sweep, tasks
+from zf_lightning.assembly import is_first_process
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import check_target, plain, suggestion
+
+
+def prepare() -> None:
+    """Register what composing the configuration needs; called before Hydra starts."""
+    # Hydra then raises instead of printing a trace of its own: `clear_messages` makes sentences.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Loaded before they are needed, so that the sweep's callback finds its package.
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    schema.register()
+    sweep.register_resolvers()
+
+
+@contextlib.contextmanager
+def clear_messages() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit status 1; anything else keeps its trace."""
+    try:
+        yield
+    except UserError as mistake:
+        _fail(str(mistake))
+    except MissingMandatoryValue as mistake:
+        _fail(missing_message(str(mistake)))
+    except (HydraException, OmegaConfBaseException) as mistake:
+        if "Missing mandatory value" in str(mistake):
+            _fail(missing_message(str(mistake)))
+        _fail(composition_message(mistake))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(config: DictConfig, script: Path) -> None:
+    """Run the task of `config`, or, in a sweep, hand the job to a process of its own."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise UserError(
+                "A sweep (-m) cannot run under torchrun, where every process would run it; start "
+                "it with python main.py -m and set trainer.devices."
+            )
+        sweep.run_job(script)
+        return
+    quieten()
+    schema.check_keys(config)
+    names = [module.name for module in pkgutil.iter_modules(tasks.__path__)]
+    if config.task.name not in names:
+        raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
+    check_target(plain(config))
+    importlib.import_module(f"{tasks.__name__}.{config.task.name}").run(config)
+
+
+def quieten() -> None:
+    """Silence messages that a user can do nothing about; each with its reason."""
+    for message in (
+        # We count each sample once on any number of devices (`EpochSampler`).
+        r"Using `DistributedSampler` with the dataloaders",
+        r".*it is recommended to use `Trainer\(devices=1",
+        # A run that goes on in its folder is what we intend.
+        r"Checkpoint directory .* exists and is not empty",
+        # Values of an epoch are logged from counts of our own; there is no batch size to infer.
+        r"It is recommended to use `self.log\(.*sync_dist=True\)`",
+        # The loaders have as many workers as there are cores for them.
+        r"The '.*_dataloader' does not have many workers",
+        r"The number of training batches .* is smaller than the logging interval",
+        # Lightning's own use of names that PyTorch has deprecated.
+        r".*isinstance\(treespec, LeafSpec\).*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
+    if not is_first_process():
+        # What is said is said by the first process.
+        logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
+
+
+def composition_message(mistake: Exception) -> str:
+    """One sentence for a configuration that cannot be composed."""
+    text = f"{mistake} {mistake.__cause__ or ''}"
+    unknown = re.search(r"Key '([^']+)' (?:is )?not in '?([\w]+)", text)
+    if unknown:
+        full = re.search(r"full_key: ([\w.]+)", text)
+        key = full.group(1) if full else unknown.group(1)
+        where, _, name = key.rpartition(".")
+        return f"There is no option {key}{suggestion(name, schema.options_of(where)) or '.'}"
+    missing = re.search(r"Could not find '([^']+)'", text)
+    if missing and "/" in missing.group(1):
+        group, _, option = missing.group(1).rpartition("/")
+        choices = re.findall(r"^\t(\w+)$", text, re.MULTILINE)
+        return (
+            f"There is no {group}={option}{suggestion(option, choices) or '.'} "
+            f"The choices are {', '.join(choices)}."
+        )
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override and "No match in the defaults list" in text:
+        return f"There is no group {override.group(1)} of options to choose from."
+    if mistake.__cause__ is not None:
+        # "Error merging override data.batch_size=abc", and why.
+        return " ".join(f"{mistake}: {str(mistake.__cause__).splitlines()[0]}".split())
+    return " ".join(str(mistake).split())
+
+
+def missing_message(text: str) -> str:
+    """One sentence for an option without which nothing can be done."""
+    found = re.search(r"Missing mandatory value: ([\w.]+)", text)
+    key = found.group(1) if found else "An option"
+    return f"{key} must be given: add {key}=… to the command."
+
+
+def _fail(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(1)

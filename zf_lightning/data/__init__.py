@@ -1,0 +1,29 @@
+"""Images, from files to what a network takes."""
+
+from zf_lightning.data.batch import Batch
+from zf_lightning.data.datamodule import ImageDataModule
+from zf_lightning.data.preprocessing import Preprocessing
+from zf_lightning.data.sources import (
+    EmbeddedSource,
+    FolderSource,
+    ImageSource,
+    LabelledFiles,
+    SampleKey,
+    Split,
+)
+from zf_lightning.data.statistics import PixelStatistics, cached_statistics, compute_statistics
+
+__all__ = [
+    "Batch",
+    "EmbeddedSource",
+    "FolderSource",
+    "ImageDataModule",
+    "ImageSource",
+    "LabelledFiles",
+    "PixelStatistics",
+    "Preprocessing",
+    "SampleKey",
+    "Split",
+    "cached_statistics",
+    "compute_statistics",
+]

@@ -1,0 +1,128 @@
+"""From uint8 pictures to what a network takes, for a whole batch on its device (Sec. 3)."""
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as transforms
+
+from zf_lightning.data.crops import (
+    CENTRE_CROP,
+    centre_crop,
+    crop_and_mirror,
+    random_placement,
+    ten_crop,
+)
+from zf_lightning.data.statistics import PixelStatistics
+from zf_lightning.errors import UserError
+
+#: Per channel, in 0..255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+MEANS = ("pixel", "channel", "imagenet", "none")
+SCALES = ("std", "imagenet", "none")
+
+
+class Preprocessing(nn.Module):
+    """Resize, mean subtraction, scaling and cropping; part of the network's checkpoint.
+
+    The paper scales the shorter side to 256, takes the centre 256×256, subtracts the per-pixel
+    mean and crops 224×224. A network of another `input_size` sees the same share of the picture:
+    the stored image is resized to `input_size · 8 / 7` first.
+
+    Args:
+        input_size: height and width in pixels of what the network takes.
+        mean: `pixel` (the training set's mean image), `channel`, `imagenet` or `none`.
+        scale: `std` (divide by the training set's standard deviation of each channel), `imagenet`
+            or `none`.
+        statistics: of the training set; needed for `pixel`, `channel` and `std`, unless the
+            values come from a checkpoint afterwards.
+
+    Raises:
+        UserError: `mean` or `scale` is not one of the choices.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        input_size: int,
+        mean: str,
+        scale: str,
+        statistics: PixelStatistics | None = None,
+    ) -> None:
+        super().__init__()
+        if mean not in MEANS:
+            raise UserError(
+                f"model.preprocessing.mean={mean} is not known: it is one of {', '.join(MEANS)}."
+            )
+        if scale not in SCALES:
+            raise UserError(
+                f"model.preprocessing.scale={scale} is not known: it is one of {', '.join(SCALES)}."
+            )
+        self.input_size = input_size
+        self.base_size = round(input_size * 8 / 7)
+        mean_image = torch.zeros(3, self.base_size, self.base_size)
+        std = torch.ones(3, 1, 1)
+        if mean == "imagenet":
+            mean_image += torch.tensor(IMAGENET_MEAN)[:, None, None]
+        elif mean == "channel" and statistics is not None:
+            mean_image += statistics.channel_mean[:, None, None]
+        elif mean == "pixel" and statistics is not None:
+            mean_image = transforms.resize(
+                statistics.mean_image, [self.base_size, self.base_size], antialias=True
+            )
+        if scale == "imagenet":
+            std = torch.tensor(IMAGENET_STD)[:, None, None]
+        elif scale == "std" and statistics is not None:
+            std = statistics.channel_std[:, None, None]
+        self.register_buffer("mean", mean_image)
+        self.register_buffer("std", std)
+
+    def resize(self, images: Tensor) -> Tensor:
+        """uint8 `[N, 3, B, B]` of uint8 `[N, 3, H, H]`, where B is `input_size · 8 / 7`."""
+        if images.shape[-1] == self.base_size:
+            return images
+        return transforms.resize(images, [self.base_size, self.base_size], antialias=True)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """float32 `[N, 3, B, B]` with mean subtracted and scaled, of uint8 `[N, 3, B, B]`."""
+        return (images - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Centre crops, normalised: float32 `[N, 3, S, S]` of uint8 `[N, 3, 256, 256]`."""
+        return centre_crop(self.normalise(self.resize(images)), self.input_size)
+
+    def random_crops(self, images: Tensor, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
+        """The epoch's random crop of each sample, half of them mirrored: float32 `[N, 3, S, S]`."""
+        placement = random_placement(
+            indices, margin=self.base_size - self.input_size, seed=seed, epoch=epoch
+        )
+        normalised = self.normalise(self.resize(images))
+        return crop_and_mirror(normalised, self.input_size, placement)
+
+    def ten_crops(self, images: Tensor) -> "TenCrops":
+        """The ten crops of each sample, one at a time; normalised once."""
+        return TenCrops(self.normalise(self.resize(images)), self.input_size)
+
+
+class TenCrops:
+    """Crop number 0 to 9 of a normalised batch; number `CENTRE_CROP` is the single centre crop.
+
+    One crop is made at a time, so that memory does not grow tenfold.
+    """
+
+    centre = CENTRE_CROP
+
+    def __init__(self, images: Tensor, crop: int) -> None:
+        self.images = images
+        self.crop = crop
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, number: int) -> Tensor:
+        """float32 `[N, 3, crop, crop]`."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return ten_crop(self.images, self.crop, number)

@@ -1,0 +1,67 @@
+"""Which samples a process sees in an epoch: every sample once, the same number on every process."""
+
+from collections.abc import Iterator
+
+import numpy
+from torch.utils.data import Sampler
+
+from zf_lightning.data.sources.base import SampleKey
+
+
+class EpochSampler(Sampler[SampleKey]):
+    """Deals the samples of an epoch to the processes, batch by batch.
+
+    The order is a function of (seed, epoch) alone, and a global batch holds the same samples
+    whatever the number of processes. Every process gets the same number of samples: where the last
+    batch cannot be divided, samples of it are repeated with weight 0, so that no collective waits
+    for a process that has run out, and nothing is counted twice.
+
+    Args:
+        length: number of samples in the split.
+        batch_size: size of the global batch.
+        rank, processes: this process and the number of all.
+        shuffle: a new order each epoch, or always the split's.
+        seed: decides the orders.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        shuffle: bool,
+        seed: int = 0,
+    ) -> None:
+        assert length > 0 and batch_size % processes == 0
+        self.length = length
+        self.batch_size = batch_size
+        self.rank = rank
+        self.processes = processes
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.length, self.batch_size)
+        return full * (self.batch_size // self.processes) + -(-rest // self.processes)
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = numpy.arange(self.length)
+        if self.shuffle:
+            order = numpy.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        for start in range(0, self.length, self.batch_size):
+            batch = order[start : start + self.batch_size]
+            each = -(-len(batch) // self.processes)
+            # The mean over processes of the means over their samples must be the batch's mean.
+            weight = each * self.processes / len(batch)
+            for slot in range(self.rank, each * self.processes, self.processes):
+                if slot < len(batch):
+                    yield SampleKey(int(batch[slot]), weight)
+                else:
+                    yield SampleKey(int(batch[slot % len(batch)]), 0.0)

@@ -1,0 +1,187 @@
+"""Images in folders, one folder a class."""
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy
+
+from zf_lightning.data.sources.base import SPLITS, LabelledFiles, Split
+from zf_lightning.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+LAYOUT = (
+    "expected either one folder a class (ROOT/dog/1.jpg, ROOT/cat/2.jpg) or "
+    "ROOT/train and ROOT/val (and ROOT/test) with one folder a class in each"
+)
+
+
+class FolderSource:
+    """A folder with one folder a class, or with `train`, `val` and perhaps `test` of that kind.
+
+    Without folders of their own the splits are drawn class by class from a seed. With `train` and
+    `val` but no `test`, the validation images are tested on, as is usual for ImageNet.
+
+    Args:
+        root: the folder.
+        exclude: class folders to leave out.
+        validation_share, test_share: shares of each class for the splits drawn here.
+        train_per_class: use only so many training images of each class, drawn from the seed.
+        seed: decides the splits.
+
+    Raises:
+        UserError: the folder is missing, is laid out otherwise, or has fewer than two classes.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        exclude: Collection[str] = (),
+        validation_share: float = 0.1,
+        test_share: float = 0.1,
+        train_per_class: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0 < validation_share < 1 or not 0 < test_share < 1:
+            raise UserError("data.validation_share and data.test_share must be between 0 and 1.")
+        if validation_share + test_share >= 1:
+            raise UserError("data.validation_share and data.test_share leave nothing to train on.")
+        if train_per_class is not None and train_per_class < 1:
+            raise UserError("data.train_per_class must be at least 1, or null for all.")
+        self.root = Path(root).expanduser()
+        self.exclude = frozenset(exclude)
+        self.shares = {"val": validation_share, "test": test_share}
+        self.train_per_class = train_per_class
+        self.seed = seed
+        self._class_names: tuple[str, ...] | None = None
+        self._splits: dict[Split, LabelledFiles] = {}
+
+    def prepare(self) -> None:
+        """Read the folder; raises UserError where it is not as expected."""
+        if self._class_names is None:
+            self._scan()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the class folders in alphabetical order."""
+        self.prepare()
+        assert self._class_names is not None
+        return self._class_names
+
+    def split(self, name: Split) -> LabelledFiles:
+        """The files of a split."""
+        self.prepare()
+        return self._splits[name]
+
+    @property
+    def has_own_test_split(self) -> bool:
+        """False where the validation images are tested on."""
+        return self.split("test") is not self.split("val")
+
+    def _scan(self) -> None:
+        if not self.root.is_dir():
+            raise UserError(f"data.root={self.root} is not a folder; {LAYOUT}.")
+        if (self.root / "train").is_dir():
+            self._scan_given_splits()
+        else:
+            self._draw_splits()
+        if self.train_per_class is not None:
+            self._limit_training()
+
+    def _scan_given_splits(self) -> None:
+        if not (self.root / "val").is_dir():
+            raise UserError(f"{self.root} has a folder train but no folder val; {LAYOUT}.")
+        names = self._classes_of(self.root / "train")
+        splits: dict[Split, LabelledFiles] = {}
+        for split in SPLITS:
+            if not (self.root / split).is_dir():
+                continue
+            extra = set(self._classes_of(self.root / split)) - set(names)
+            if extra:
+                raise UserError(
+                    f"{self.root / split} has classes that {self.root / 'train'} does not have: "
+                    f"{', '.join(sorted(extra)[:5])}."
+                )
+            files, labels = [], []
+            for label, name in enumerate(names):
+                found = self._images(self.root / split / name)
+                files += [f"{split}/{name}/{file}" for file in found]
+                labels += [label] * len(found)
+            if not files:
+                raise UserError(f"{self.root / split} has no images in its class folders.")
+            splits[split] = LabelledFiles(self.root, files, labels)
+        splits.setdefault("test", splits["val"])
+        self._class_names, self._splits = tuple(names), splits
+
+    def _draw_splits(self) -> None:
+        names = self._classes_of(self.root)
+        files: dict[Split, list[str]] = {split: [] for split in SPLITS}
+        labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
+        for label, name in enumerate(names):
+            found = self._images(self.root / name)
+            if len(found) < 3:
+                raise UserError(
+                    f"{self.root / name} has {len(found)} images; a class needs at least 3, one "
+                    "for each split (leave a class out with data.exclude)."
+                )
+            for split, part in self._parts(found, label).items():
+                files[split] += [f"{name}/{file}" for file in part]
+                labels[split] += [label] * len(part)
+        self._class_names = tuple(names)
+        self._splits = {s: LabelledFiles(self.root, files[s], labels[s]) for s in SPLITS}
+
+    def _parts(self, files: Sequence[str], label: int) -> dict[Split, list[str]]:
+        order = numpy.random.default_rng([self.seed, label]).permutation(len(files))
+        counts = {s: max(1, round(share * len(files))) for s, share in self.shares.items()}
+        ends = numpy.cumsum([counts["val"], counts["test"]])
+        val, test, train = numpy.split(order, ends)
+        chosen: dict[Split, numpy.ndarray] = {"train": train, "val": val, "test": test}
+        return {split: [files[i] for i in sorted(part)] for split, part in chosen.items()}
+
+    def _limit_training(self) -> None:
+        assert self.train_per_class is not None
+        train = self._splits["train"]
+        labels = numpy.array(train.labels)
+        keep: list[int] = []
+        for label in range(len(self.class_names)):
+            members = numpy.flatnonzero(labels == label)
+            # A stream of its own: the splits stay as they are whatever the limit.
+            order = numpy.random.default_rng([self.seed, label, 1]).permutation(members)
+            keep += sorted(order[: self.train_per_class].tolist())
+        self._splits["train"] = LabelledFiles(
+            self.root, [train.names[i] for i in keep], [train.labels[i] for i in keep]
+        )
+
+    def _classes_of(self, folder: Path) -> list[str]:
+        found = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.is_dir() and not entry.name.startswith(".")
+        )
+        if folder == self.root or folder.name == "train":
+            unknown = self.exclude - set(found)
+            if unknown:
+                raise UserError(
+                    f"data.exclude names {', '.join(sorted(unknown))}, which are not in {folder}."
+                )
+        names = [name for name in found if name not in self.exclude]
+        if len(names) < 2:
+            what = f"one class folder ({names[0]})" if names else "no class folders"
+            raise UserError(f"{folder} has {what}, and learning needs at least two; {LAYOUT}.")
+        if not any(self._images(folder / name) for name in names):
+            raise UserError(
+                f"The class folders of {folder} hold no images "
+                f"({', '.join(IMAGE_SUFFIXES)}); {LAYOUT}."
+            )
+        return names
+
+    @staticmethod
+    def _images(folder: Path) -> list[str]:
+        if not folder.is_dir():
+            return []
+        return sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)
+        )

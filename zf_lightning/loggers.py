@@ -1,0 +1,155 @@
+"""Where the curves of a run go: its own file, and Weights & Biases."""
+
+import csv
+import logging
+import os
+import uuid
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from zf_lightning.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class MetricsFile(Logger):
+    """`metrics.csv`: a row for each step at which something was logged.
+
+    A run that goes on keeps the rows of its first part, except those of steps that it takes again
+    (Lightning's own CSV logger deletes the file).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self._path = Path(path)
+        self._rows: list[dict[str, Any]] = []
+        self._unwritten = False
+        self._started = False
+
+    @property
+    def name(self) -> str:
+        """Of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """There is one file a run."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
+        """Nothing: the run's configuration is in `config.yaml`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Keep the values of a step; they are written at the latest at the end of the epoch."""
+        step = 0 if step is None else step
+        if not self._started:
+            self._started = True
+            self._rows = [row for row in _read_rows(self._path) if int(row["step"]) <= step]
+        if not self._rows or int(self._rows[-1]["step"]) != step:
+            self._rows.append({"step": step})
+        self._rows[-1].update(metrics)
+        self._unwritten = True
+        if len(metrics) > 2 or len(self._rows) % 50 == 0:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        if not self._unwritten:
+            return
+        columns = sorted({key for row in self._rows for key in row} - {"step", "epoch"})
+        unfinished = self._path.with_suffix(".unfinished")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=["epoch", "step", *columns])
+            writer.writeheader()
+            writer.writerows(self._rows)
+        unfinished.rename(self._path)
+        self._unwritten = False
+
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
+
+
+def wandb_logger(
+    *,
+    folder: str | Path,
+    project: str,
+    entity: str | None,
+    group: str | None,
+    name: str | None,
+    tags: Sequence[str],
+    mode: str,
+) -> WandbLogger:
+    """A Weights & Biases logger whose every file stays in the run's folder.
+
+    `mode` is `online`, `offline`, `disabled` or `auto`: online where there is an API key, offline
+    otherwise. The environment variable WANDB_MODE comes before `mode`. A run that goes on in the
+    same folder goes on as the same run.
+    Raises UserError for another mode.
+    """
+    modes = ("auto", "online", "offline", "disabled")
+    mode = os.environ.get("WANDB_MODE", mode)
+    if mode == "dryrun":
+        mode = "offline"
+    # Before wandb is first asked anything: it reads its settings once.
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if mode not in modes:
+        raise UserError(f"logger.wandb.mode={mode} is not known: it is one of {', '.join(modes)}.")
+    folder = Path(folder)
+    # Media and artifacts are otherwise staged in the user's home: a run's folder could not be
+    # moved and synchronised elsewhere.
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        os.environ.setdefault(variable, str(folder / "wandb"))
+    if mode == "auto":
+        mode = "online" if _has_api_key() else "offline"
+    return WandbLogger(
+        save_dir=str(folder),
+        project=project,
+        entity=entity,
+        group=group,
+        name=name or folder.name,
+        tags=list(tags),
+        id=_run_id(folder),
+        resume="allow",
+        mode=mode,
+    )
+
+
+def close_wandb() -> str | None:
+    """Finish the wandb run of this process; returns how to upload it if it was offline."""
+    run = wandb.run
+    if run is None:
+        return None
+    folder = Path(run.settings.sync_dir) if run.settings._offline else None
+    wandb.finish()
+    return f"wandb sync {folder}" if folder is not None and folder.exists() else None
+
+
+def _has_api_key() -> bool:
+    return wandb.login(prompt=False, verify=False)
+
+
+@rank_zero_only
+def _run_id(folder: Path) -> str:
+    file = folder / "wandb" / "run_id"
+    if file.exists():
+        return file.read_text().strip()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(uuid.uuid4().hex[:8])
+    return file.read_text()

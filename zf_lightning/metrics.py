@@ -1,0 +1,49 @@
+"""Top-1 and top-5 error that counts each sample once, over any number of processes."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class ClassificationError(Metric):
+    """Top-1 error, top-5 error (both in percent) and mean loss over a set of samples.
+
+    The counts are whole numbers, so that the result does not depend on batches or processes.
+    """
+
+    full_state_update = False
+    higher_is_better = False
+
+    wrong_top1: Tensor
+    wrong_top5: Tensor
+    loss_sum: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("wrong_top1", "wrong_top5", "count"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("loss_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Tensor, labels: Tensor, valid: Tensor) -> None:
+        """Count the samples `[N]` bool `valid` of probabilities `[N, classes]`, labels `[N]`."""
+        own = probabilities.gather(1, labels[:, None])
+        # A class is ranked before the true one if it is more probable, or as probable and earlier:
+        # the same order on every device. NaN ranks before everything, so that it counts as wrong.
+        earlier = torch.arange(probabilities.shape[1], device=labels.device) < labels[:, None]
+        before = ~(probabilities <= own) | ((probabilities == own) & earlier)
+        rank = before.sum(1)
+        self.wrong_top1 += ((rank >= 1) & valid).sum()
+        self.wrong_top5 += ((rank >= 5) & valid).sum()
+        losses = -own[:, 0].double().clamp(min=torch.finfo(torch.float32).tiny).log()
+        self.loss_sum += losses[valid].sum()
+        self.count += valid.sum()
+
+    def compute(self) -> dict[str, Tensor]:
+        """`top1_error` and `top5_error` in percent, `loss` in nats, and the `count` of samples."""
+        return {
+            "top1_error": 100.0 * self.wrong_top1.double() / self.count,
+            "top5_error": 100.0 * self.wrong_top5.double() / self.count,
+            "loss": self.loss_sum / self.count,
+            "count": self.count,
+        }

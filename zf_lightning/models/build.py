@@ -1,0 +1,80 @@
+"""From a model's configuration, as plain data, to a network."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from zf_lightning.errors import UserError
+from zf_lightning.models.convnet import ConvNet
+from zf_lightning.models.initialisation import initialise
+
+
+def build_convnet(model: Mapping[str, Any], *, classes: int) -> ConvNet:
+    """An initialised ConvNet of a model configuration with the keys of `conf/model/zfnet.yaml`.
+
+    Raises UserError for layers that cannot be built.
+    """
+    network = ConvNet(
+        model["convs"],
+        model["fcs"],
+        classes=classes,
+        input_size=model["input_size"],
+        width=model["width"],
+        contrast_normalisation=model.get("contrast_normalisation"),
+        output=model["output"],
+    )
+    initialise(network, model["initialisation"])
+    return network
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained weights and biases."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def layer_table(network: ConvNet, *, input_size: int) -> list[tuple[str, tuple[int, ...], int]]:
+    """Name, output shape `(C, H, W)` or `(units,)`, and parameter count of each module.
+
+    The modules run on the meta device: no memory, no time (the sizes in Fig. 3).
+    """
+    rows = []
+    values = torch.empty(1, 3, input_size, input_size, device="meta")
+    with torch.no_grad():
+        for name, module in network.named_children():
+            # A copy on the meta device: the network itself stays where it is.
+            values = _on_meta(module)(values)
+            if not isinstance(module, nn.ReLU | nn.Dropout):
+                rows.append((name, tuple(values.shape[1:]), parameter_count(module)))
+    return rows
+
+
+def _on_meta(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).to("meta").eval()
+
+
+def check_input_scale(initialisation: str, scale: Any) -> str | None:
+    """A warning if the initialisation was made for inputs of another scale, else None.
+
+    `paper` expects raw pixels minus their mean (`scale: none`), `he` pixels divided by their
+    standard deviation.
+    """
+    if initialisation not in ("paper", "he", "own"):
+        raise UserError(f"model.initialisation={initialisation} is not known.")
+    if initialisation == "paper" and scale != "none":
+        return (
+            "model.initialisation=paper (weights of standard deviation 0.01) expects pixels in "
+            f"about [-128, 128], but model.preprocessing.scale={scale} divides them: the signal "
+            "will vanish and training is likely to stall; use model.initialisation=he or "
+            "model.preprocessing.scale=none."
+        )
+    if initialisation == "he" and scale == "none":
+        return (
+            "model.initialisation=he expects pixels divided by their standard deviation, but "
+            "model.preprocessing.scale=none leaves them in about [-128, 128]: the first steps "
+            "will be far too large; use model.preprocessing.scale=std or "
+            "model.initialisation=paper."
+        )
+    return None

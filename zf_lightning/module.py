@@ -1,0 +1,150 @@
+"""The LightningModule: what is learnt, and how it is scored."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional
+
+from zf_lightning.data import Batch, PixelStatistics, Preprocessing
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import instantiate
+from zf_lightning.metrics import ClassificationError
+from zf_lightning.models import build_convnet
+
+
+class ImageClassifier(lightning.LightningModule):
+    """A network with its preprocessing, trained with the cross-entropy loss (Sec. 3).
+
+    All arguments but `statistics` are plain data, so that a checkpoint holds them and
+    `ImageClassifier.load_from_checkpoint(path)` needs nothing else.
+
+    Args:
+        model: what `conf/model` says, the ablation applied.
+        class_names: in the order of the labels.
+        optimizer, scheduler: what `conf/optimizer` and `conf/scheduler` say.
+        seed: decides crops and dropout.
+        description: further facts for the checkpoint (the whole configuration).
+        statistics: of the training set; a checkpoint brings its own.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        class_names: Sequence[str],
+        *,
+        optimizer: Mapping[str, Any] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        description: Mapping[str, Any] | None = None,
+        statistics: PixelStatistics | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["statistics"], logger=False)
+        self.class_names = tuple(class_names)
+        self.seed = seed
+        self.network = build_convnet(model, classes=len(class_names))
+        self.preprocessing = Preprocessing(
+            input_size=model["input_size"], **model["preprocessing"], statistics=statistics
+        )
+        self.train_error = ClassificationError()
+        self.val_error = ClassificationError()
+        self.test_error = ClassificationError()
+        self.test_error_tencrop = ClassificationError()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities `[N, classes]` of uint8 images `[N, 3, 256, 256]`, from the centre crop."""
+        return self.network(self.preprocessing(images)).float().softmax(1)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The loss of a random crop of each sample."""
+        # Dropout is a function of (seed, step, process): a run that was interrupted goes on with
+        # the same masks without having stored any random state, and processes differ.
+        torch.manual_seed(_combine(self.seed, self.global_step, self.global_rank))
+        images = self.preprocessing.random_crops(
+            batch.images, batch.indices, seed=self.seed, epoch=self.current_epoch
+        )
+        logits = self.network(images)
+        losses = functional.cross_entropy(logits.float(), batch.labels, reduction="none")
+        loss = (losses * batch.weights).mean()
+        with torch.no_grad():
+            self.train_error.update(logits.float().softmax(1), batch.labels, batch.valid)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training error of the epoch: on random crops, with dropout, while it changed."""
+        self.log("train/top1_error", self.train_error.compute()["top1_error"])
+        self.train_error.reset()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Score the centre crop of each sample."""
+        self.val_error.update(self(batch.images), batch.labels, batch.valid)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log top-1 and top-5 error and loss of the validation images."""
+        self._log_error("val", self.val_error, prog_bar=True)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Score the centre crop, and the mean of the softmax over the ten crops, of each sample."""
+        crops = self.preprocessing.ten_crops(batch.images)
+        total = torch.zeros((), device=self.device)
+        for number in range(len(crops)):
+            probabilities = self.network(crops[number]).float().softmax(1)
+            if number == crops.centre:
+                self.test_error.update(probabilities, batch.labels, batch.valid)
+            total = total + probabilities
+        self.test_error_tencrop.update(total / len(crops), batch.labels, batch.valid)
+
+    def on_test_epoch_end(self) -> None:
+        """Log top-1 and top-5 error, with one crop and with ten."""
+        self._log_error("test", self.test_error)
+        self._log_error("test", self.test_error_tencrop, suffix="_tencrop")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and schedule of the configuration."""
+        if self.hparams["optimizer"] is None:
+            raise UserError("This classifier was made without an optimizer; it can only be tested.")
+        optimizer = instantiate(self.hparams["optimizer"], params=list(self.network.parameters()))
+        scheduler = self.hparams["scheduler"]
+        if scheduler is None:
+            return optimizer
+        options: dict[str, Any] = {}
+        if scheduler["interval"] == "step":
+            options["total_steps"] = max(1, int(self.trainer.estimated_stepping_batches))
+        settings: dict[str, Any] = {
+            "scheduler": instantiate(scheduler["schedule"], optimizer=optimizer, **options),
+            "interval": scheduler["interval"],
+        }
+        if scheduler["monitor"] is not None:
+            settings["monitor"] = scheduler["monitor"]
+        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the errors that the weights had."""
+        checkpoint["metrics"] = {
+            name: float(value) for name, value in self.trainer.callback_metrics.items()
+        }
+
+    def _log_error(
+        self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
+    ) -> None:
+        values = error.compute()
+        error.reset()
+        count = values.pop("count")
+        for name, value in values.items():
+            shown = prog_bar and name == "top1_error"
+            self.log(f"{split}/{name}{suffix}", value.float(), prog_bar=shown)
+        self.log(f"{split}/images", count.float())
+
+
+def _combine(*numbers: int) -> int:
+    """One seed of several numbers; different numbers give unrelated seeds."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 0x9E3779B97F4A7C15 + number + 1) & ((1 << 63) - 1)
+        seed ^= seed >> 31
+    return seed

@@ -1,0 +1,55 @@
+"""The figures of a run: `result.json`, and the lines that a person reads at its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from zf_lightning import paper
+
+
+def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
+    """The paper's row of Table 3 for a network, or None."""
+    row = paper.table_3(model, ablations[0]) if len(ablations) == 1 else None
+    if row is None:
+        return None
+    return {
+        "table": "Table 3",
+        "row": row.row,
+        "note": "errors in percent on ImageNet 2012, full width; other runs do not compare",
+        "train/top1_error": row.train_top1_error,
+        "val/top1_error": row.val_top1_error,
+        "val/top5_error": row.val_top5_error,
+    }
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> Path:
+    """Write `result.json`, whole or not at all."""
+    path = folder / "result.json"
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(result, indent=2) + "\n")
+    unfinished.rename(path)
+    return path
+
+
+def error_lines(figures: dict[str, float]) -> list[str]:
+    """Top-1 and top-5 error, with one crop and with ten, as text."""
+    lines = []
+    for words, suffix in (("one crop", ""), ("ten crops", "_tencrop")):
+        top1 = figures[f"test/top1_error{suffix}"]
+        top5 = figures[f"test/top5_error{suffix}"]
+        lines.append(f"  {words:<10} top-1 error {top1:6.2f} %   top-5 error {top5:6.2f} %")
+    return lines
+
+
+def check_count(trainer: lightning.Trainer, counted: float, expected: int) -> None:
+    """A test must have counted each image once, unless `trainer.limit_test_batches` cut it short.
+
+    Raises RuntimeError otherwise: the figures would be wrong.
+    """
+    loader = trainer.test_dataloaders
+    assert loader is not None
+    complete = sum(trainer.num_test_batches) == len(loader)
+    if complete and int(counted) != expected:
+        raise RuntimeError(f"The test counted {int(counted)} images, and there are {expected}.")

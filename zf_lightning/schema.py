@@ -1,0 +1,166 @@
+"""What is legal in `conf/`: types and names of every option. Values and defaults stand in YAML.
+
+A misspelt option, on the command line or in an overlay file, is an error when the configuration is
+composed. Contents of nodes with a `_target_` are checked against the signature of the target, in
+`zf_lightning.instantiate`.
+"""
+
+import inspect
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+import lightning
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import suggestion
+
+
+@dataclass
+class Pooling:
+    kernel: int = MISSING
+    stride: int = MISSING
+    ceil_mode: bool = MISSING
+
+
+@dataclass
+class Convolution:
+    maps: int = MISSING
+    kernel: int = MISSING
+    stride: int = MISSING
+    padding: int = MISSING
+    groups: int = MISSING
+    ceil_mode: bool = MISSING
+    pool: Pooling | None = MISSING
+    norm: bool = MISSING
+
+
+@dataclass
+class FullyConnected:
+    units: int = MISSING
+    dropout: float = MISSING
+
+
+@dataclass
+class ContrastNormalisation:
+    size: int = MISSING
+    alpha: float = MISSING
+    beta: float = MISSING
+    k: float = MISSING
+
+
+@dataclass
+class Preprocessing:
+    mean: str = MISSING
+    scale: str = MISSING
+
+
+@dataclass
+class Model:
+    name: str = MISSING
+    input_size: int = MISSING
+    width: float = MISSING
+    initialisation: str = MISSING
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    contrast_normalisation: ContrastNormalisation = field(default_factory=ContrastNormalisation)
+    convs: dict[str, Convolution | None] = MISSING
+    fcs: dict[str, FullyConnected | None] = MISSING
+    output: str = MISSING
+
+
+@dataclass
+class Ablation:
+    convs: dict[str, Convolution | None] = field(default_factory=dict)
+    fcs: dict[str, FullyConnected | None] = field(default_factory=dict)
+
+
+@dataclass
+class Data:
+    name: str = MISSING
+    root: str | None = MISSING
+    batch_size: int = MISSING
+    workers: int | None = MISSING
+    exclude: list[str] = MISSING
+    validation_share: float = MISSING
+    test_share: float = MISSING
+    train_per_class: int | None = MISSING
+    images: dict[str, int] = MISSING
+    seed: int = MISSING
+    source: Any = MISSING
+
+
+@dataclass
+class Scheduler:
+    epochs: int = MISSING
+    interval: str = MISSING
+    monitor: str | None = MISSING
+    schedule: Any = MISSING
+
+
+@dataclass
+class Task:
+    name: str = MISSING
+
+
+@dataclass
+class Paths:
+    data: str = MISSING
+    cache: str = MISSING
+    run: str = MISSING
+
+
+#: Every argument of `lightning.Trainer` is a legal key of `trainer`.
+Trainer = make_dataclass(
+    "Trainer",
+    [
+        (name, Any, MISSING)
+        for name in inspect.signature(lightning.Trainer.__init__).parameters
+        if name != "self"
+    ],
+)
+
+
+@dataclass
+class Config:
+    seed: int = MISSING
+    ckpt: Any = MISSING
+    sweep: str | None = MISSING
+    task: Task = field(default_factory=Task)
+    paths: Paths = field(default_factory=Paths)
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    ablation: Ablation = field(default_factory=Ablation)
+    optimizer: Any = MISSING
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+def register() -> None:
+    """Make the schema known to Hydra, under the name that `conf/config.yaml` begins with."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def options_of(where: str) -> list[str]:
+    """Names of the legal options at a place of the configuration, as `model.preprocessing`."""
+    node: Any = Config
+    for part in filter(None, where.split(".")):
+        known = getattr(node, "__dataclass_fields__", {})
+        node = known[part].type if part in known else None
+    return list(getattr(node, "__dataclass_fields__", {}))
+
+
+def check_keys(config: DictConfig, where: str = "") -> None:
+    """Raise UserError for an option that was forced in with `+` although nothing reads it."""
+    kind = OmegaConf.get_type(config)
+    known = getattr(kind, "__dataclass_fields__", None)
+    for key in map(str, config):
+        name = f"{where}{key}"
+        if known is not None and key not in known:
+            raise UserError(f"There is no option {name}{suggestion(key, list(known)) or '.'}")
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+            value = config[key]
+            if isinstance(value, DictConfig) and not value._is_none():
+                check_keys(value, f"{name}.")

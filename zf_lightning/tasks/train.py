@@ -1,0 +1,149 @@
+"""task=train: train a network, test the best checkpoint with one crop and with ten (Sec. 3)."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+from omegaconf import DictConfig, OmegaConf
+
+from zf_lightning import assembly
+from zf_lightning.checkpoint import check_same_network, read_checkpoint
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import plain
+from zf_lightning.loggers import close_wandb
+from zf_lightning.models import parameter_count
+from zf_lightning.module import ImageClassifier
+from zf_lightning.result import check_count, error_lines, paper_figures, write_result
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Train, test, and write `result.json`; its contents are returned.
+
+    A run that is started again in the same folder goes on from its last checkpoint.
+    """
+    folder = Path(config.paths.run)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    model = assembly.build_model_options(config)
+    # First what can fail at once: the data may take minutes to prepare.
+    trainer = assembly.build_trainer(config)
+    _check_validation(trainer)
+    source = assembly.build_source(config)
+    classifier = ImageClassifier(
+        model,
+        list(source.class_names),
+        optimizer=plain(config.optimizer),
+        scheduler=plain(config.scheduler),
+        seed=config.seed,
+        description={"config": OmegaConf.to_yaml(config)},
+        statistics=assembly.training_statistics(config, model, source),
+    )
+    data = assembly.build_datamodule(config, source)
+    last = folder / "checkpoints" / "last.ckpt"
+    if last.exists():
+        check_same_network(last, model=model, class_names=source.class_names)
+        log.info(f"Going on from {last}")
+    log.info(
+        f"{model['name']} on {config.data.name}: {len(source.class_names)} classes, "
+        + ", ".join(f"{data.length(split):,} {split}" for split in ("train", "val", "test"))
+        + " images"
+    )
+    assembly.describe_network(classifier, input_size=model["input_size"])
+    upload = None
+    try:
+        _log_configuration(trainer, config)
+        began = time.monotonic()
+        trainer.fit(classifier, data, ckpt_path=last if last.exists() else None, weights_only=True)
+        seconds = time.monotonic() - began
+        if trainer.interrupted:
+            log.info(f"Interrupted; the same command with hydra.run.dir={folder} goes on.")
+            raise KeyboardInterrupt
+        result = _test(trainer, classifier, data, config, model)
+        result["train/seconds"] = round(seconds, 1)
+    finally:
+        upload = close_wandb()
+    if trainer.is_global_zero:
+        write_result(folder, result)
+        _report(result, folder, upload)
+    return result
+
+
+def _test(
+    trainer: lightning.Trainer,
+    classifier: ImageClassifier,
+    data: Any,
+    config: DictConfig,
+    model: dict[str, Any],
+) -> dict[str, Any]:
+    """The figures of the best checkpoint, or of the last weights where none was kept."""
+    best = Path(config.paths.run) / "checkpoints" / "best.ckpt"
+    keeps_best = trainer.checkpoint_callback is not None and best.exists()
+    figures: dict[str, float] = {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(("train/", "val/"))
+    }
+    epoch = trainer.current_epoch
+    if keeps_best:
+        checkpoint = read_checkpoint(best)
+        figures = dict(checkpoint["metrics"])
+        epoch = checkpoint["epoch"] + 1
+    else:
+        log.info("No checkpoint was kept: testing the weights as they are.")
+    trainer.test(classifier, data, ckpt_path=best if keeps_best else None, verbose=False)
+    figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+    expected = data.length("test")
+    check_count(trainer, figures["test/images"], expected)
+    ablations = assembly.ablation_names()
+    return {
+        "task": "train",
+        "model": model["name"],
+        "ablation": ablations,
+        "data": config.data.name,
+        "classes": len(classifier.class_names),
+        "seed": config.seed,
+        "parameters": parameter_count(classifier.network),
+        "epochs": trainer.current_epoch,
+        "best_epoch": epoch,
+        "test/images_in_split": expected,
+        **figures,
+        "paper": paper_figures(model["name"], ablations),
+    }
+
+
+def _check_validation(trainer: lightning.Trainer) -> None:
+    if trainer.limit_val_batches == 0:
+        raise UserError(
+            "trainer.limit_val_batches=0 leaves no validation, by which the best checkpoint is "
+            "chosen; use a small number, as trainer.limit_val_batches=1."
+        )
+
+
+def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
+    values = plain(config)
+    if trainer.is_global_zero:
+        OmegaConf.save(OmegaConf.create(values), Path(config.paths.run) / "config.yaml")
+    for logger in trainer.loggers:
+        logger.log_hyperparams(values)
+
+
+def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
+    images = int(result["test/images"])
+    log.info(
+        f"\nTrained {result['epochs']} epochs in {result['train/seconds']:.0f} s. Tested the best "
+        f"on validation, epoch {result['best_epoch']}, on {images:,} of "
+        f"{result['test/images_in_split']:,} test images:"
+    )
+    for line in error_lines(result):
+        log.info(line)
+    if result["paper"] is not None and result["data"] == "imagenet":
+        row = "  {table}, {row}: top-1 error {val/top1_error} %, top-5 error {val/top5_error} %"
+        log.info(row.format(**result["paper"]))
+    log.info(
+        f"Everything is in {folder}: result.json, metrics.csv, checkpoints, config.yaml, run.log"
+    )
+    if upload:
+        log.info(f"To upload the run to Weights & Biases: {upload}")
