@@ -46,7 +46,10 @@ class ImageClassifier(lightning.LightningModule):
         self.save_hyperparameters(ignore=["statistics"], logger=False)
         self.class_names = tuple(class_names)
         self.seed = seed
-        self.network = build_convnet(model, classes=len(class_names))
+        # The first weights depend on the seed alone, not on what was drawn before.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = build_convnet(model, classes=len(class_names))
         self.preprocessing = Preprocessing(
             input_size=model["input_size"], **model["preprocessing"], statistics=statistics
         )
@@ -73,6 +76,7 @@ class ImageClassifier(lightning.LightningModule):
         with torch.no_grad():
             self.train_error.update(logits.float().softmax(1), batch.labels, batch.valid)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def on_train_epoch_end(self) -> None:

@@ -1,0 +1,86 @@
+"""Small image folders, and configurations composed as the command line composes them."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Before wandb is imported anywhere: no test may reach for a server.
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+
+import numpy
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+from PIL import Image
+
+from zf_lightning import command_line
+
+ROOT = Path(__file__).parents[1]
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def compose_config(tmp_path: Path) -> Iterator[Compose]:
+    """Compose the configuration for overrides, with a run's folder in `tmp_path`."""
+    command_line.prepare()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+
+        def composed(*overrides: str) -> DictConfig:
+            config = compose("config", list(overrides), return_hydra_config=True)
+            with open_dict(config):
+                config.hydra.runtime.output_dir = str(tmp_path / "run")
+                config.hydra.runtime.cwd = str(tmp_path)
+            (tmp_path / "run").mkdir(exist_ok=True)
+            HydraConfig.instance().set_config(config)
+            with open_dict(config):
+                del config["hydra"]
+            return config
+
+        yield composed
+    HydraConfig.instance().cfg = None
+
+
+def write_images(folder: Path, count: int, *, hue: int, seed: int = 0) -> None:
+    """Noisy pictures of one colour: easy to tell from those of another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = numpy.random.default_rng([seed, hue])
+    for number in range(count):
+        pixels = generator.integers(0, 80, (40, 50, 3), dtype=numpy.uint8)
+        pixels[..., hue] += 120
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 20 small pictures each, one folder a class."""
+    root = tmp_path_factory.mktemp("images")
+    for hue, name in enumerate(("red", "green", "blue")):
+        write_images(root / name, 20, hue=hue)
+    return root
+
+
+@pytest.fixture
+def tiny(image_folder: Path, tmp_path: Path) -> list[str]:
+    """Overrides for a run of seconds on `image_folder`."""
+    return [
+        "data=folder",
+        f"data.root={image_folder}",
+        f"paths.data={tmp_path / 'data'}",
+        "data.batch_size=8",
+        "data.workers=0",
+        "model.width=0.05",
+        "model.input_size=70",
+        "logger=csv",
+        "trainer.max_epochs=2",
+    ]

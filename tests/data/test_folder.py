@@ -1,0 +1,104 @@
+"""Folders of images: layouts, splits, and mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import write_images
+from zf_lightning.data import FolderSource
+from zf_lightning.errors import UserError
+
+
+def test_splits_are_disjoint_whole_and_repeatable(image_folder: Path) -> None:
+    source, again = FolderSource(image_folder), FolderSource(image_folder)
+    assert source.class_names == ("blue", "green", "red")
+    names = {split: source.split(split).names for split in ("train", "val", "test")}
+    assert [len(names[split]) for split in ("train", "val", "test")] == [48, 6, 6]
+    assert len({name for split in names.values() for name in split}) == 60
+    assert all(again.split(split).names == names[split] for split in ("train", "val", "test"))
+    other = FolderSource(image_folder, seed=1)
+    assert other.split("val").names != names["val"]
+
+
+def test_labels_are_those_of_the_folders(image_folder: Path) -> None:
+    source = FolderSource(image_folder)
+    for name, label in zip(source.split("train").names, source.split("train").labels, strict=True):
+        assert name.startswith(source.class_names[label] + "/")
+
+
+def test_training_images_can_be_limited_without_moving_the_other_splits(
+    image_folder: Path,
+) -> None:
+    whole, few = FolderSource(image_folder), FolderSource(image_folder, train_per_class=5)
+    assert few.split("train").label_counts(3).tolist() == [5, 5, 5]
+    assert set(few.split("train").names) < set(whole.split("train").names)
+    assert few.split("test").names == whole.split("test").names
+
+
+def test_a_class_can_be_left_out(image_folder: Path) -> None:
+    assert FolderSource(image_folder, exclude=["red"]).class_names == ("blue", "green")
+    with pytest.raises(UserError, match="purple"):
+        FolderSource(image_folder, exclude=["purple"]).prepare()
+
+
+def test_given_splits_are_used(tmp_path: Path) -> None:
+    for split, count in (("train", 5), ("val", 3), ("test", 2)):
+        for hue, name in enumerate(("red", "green")):
+            write_images(tmp_path / split / name, count, hue=hue)
+    source = FolderSource(tmp_path)
+    assert [len(source.split(s)) for s in ("train", "val", "test")] == [10, 6, 4]
+    assert source.has_own_test_split
+    assert source.split("val").names[0] == "val/green/000.png"
+
+
+def test_without_a_test_folder_the_validation_images_are_tested(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for hue, name in enumerate(("n01", "n02")):
+            write_images(tmp_path / split / name, 3, hue=hue)
+    source = FolderSource(tmp_path)
+    assert not source.has_own_test_split
+    assert source.split("test").names == source.split("val").names
+
+
+def test_files_that_are_no_images_are_not_read(tmp_path: Path) -> None:
+    for hue, name in enumerate(("red", "green")):
+        write_images(tmp_path / name, 5, hue=hue)
+    (tmp_path / "red" / "notes.txt").write_text("not an image")
+    (tmp_path / ".hidden").mkdir()
+    assert sum(len(FolderSource(tmp_path).split(s)) for s in ("train", "val", "test")) == 10
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not a folder; expected either one folder a class"):
+        FolderSource(tmp_path / "nowhere").prepare()
+    with pytest.raises(UserError, match="no class folders"):
+        FolderSource(tmp_path).prepare()
+    write_images(tmp_path / "red", 5, hue=0)
+    with pytest.raises(UserError, match=r"one class folder \(red\)"):
+        FolderSource(tmp_path).prepare()
+    (tmp_path / "green").mkdir()
+    with pytest.raises(UserError, match="needs at least 3"):
+        FolderSource(tmp_path).prepare()
+    (tmp_path / "empty" / "red").mkdir(parents=True)
+    (tmp_path / "empty" / "green").mkdir()
+    with pytest.raises(UserError, match="hold no images"):
+        FolderSource(tmp_path / "empty").prepare()
+    with pytest.raises(UserError, match="leave nothing"):
+        FolderSource(tmp_path, validation_share=0.5, test_share=0.5)
+
+
+def test_a_missing_validation_folder_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path / "train" / "red", 3, hue=0)
+    write_images(tmp_path / "train" / "green", 3, hue=1)
+    with pytest.raises(UserError, match="no folder val"):
+        FolderSource(tmp_path).prepare()
+
+
+def test_the_content_key_changes_with_the_files(tmp_path: Path) -> None:
+    for hue, name in enumerate(("red", "green")):
+        write_images(tmp_path / name, 5, hue=hue)
+    before = FolderSource(tmp_path).split("train").content_key()
+    assert FolderSource(tmp_path).split("train").content_key() == before
+    file = tmp_path / FolderSource(tmp_path).split("train").names[0]
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert FolderSource(tmp_path).split("train").content_key() != before
