@@ -1,7 +1,8 @@
 """Lightning's and Hydra's callbacks: thin, they call the package."""
 
+from callbacks.deconv_probe import DeconvProbe
 from callbacks.filter_renormalisation import FilterRenormalisation
 from callbacks.progress import Progress
 from callbacks.sweep_summary import SweepSummary
 
-__all__ = ["FilterRenormalisation", "Progress", "SweepSummary"]
+__all__ = ["DeconvProbe", "FilterRenormalisation", "Progress", "SweepSummary"]

@@ -16,7 +16,7 @@ _RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
 def plain(config: Any) -> Any:
-    """The dictionaries, lists, numbers and strings of a configuration; what is not given is left out.
+    """A configuration as dictionaries, lists, numbers and strings; what is not given is left out.
 
     Safe to keep in a checkpoint: torch loads nothing else by default.
     """

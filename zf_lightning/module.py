@@ -53,6 +53,8 @@ class ImageClassifier(lightning.LightningModule):
         self.preprocessing = Preprocessing(
             input_size=model["input_size"], **model["preprocessing"], statistics=statistics
         )
+        #: Layers whose feature maps the validation hands to its callbacks.
+        self.observed_layers: tuple[str, ...] = ()
         self.train_error = ClassificationError()
         self.val_error = ClassificationError()
         self.test_error = ClassificationError()
@@ -84,9 +86,13 @@ class ImageClassifier(lightning.LightningModule):
         self.log("train/top1_error", self.train_error.compute()["top1_error"])
         self.train_error.reset()
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Score the centre crop of each sample."""
-        self.val_error.update(self(batch.images), batch.labels, batch.valid)
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Score the centre crop of each sample; returns the outputs of `observed_layers`."""
+        logits, outputs = self.network.with_feature_maps(
+            self.preprocessing(batch.images), self.observed_layers
+        )
+        self.val_error.update(logits.float().softmax(1), batch.labels, batch.valid)
+        return outputs
 
     def on_validation_epoch_end(self) -> None:
         """Log top-1 and top-5 error and loss of the validation images."""

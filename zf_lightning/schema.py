@@ -99,6 +99,16 @@ class Scheduler:
 
 
 @dataclass
+class Probe:
+    layers: Any = MISSING
+    maps: Any = MISSING
+    top: int = MISSING
+    every_n_epochs: int = MISSING
+    rule: str = MISSING
+    norm: str = MISSING
+
+
+@dataclass
 class Task:
     name: str = MISSING
 
@@ -134,6 +144,7 @@ class Config:
     optimizer: Any = MISSING
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
+    probe: Probe = field(default_factory=Probe)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from zf_lightning.instantiate import plain
 from zf_lightning.loggers import close_wandb
 from zf_lightning.models import parameter_count
 from zf_lightning.module import ImageClassifier
+from zf_lightning.report import write_report
 from zf_lightning.result import check_count, error_lines, paper_figures, write_result
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         upload = close_wandb()
     if trainer.is_global_zero:
         write_result(folder, result)
+        write_report(folder)
         _report(result, folder, upload)
     return result
 
@@ -143,7 +145,8 @@ def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
         row = "  {table}, {row}: top-1 error {val/top1_error} %, top-5 error {val/top5_error} %"
         log.info(row.format(**result["paper"]))
     log.info(
-        f"Everything is in {folder}: result.json, metrics.csv, checkpoints, config.yaml, run.log"
+        f"Everything is in {folder}: report/index.html, figures, atlas, result.json, metrics.csv, "
+        "checkpoints, config.yaml, run.log"
     )
     if upload:
         log.info(f"To upload the run to Weights & Biases: {upload}")

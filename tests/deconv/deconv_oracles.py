@@ -1,0 +1,118 @@
+"""Small networks, and projections of their units by autograd, which shares no code with ours."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zf_lightning.models import ConvNet
+
+#: Overlapping pools that hang over the border, contrast normalisation, groups, uneven strides.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "zfnet_like": {
+        "conv1": {"maps": 6, "kernel": 7, "stride": 2, "padding": 1, "pool": "ceil", "norm": True},
+        "conv2": {"maps": 8, "kernel": 3, "stride": 2, "pool": "ceil", "norm": True},
+        "conv3": {"maps": 5, "kernel": 3, "padding": 1, "pool": "ceil"},
+    },
+    "alexnet_like": {
+        "conv1": {"maps": 6, "kernel": 5, "stride": 4, "padding": 2, "pool": "floor", "norm": True},
+        "conv2": {"maps": 8, "kernel": 3, "padding": 1, "groups": 2},
+        "conv3": {"maps": 4, "kernel": 3, "padding": 1, "groups": 4},
+    },
+    "cuda_convnet_like": {
+        "conv1": {"maps": 4, "kernel": 7, "stride": 2, "ceil_mode": True, "pool": "ceil"},
+        "conv2": {"maps": 6, "kernel": 5, "stride": 2, "ceil_mode": True},
+        "conv3": {"maps": 4, "kernel": 1},
+    },
+}
+
+
+def small_convnet(name: str, *, seed: int = 3, input_size: int = 41) -> ConvNet:
+    """A float64 ConvNet with random weights and biases."""
+    pools = {
+        ceil: {"kernel": 3, "stride": 2, "ceil_mode": ceil == "ceil"} for ceil in ("ceil", "floor")
+    }
+    convs = {
+        layer: {**options, **({"pool": pools[options["pool"]]} if "pool" in options else {})}
+        for layer, options in NETWORKS[name].items()
+    }
+    network = ConvNet(
+        convs,
+        {"fc4": {"units": 7, "dropout": 0.5}},
+        classes=5,
+        input_size=input_size,
+        # A large alpha: the derivative of the normalisation must not be close to the identity.
+        contrast_normalisation={"size": 5, "alpha": 0.5, "beta": 0.75, "k": 2.0},
+        output="fc5",
+    ).double()
+    generator = torch.Generator().manual_seed(seed)
+    for weights in network.parameters():
+        scale = 0.1 if weights.dim() == 1 else (2 / weights[0].numel()) ** 0.5
+        values = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+        # Biases lean to the positive: most units of most layers are alive.
+        weights.data.copy_(scale * values + (0.3 if weights.dim() == 1 else 0))
+    return network
+
+
+def some_images(number: int = 2, *, seed: int = 0, size: int = 41) -> Tensor:
+    """Float64 images `[N, 3, size, size]` of noise."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(number, 3, size, size, generator=generator, dtype=torch.float64)
+
+
+class _RectifyingReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor, guided: bool) -> Tensor:
+        context.guided = guided
+        context.save_for_backward(values)
+        return values.clamp(min=0)
+
+    @staticmethod
+    def backward(context: Any, signal: Tensor) -> tuple[Tensor, None]:
+        (values,) = context.saved_tensors
+        signal = torch.where(signal > 0, signal, 0)
+        return (signal * (values > 0) if context.guided else signal), None
+
+
+class _PassingNormalisation(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor, module: nn.LocalResponseNorm) -> Tensor:
+        return F.local_response_norm(values, module.size, module.alpha, module.beta, module.k)
+
+    @staticmethod
+    def backward(context: Any, signal: Tensor) -> tuple[Tensor, None]:
+        return signal, None
+
+
+def projection_by_autograd(
+    network: nn.Sequential,
+    images: Tensor,
+    image: int,
+    layer: str,
+    unit: tuple[int, ...],
+    *,
+    rule: str = "deconvnet",
+    norm: str = "identity",
+) -> tuple[Tensor, Tensor]:
+    """The projection `[3, H, W]` of a unit of a chain, and its activation."""
+    pixels = images[image : image + 1].clone().requires_grad_()
+    values = pixels
+    names = [name for name, _ in network.named_children()]
+    last = f"{layer}_relu" if f"{layer}_relu" in names else layer
+    for name, module in network.named_children():
+        if isinstance(module, nn.ReLU):
+            if rule == "gradient":
+                values = F.relu(values)
+            else:
+                values = _RectifyingReLU.apply(values, rule == "guided")
+        elif isinstance(module, nn.LocalResponseNorm) and norm == "identity":
+            values = _PassingNormalisation.apply(values, module)
+        elif not isinstance(module, nn.Dropout):
+            values = module(values)
+        if name == last:
+            break
+    seed = torch.zeros_like(values)
+    seed[(0, *unit)] = values.detach()[(0, *unit)]
+    (projection,) = torch.autograd.grad(values, pixels, seed)
+    return projection[0], values.detach()[(0, *unit)]

@@ -1,0 +1,43 @@
+"""The deconvnet: units of a traced network projected back to pixels (Sec. 2).
+
+from zf_lightning.deconv import Deconvnet, Unit
+
+unit = Unit(image=0, layer="conv5", feature_map=7, row=6, column=6)
+Deconvnet(network).project(images, [unit]).pixels  # [1, 3, H, W]
+"""
+
+from zf_lightning.deconv.atlas import Atlas, LayerAtlas, Mismatch
+from zf_lightning.deconv.build_atlas import ImageBatch, build_atlas
+from zf_lightning.deconv.deconvnet import (
+    Deconvnet,
+    Projections,
+    Unit,
+    Units,
+    WindowProjections,
+)
+from zf_lightning.deconv.receptive_field import ReceptiveField, Window, receptive_fields
+from zf_lightning.deconv.reversal import Mode, Reversal, Support
+from zf_lightning.deconv.rules import RULES
+from zf_lightning.deconv.top_activations import TopActivations, TopImages
+
+__all__ = [
+    "RULES",
+    "Atlas",
+    "Deconvnet",
+    "ImageBatch",
+    "LayerAtlas",
+    "Mismatch",
+    "Mode",
+    "Projections",
+    "ReceptiveField",
+    "Reversal",
+    "Support",
+    "TopActivations",
+    "TopImages",
+    "Unit",
+    "Units",
+    "Window",
+    "WindowProjections",
+    "build_atlas",
+    "receptive_fields",
+]

@@ -1,0 +1,224 @@
+"""The atlas: for each feature map its strongest images, and for some of them what excited it.
+
+On disk it is one safetensors file (`atlas/epoch=003.safetensors`), which is all that `load` needs,
+and beside it an index in JSON for people and web pages.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from zf_lightning.errors import UserError
+
+FORMAT = "zf-lightning atlas 1"
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """An activation that was not found again when its unit was projected."""
+
+    feature_map: int
+    rank: int
+    index: int
+    recorded: float
+    recomputed: float
+
+
+@dataclass
+class LayerAtlas:
+    """What is known of one layer: C feature maps, k images each, M maps with tiles of `h`×`w`.
+
+    Pixels are in the order RGB, tensors `[C, k, ...]` strongest image first.
+    """
+
+    layer: str
+    #: Receptive field in pixels, height and width; tiles are smaller where the image is.
+    receptive_field: tuple[int, int]
+    #: `[C, k]` float32; -inf where there was no image. 0 after a ReLU: nothing excited the map.
+    activations: Tensor
+    #: `[C, k]` int64, of the dataset; -1 where there was no image.
+    indices: Tensor
+    #: `[C, k]` int64, the image's class; -1 where it is not known.
+    labels: Tensor
+    #: `[C, k]` int64, the unit's position in the feature map.
+    rows: Tensor
+    columns: Tensor
+    #: `[C, k, 4]` int64: top, left, height, width of what the unit sees, in pixels of the
+    #: network's input; negative where it begins beyond the border.
+    windows: Tensor
+    #: `[C]` int64: in how many images the feature map held a NaN.
+    nans: Tensor
+    #: `[M]` int64: the feature maps that have tiles.
+    drawn: Tensor
+    #: `[M, k, 2]` int64: first row and column of each tile in the image.
+    tiles: Tensor
+    #: `[M, k, 3, h, w]` uint8: what the unit saw; 0 beyond the border.
+    patches: Tensor
+    #: `[M, k, h, w]` bool: False beyond the border.
+    inside: Tensor
+    #: `[M, k, 3, h, w]` float16 in [-1, 1]: the projections, each divided by its peak.
+    scaled_projections: Tensor
+    #: `[M, k]` float32: the largest magnitude of each projection, in units of the input.
+    peaks: Tensor
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the receptive field exceeds the image, so that tiles show less than it."""
+        return tuple(self.patches.shape[-2:]) != tuple(self.receptive_field)
+
+    @property
+    def projections(self) -> Tensor:
+        """`[M, k, 3, h, w]` float32, comparable between images and feature maps."""
+        return self.scaled_projections.float() * self.peaks[..., None, None, None]
+
+
+@dataclass
+class Atlas:
+    """The layers of one network at one time, and how they were projected."""
+
+    layers: dict[str, LayerAtlas]
+    #: Height and width of the network's input in pixels.
+    input_size: tuple[int, int]
+    rule: str
+    norm: str
+    #: The epoch after which it was made, counted from 0; None outside training.
+    epoch: int | None = None
+    #: Names of the classes, by label; may be empty.
+    classes: tuple[str, ...] = ()
+
+    @property
+    def mismatches(self) -> list[tuple[str, Mismatch]]:
+        """Activations that were not found again, with their layers: to be reported."""
+        return [
+            (layer, mismatch)
+            for layer, found in self.layers.items()
+            for mismatch in found.mismatches
+        ]
+
+    def class_names(self, layer: str, feature_map: int) -> list[str]:
+        """The class of each of a feature map's images, strongest first.
+
+        Empty where the class is not known, or where the image does not excite the feature map.
+        """
+        labels = self.layers[layer].labels[feature_map].tolist()
+        activations = self.layers[layer].activations[feature_map].tolist()
+        return [
+            self.classes[label] if 0 <= label < len(self.classes) and activation else ""
+            for label, activation in zip(labels, activations, strict=True)
+        ]
+
+    def save(self, path: Path) -> None:
+        """Write `path` (`….safetensors`) and the index beside it (`….json`), each atomically."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{layer}/{name}": getattr(found, name).detach().cpu().contiguous()
+            for layer, found in self.layers.items()
+            for name in TENSORS
+        }
+        header = json.dumps(self._header())
+        # One entry: safetensors writes several in random order, and equal atlases would differ.
+        content = save(tensors, {FORMAT: header})
+        # save_file would make it unreadable for other users.
+        _write(path, lambda target: target.write_bytes(content))
+        # Last: where there is an index, there is a whole atlas.
+        index = json.dumps(self.index(), allow_nan=False)
+        _write(path.with_suffix(".json"), lambda target: target.write_text(index + "\n"))
+
+    @classmethod
+    def load(cls, path: Path) -> "Atlas":
+        """Read what `save` wrote. Raises UserError for a file that is something else."""
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if FORMAT not in metadata:
+                raise UserError(f"{path} is not an atlas of this version ({FORMAT}).")
+            header = json.loads(metadata[FORMAT])
+            layers = {}
+            for layer, values in header.pop("layers").items():
+                tensors = {name: file.get_tensor(f"{layer}/{name}") for name in TENSORS}
+                layers[layer] = LayerAtlas(
+                    layer=layer,
+                    receptive_field=tuple(values["receptive_field"]),
+                    mismatches=[Mismatch(**one) for one in values["mismatches"]],
+                    **tensors,
+                )
+        header["input_size"] = tuple(header["input_size"])
+        header["classes"] = tuple(header["classes"])
+        return cls(layers=layers, **header)
+
+    def index(self) -> dict[str, Any]:
+        """The contents as plain data: each feature map's images, and where its tiles are."""
+        layers = {}
+        for layer, found in self.layers.items():
+            places = {int(number): place for place, number in enumerate(found.drawn)}
+            layers[layer] = {
+                "receptive_field": list(found.receptive_field),
+                "tile_size": list(found.patches.shape[-2:]),
+                "nans": int(found.nans.sum()),
+                "mismatches": [_plain(asdict(mismatch)) for mismatch in found.mismatches],
+                "feature_maps": [
+                    {
+                        "feature_map": number,
+                        # Place of its tiles in the tensors, None if it has none.
+                        "tile": places.get(number),
+                        "activations": [
+                            _plain(value) for value in found.activations[number].tolist()
+                        ],
+                        "indices": found.indices[number].tolist(),
+                        "labels": found.labels[number].tolist(),
+                        "positions": torch.stack(
+                            [found.rows[number], found.columns[number]], -1
+                        ).tolist(),
+                    }
+                    for number in range(len(found.activations))
+                ],
+            }
+        return {**self._header(), "layers": layers}
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "input_size": list(self.input_size),
+            "rule": self.rule,
+            "norm": self.norm,
+            "epoch": self.epoch,
+            "classes": list(self.classes),
+            "layers": {
+                layer: {
+                    "receptive_field": list(found.receptive_field),
+                    "mismatches": [asdict(mismatch) for mismatch in found.mismatches],
+                }
+                for layer, found in self.layers.items()
+            },
+        }
+
+
+TENSORS = tuple(one.name for one in fields(LayerAtlas) if one.type is Tensor)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: numbers that are not finite become their names."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    return value
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file that takes its name only when it is complete."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,279 @@
+"""A network as a graph of operations that can be run and reversed one by one.
+
+The module is traced once with torch.fx. Going up, each operation is run by its rule, which also
+keeps what the way down needs; the module itself is never run, so its mode, hooks, buffers and
+gradients stay as they are. Going down, the graph is walked in reverse order and contributions that
+meet at a value add, as where a connection was skipped.
+"""
+
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from zf_lightning.deconv.inplace import without_mutation
+from zf_lightning.deconv.reversal import Mode, Reversal
+from zf_lightning.deconv.rules import LAYERS, RECTIFIERS, RULES, Operation, Rule, rule_key
+from zf_lightning.errors import UserError
+
+#: Questions about a tensor that have numbers for an answer.
+QUERIES = frozenset({"size", "dim", "numel", "ndimension"})
+PROPERTIES = frozenset({"shape", "ndim", "dtype", "device"})
+
+
+@dataclass
+class Step:
+    """One operation of the network in a recorded pass."""
+
+    #: Nodes whose values the operation took, in the order of `reversal.reverse`.
+    sources: tuple[fx.Node, ...]
+    reversal: Reversal
+    #: Shape of the output of one image, `(C, H, W)` or `(C,)`.
+    shape: tuple[int, ...]
+
+
+@dataclass
+class Recording:
+    """What the way down needs of a pass of some images, and the layers it was recorded for."""
+
+    mode: Mode
+    #: Height and width of the images.
+    input_size: tuple[int, int]
+    #: `[N, C, H, W]` or `[N, C]` for each recorded layer, by the names that were asked for.
+    outputs: dict[str, Tensor]
+    steps: dict[fx.Node, Step] = field(repr=False)
+    nodes: dict[str, fx.Node] = field(repr=False)
+
+
+class Graph:
+    """A traced network and the rules that reverse it.
+
+    Args:
+        network: takes one batch of images `[N, C, H, W]`.
+        rules: rules of the user's own, which go before the built-in ones.
+
+    Raises:
+        UserError: the network cannot be traced, or takes more than one input.
+    """
+
+    def __init__(self, network: nn.Module, *, rules: Mapping[Operation, Rule] | None = None):
+        # torch.compile wraps a module; what is inside is what is meant.
+        self.network: nn.Module = getattr(network, "_orig_mod", network)
+        self.rules: Mapping[Operation, Rule] = {**RULES, **(rules or {})}
+        self.graph = without_mutation(self.network, _traced(self.network, self.rules))
+        inputs = [node for node in self.graph.nodes if node.op == "placeholder" and not node.args]
+        if len(inputs) != 1:
+            raise UserError(f"The network takes {len(inputs)} inputs; a deconvnet needs one.")
+        self.input: fx.Node = inputs[0]
+        self._carriers = self._find_carriers()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the convolutions and fully connected layers, from the input on."""
+        return tuple(
+            self._name(node)
+            for node in self.graph.nodes
+            if self._is(node, LAYERS) and node in self._carriers
+        )
+
+    def node(self, layer: str) -> fx.Node:
+        """The node whose output is meant by `layer`: a module's name, or a node's in the graph.
+
+        A convolution or a fully connected layer that is directly followed by a ReLU means what
+        leaves the ReLU.
+        Raises UserError if there is none, or if a module of that name is used more than once.
+        """
+        found = [
+            node
+            for node in self.graph.nodes
+            if node.op == "call_module" and node.target == layer and node in self._carriers
+        ] or [node for node in self.graph.nodes if node.name == layer and node in self._carriers]
+        if not found:
+            raise UserError(
+                f"The network has no layer {layer}; it has {', '.join(self.layers) or 'none'}."
+            )
+        if len(found) > 1:
+            names = ", ".join(node.name for node in found)
+            raise UserError(f"The module {layer} is used {len(found)} times: name one of {names}.")
+        node = found[0]
+        users = list(node.users)
+        if self._is(node, LAYERS) and len(users) == 1 and self._is(users[0], RECTIFIERS):
+            return users[0]
+        return node
+
+    def record(self, images: Tensor, layers: Collection[str], mode: Mode) -> Recording:
+        """Run `images` `[N, C, H, W]` up to the highest of `layers`.
+
+        Raises UserError for a layer that does not exist, and for an operation below one of the
+        layers that has no rule, which it names.
+        """
+        nodes = {layer: self.node(layer) for layer in layers}
+        needed = self._below(nodes.values())
+        values: dict[fx.Node, Any] = {}
+        steps: dict[fx.Node, Step] = {}
+        last_use = {source: node for node in needed for source in node.all_input_nodes}
+        for node in needed:
+            if node is self.input:
+                values[node] = images
+            elif node in self._carriers:
+                values[node], steps[node] = self._run(node, values, mode)
+            else:
+                values[node] = self._evaluate(node, values)
+            for source in node.all_input_nodes:
+                if last_use[source] is node and source not in nodes.values():
+                    del values[source]
+        outputs = {layer: values[node] for layer, node in nodes.items()}
+        input_size = (images.shape[2], images.shape[3])
+        return Recording(mode, input_size, outputs, steps, nodes)
+
+    def reverse(self, recording: Recording, layer: str, signal: Tensor, images: Tensor) -> Tensor:
+        """Send a signal from the output of `layer` down to the pixels: `[U, C, H, W]`.
+
+        Args:
+            signal: `[U, C, H, W]` or `[U, C]`, one row a unit.
+            images: `[U]` int64, the position in the recorded batch of each unit's image.
+        """
+        waiting = {recording.nodes[layer]: signal}
+        for node in reversed(recording.steps):
+            if node not in waiting:
+                continue
+            step = recording.steps[node]
+            for source, part in zip(
+                step.sources, step.reversal.reverse(waiting.pop(node), images), strict=True
+            ):
+                waiting[source] = waiting[source] + part if source in waiting else part
+        return waiting[self.input]
+
+    def _run(self, node: fx.Node, values: Mapping[fx.Node, Any], mode: Mode) -> tuple[Tensor, Step]:
+        rule = self._rule(node)
+        assert rule is not None
+        arguments, options = _filled(node, values)
+        if node.op == "call_module":
+            arguments = (self.network.get_submodule(str(node.target)), *arguments)
+        try:
+            inspect.signature(rule).bind(mode, *arguments, **options)
+        except TypeError as problem:
+            raise UserError(f"{self._describe(node)}: {problem}, says its rule.") from problem
+        try:
+            output, reversal = rule(mode, *arguments, **options)
+        except UserError as problem:
+            raise UserError(f"{self._describe(node)}: {problem}") from problem
+        sources = tuple(source for source in _sources(node) if source in self._carriers)
+        return output, Step(sources, reversal, tuple(output.shape[1:]))
+
+    def _evaluate(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+        """The value of a node that carries no signal: a weight, a shape, arithmetic with them."""
+        arguments, options = _filled(node, values)
+        if node.op == "placeholder":
+            return node.args[0]
+        if node.op == "get_attr":
+            value: Any = self.network
+            for name in str(node.target).split("."):
+                value = getattr(value, name)
+            return value
+        if node.op == "call_module":
+            return self.network.get_submodule(str(node.target))(*arguments, **options)
+        if node.op == "call_method":
+            return getattr(arguments[0], str(node.target))(*arguments[1:], **options)
+        assert callable(node.target)
+        return node.target(*arguments, **options)
+
+    def _below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
+        """The targets and all that they depend on, in the order of the network."""
+        needed: set[fx.Node] = set()
+        waiting = list(targets)
+        while waiting:
+            node = waiting.pop()
+            if node not in needed:
+                needed.add(node)
+                waiting.extend(node.all_input_nodes)
+        for node in self.graph.nodes:
+            lacking = node in needed and node in self._carriers and self._rule(node) is None
+            if lacking and node is not self.input:
+                raise UserError(
+                    f"{self._describe(node)} has no rule, so that nothing above it can be "
+                    "projected: give one with Deconvnet(network, rules={...}), or choose layers "
+                    "below it."
+                )
+        return [node for node in self.graph.nodes if node in needed]
+
+    def _find_carriers(self) -> set[fx.Node]:
+        """Nodes whose values are computed from the image, other than its shape."""
+        carriers = {self.input}
+        for node in self.graph.nodes:
+            if node.op == "call_function" and node.target is getattr:
+                query = node.args[1] in PROPERTIES
+            else:
+                query = node.op == "call_method" and node.target in QUERIES
+            if not query and any(source in carriers for source in node.all_input_nodes):
+                carriers.add(node)
+        return carriers
+
+    def _key(self, node: fx.Node, table: Mapping[Operation, Any]) -> Operation | None:
+        if node.op == "call_module":
+            return rule_key(table, self.network.get_submodule(str(node.target)))
+        if node.op in ("call_function", "call_method"):
+            return node.target if node.target in table else None
+        return None
+
+    def _is(self, node: fx.Node, kinds: Collection[Operation]) -> bool:
+        return self._key(node, dict.fromkeys(kinds)) is not None
+
+    def _rule(self, node: fx.Node) -> Rule | None:
+        key = self._key(node, self.rules)
+        return None if key is None else self.rules[key]
+
+    def _name(self, node: fx.Node) -> str:
+        """What the user calls the layer of this node."""
+        if node.op != "call_module":
+            return node.name
+        calls = [other for other in self.graph.nodes if other.target == node.target]
+        return str(node.target) if len(calls) == 1 else node.name
+
+    def _describe(self, node: fx.Node) -> str:
+        if node.op == "call_module":
+            kind = type(self.network.get_submodule(str(node.target))).__name__
+            return f"Node {node.name} (module {node.target}, {kind})"
+        if node.op == "call_method":
+            return f"Node {node.name} (method {node.target})"
+        return f"Node {node.name} (function {getattr(node.target, '__name__', node.target)})"
+
+
+def _traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            known = rule_key(rules, m) is not None
+            return known or super().is_leaf_module(m, module_qualified_name)
+
+    modes = {module: module.training for module in network.modules()}
+    try:
+        # Dropout and batch normalisation read their mode while the network is traced.
+        network.eval()
+        return Tracer().trace(network)
+    except UserError:
+        raise
+    except Exception as problem:
+        raise UserError(
+            f"{type(network).__name__} cannot be traced to a graph ({problem}): its forward may "
+            "neither depend on the values of its input nor make modules; hand in the part of it "
+            "that does not."
+        ) from problem
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return (
+        fx.map_arg(node.args, values.__getitem__),
+        fx.map_arg(node.kwargs, values.__getitem__),
+    )
+
+
+def _sources(node: fx.Node) -> list[fx.Node]:
+    """Every node among the arguments, as often as it occurs."""
+    found: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), lambda source: found.append(source))
+    return found

@@ -1,0 +1,66 @@
+"""In-place operations written as what they mean: a new value, which later readers see."""
+
+from collections.abc import Collection
+
+from torch import fx, nn
+
+from zf_lightning.deconv.rules import SAME_TENSOR, VIEWS, Operation, rule_key
+from zf_lightning.errors import UserError
+
+
+def without_mutation(network: nn.Module, graph: fx.Graph) -> fx.Graph:
+    """Let what reads a tensor after an in-place operation read the operation's output.
+
+    With `y = relu_(x); return x + y` both summands are the rectified tensor; in the traced graph
+    the first still looks like the unrectified one.
+    Raises UserError where the tensor is read again through another shape of itself.
+    """
+    order = {node: place for place, node in enumerate(graph.nodes)}
+    #: For each node, the nodes up to now that share its memory; those that are the same tensor
+    #: have the same origin.
+    sharing: dict[fx.Node, list[fx.Node]] = {}
+    origin: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        mutates = _mutates(network, node)
+        same_tensor = mutates or _is(network, node, SAME_TENSOR)
+        source = node.all_input_nodes[0] if node.all_input_nodes else node
+        shares = source is not node and (same_tensor or _is(network, node, VIEWS))
+        sharing[node] = sharing[source] if shares else []
+        sharing[node].append(node)
+        origin[node] = origin[source] if shares and same_tensor else node
+        if not mutates:
+            continue
+        for other in sharing[node]:
+            later = [user for user in other.users if order[user] > order[node]]
+            if later and origin[other] is not origin[node]:
+                raise UserError(
+                    f"Node {node.name} changes in place a tensor that {later[0].name} reads again "
+                    f"in another shape, as {other.name}: use the operation that is not in place."
+                )
+            if other is not node:
+                for user in later:
+                    user.replace_input_with(other, node)
+    return graph
+
+
+def _is(network: nn.Module, node: fx.Node, kinds: Collection[Operation]) -> bool:
+    if node.op == "call_module":
+        return rule_key(dict.fromkeys(kinds), network.get_submodule(str(node.target))) is not None
+    return node.op in ("call_function", "call_method") and node.target in kinds
+
+
+def _mutates(network: nn.Module, node: fx.Node) -> bool:
+    """Whether a node writes its result into its first input."""
+    if _is(network, node, SAME_TENSOR):
+        return False  # Dropout in place: it was traced in evaluation mode, where it writes nothing.
+    if node.op == "call_module":
+        return getattr(network.get_submodule(str(node.target)), "inplace", False) is True
+    if node.op == "call_method":
+        name = str(node.target)
+    elif node.op == "call_function":
+        name = getattr(node.target, "__name__", "")
+        if getattr(node.target, "__module__", "") == "_operator":
+            return name in ("iadd", "isub", "imul", "itruediv")
+    else:
+        return False
+    return (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))

@@ -1,0 +1,190 @@
+"""Rules for what is not linear: max pooling, ReLU, contrast normalisation (Sec. 2.1).
+
+Shapes: `[N, C, H, W]` on the way up, N images; `[U, C, H, W]` on the way down, U units.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zf_lightning.deconv.linear import Pair, pair, require_maps
+from zf_lightning.deconv.reversal import Mode, Reversal, Support, Unchanged
+from zf_lightning.errors import UserError
+
+
+@dataclass
+class Unpooling(Reversal):
+    """Each value returns to its switch; values that meet at one switch add (Sec. 2.1, "Unpooling").
+
+    Windows of 3×3, 2 apart, share switches. `nn.MaxUnpool2d` would overwrite there, in no fixed
+    order.
+    """
+
+    #: `[N, C, H, W]`: the position in the flattened input map that each window's maximum has.
+    switches: Tensor
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    input_size: Pair
+
+    @property
+    def support(self) -> Support:
+        return Support(
+            (
+                self.dilation[0] * (self.kernel[0] - 1) + 1,
+                self.dilation[1] * (self.kernel[1] - 1) + 1,
+            ),
+            self.stride,
+            (-self.padding[0], -self.padding[1]),
+        )
+
+    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+        units, channels = signal.shape[:2]
+        height, width = self.input_size
+        pixels = signal.new_zeros(units, channels, height * width)
+        switches = self.switches[images]
+        for rows, columns in self._disjoint_windows(signal.device):
+            pixels.scatter_add_(
+                2,
+                switches[:, :, rows, columns].flatten(2),
+                signal[:, :, rows, columns].flatten(2),
+            )
+        return (pixels.view(units, channels, height, width),)
+
+    def _disjoint_windows(self, device: torch.device) -> list[tuple[slice, slice]]:
+        # On a GPU values that meet would be added in any order: there, windows that overlap go one
+        # after the other, and the sums are the same in every run.
+        if device.type == "cpu":
+            return [(slice(None), slice(None))]
+        apart = [math.ceil(self.support.extent[axis] / self.stride[axis]) for axis in (0, 1)]
+        return [
+            (slice(row, None, apart[0]), slice(column, None, apart[1]))
+            for row in range(apart[0])
+            for column in range(apart[1])
+        ]
+
+
+def max_pooling(
+    mode: Mode,
+    values: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Reversal]:
+    """`torch.nn.functional.max_pool2d`; of equal values the first wins, as PyTorch chooses."""
+    require_maps(values)
+    if return_indices:
+        raise UserError("max pooling that returns its switches to the network has no rule.")
+    kernel, margin, spacing = pair(kernel_size), pair(padding), pair(dilation)
+    step = pair(stride) if stride else kernel
+    output, switches = F.max_pool2d(
+        values, kernel, step, margin, spacing, ceil_mode, return_indices=True
+    )
+    height, width = values.shape[2:]
+    return output, Unpooling(switches, kernel, step, margin, spacing, (height, width))
+
+
+def max_pooling_module(mode: Mode, module: nn.MaxPool2d, values: Tensor) -> tuple[Tensor, Reversal]:
+    """`nn.MaxPool2d`."""
+    return max_pooling(
+        mode,
+        values,
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        module.dilation,
+        module.ceil_mode,
+        module.return_indices,
+    )
+
+
+@dataclass
+class Rectification(Reversal):
+    """The signal's own negative part is dropped (Sec. 2.1, "Rectification").
+
+    The paper masks by the sign of the signal alone; masking by the sign of the forward values is
+    back-propagation, and both together guided back-propagation (Springenberg et al. 2015).
+    """
+
+    rectify_signal: bool
+    #: `[N, ...]` bool, where the ReLU let its input through; None if that does not matter.
+    passed: Tensor | None
+
+    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+        if self.rectify_signal:
+            signal = signal.clamp(min=0)
+        if self.passed is not None:
+            signal = signal * self.passed[images]
+        return (signal,)
+
+
+def relu(mode: Mode, values: Tensor, inplace: bool = False) -> tuple[Tensor, Reversal]:
+    """`torch.nn.functional.relu`; never in place, so that what was kept of the input stays."""
+    passed = None if mode.rule == "deconvnet" else values > 0
+    return F.relu(values), Rectification(mode.rule != "gradient", passed)
+
+
+def relu_module(mode: Mode, module: nn.ReLU, values: Tensor) -> tuple[Tensor, Reversal]:
+    """`nn.ReLU`."""
+    return relu(mode, values)
+
+
+@dataclass
+class ContrastNormalisationDerivative(Reversal):
+    """The derivative of `y = x / d^beta`, `d = k + alpha / n * sum of x² over n feature maps`."""
+
+    values: Tensor
+    denominator: Tensor
+    size: int
+    alpha: float
+    beta: float
+
+    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+        values, denominator = self.values[images], self.denominator[images]
+        powered = signal * denominator**-self.beta
+        # Feature map c is in the sum of those that have c among their neighbours: the window the
+        # other way round.
+        before, after = (self.size - 1) // 2, self.size // 2
+        shared = _sum_over_maps(powered * values / denominator, before, after)
+        return (powered - 2 * self.alpha / self.size * self.beta * values * shared,)
+
+
+def _sum_over_maps(values: Tensor, before: int, after: int) -> Tensor:
+    """Sum of each feature map with its `before` predecessors and `after` successors."""
+    spatial = [0, 0] * (values.dim() - 2)
+    padded = F.pad(values, [*spatial, before, after])
+    return padded.unfold(1, before + after + 1, 1).sum(-1)
+
+
+def contrast_normalisation(
+    mode: Mode,
+    values: Tensor,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> tuple[Tensor, Reversal]:
+    """`torch.nn.functional.local_response_norm`; identity on the way down unless `mode.norm` asks.
+
+    The arXiv text is silent; the ECCV text leaves it out of the reconstruction.
+    """
+    output = F.local_response_norm(values, size, alpha, beta, k)
+    if mode.norm == "identity":
+        return output, Unchanged()
+    denominator = k + alpha / size * _sum_over_maps(values**2, size // 2, (size - 1) // 2)
+    return output, ContrastNormalisationDerivative(values, denominator, size, alpha, beta)
+
+
+def contrast_normalisation_module(
+    mode: Mode, module: nn.LocalResponseNorm, values: Tensor
+) -> tuple[Tensor, Reversal]:
+    """`nn.LocalResponseNorm`."""
+    return contrast_normalisation(mode, values, module.size, module.alpha, module.beta, module.k)

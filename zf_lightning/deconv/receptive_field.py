@@ -1,0 +1,169 @@
+"""Which pixels a unit sees: receptive fields from the graph, and the windows they cut out.
+
+A window may lie beyond the image's border, where a convolution or a pool was padded.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from zf_lightning.deconv.graph import Recording
+from zf_lightning.deconv.reversal import Support
+from zf_lightning.errors import UserError
+
+Pair = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels; `top` and `left` are negative where it begins beyond the border."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def clipped(self, input_size: Pair) -> "Window":
+        """The part of it that lies in an image of `input_size`."""
+        top, left = max(self.top, 0), max(self.left, 0)
+        bottom = min(self.top + self.height, input_size[0])
+        right = min(self.left + self.width, input_size[1])
+        return Window(top, left, max(bottom - top, 0), max(right - left, 0))
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The receptive field of a layer's units, in input pixels as `(vertical, horizontal)`.
+
+    The unit at `(row, column)` sees `size` pixels from `offset + (row, column) * jump` on. A unit
+    of a fully connected layer sees all that any position below it sees. Near a border a unit may
+    see less than its window: what lies beyond the border of a feature map is zero.
+    """
+
+    size: Pair
+    jump: Pair
+    offset: Pair
+    #: Height and width of the layer's feature maps; (1, 1) if it has none.
+    map_size: Pair
+    input_size: Pair
+
+    def window(self, row: int = 0, column: int = 0) -> Window:
+        """The unit's window, possibly beyond the borders."""
+        return Window(
+            self.offset[0] + row * self.jump[0], self.offset[1] + column * self.jump[1], *self.size
+        )
+
+    def clipped_window(self, row: int = 0, column: int = 0) -> Window:
+        """The part of the unit's window that lies in the image."""
+        return self.window(row, column).clipped(self.input_size)
+
+    @property
+    def exceeds_input(self) -> bool:
+        """Whether the receptive field is larger than the image, so that its tile is clipped."""
+        return self.size[0] > self.input_size[0] or self.size[1] > self.input_size[1]
+
+    @property
+    def tile_size(self) -> Pair:
+        """Height and width of a unit's tile: the receptive field, or the image if that is less."""
+        return min(self.size[0], self.input_size[0]), min(self.size[1], self.input_size[1])
+
+    def tiles(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """First row and first column `[U]` of the tiles of units at `rows` and `columns` `[U]`.
+
+        A tile is the unit's window, all of one size: what lies beyond the border belongs to it.
+        Along an axis on which the receptive field exceeds the image, it is the whole image.
+        """
+        starts = []
+        for axis, at in ((0, rows), (1, columns)):
+            start = self.offset[axis] + at * self.jump[axis]
+            starts.append(
+                torch.zeros_like(start) if self.size[axis] > self.input_size[axis] else start
+            )
+        return starts[0], starts[1]
+
+
+def receptive_fields(recording: Recording) -> dict[str, ReceptiveField]:
+    """The receptive field of each recorded layer, for images of the recorded size.
+
+    Raises UserError where an operation's output has no window in its input.
+    """
+    input_size = recording.input_size
+    fields: dict[fx.Node, ReceptiveField] = {}
+    for node, step in recording.steps.items():
+        support = step.reversal.support
+        if support == "unknown":
+            raise UserError(f"Receptive fields do not pass through node {node.name}.")
+        map_size = (step.shape[1], step.shape[2]) if len(step.shape) == 3 else (1, 1)
+        sources = [
+            fields.get(source) or ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)
+            for source in step.sources
+        ]
+        below = [
+            _whole(source) if support == "everywhere" else _through(source, support)
+            for source in sources
+        ]
+        fields[node] = _union(below, map_size, node.name)
+    return {layer: fields[node] for layer, node in recording.nodes.items() if node in fields}
+
+
+def crop(
+    images: Tensor, which: Tensor, tops: Tensor, lefts: Tensor, size: Pair
+) -> tuple[Tensor, Tensor]:
+    """Cut windows of one size out of images; beyond the border they hold zeros.
+
+    Args:
+        images: `[N, C, H, W]`.
+        which: `[U]` int64, the image of each window.
+        tops, lefts: `[U]` int64, first row and column of each window, may be negative.
+        size: height and width of the windows.
+
+    Returns:
+        The windows `[U, C, h, w]`, and where they lie inside the image, `[U, h, w]` bool.
+    """
+    rows = tops[:, None] + torch.arange(size[0], device=images.device)
+    columns = lefts[:, None] + torch.arange(size[1], device=images.device)
+    height, width = images.shape[2:]
+    row_inside = (rows >= 0) & (rows < height)
+    column_inside = (columns >= 0) & (columns < width)
+    inside = row_inside[:, :, None] & column_inside[:, None, :]
+    found = images[
+        which[:, None, None],
+        :,
+        rows.clamp(0, height - 1)[:, :, None],
+        columns.clamp(0, width - 1)[:, None, :],
+    ]
+    return found.permute(0, 3, 1, 2).where(inside[:, None], 0).contiguous(), inside
+
+
+def _through(source: ReceptiveField, support: Support) -> ReceptiveField:
+    def both(start: Pair, factor: Pair, number: Pair) -> Pair:
+        return start[0] + factor[0] * number[0], start[1] + factor[1] * number[1]
+
+    return ReceptiveField(
+        both(source.size, source.jump, (support.extent[0] - 1, support.extent[1] - 1)),
+        both((0, 0), source.jump, support.stride),
+        both(source.offset, source.jump, support.offset),
+        source.map_size,
+        source.input_size,
+    )
+
+
+def _whole(source: ReceptiveField) -> ReceptiveField:
+    return _through(source, Support(extent=source.map_size, stride=(0, 0)))
+
+
+def _union(fields: list[ReceptiveField], map_size: Pair, name: str) -> ReceptiveField:
+    """The smallest window that holds the windows of all branches that meet at a node."""
+    jump = fields[0].jump
+    if any(field.jump != jump for field in fields):
+        raise UserError(f"Branches of different stride meet at node {name}.")
+    offsets = [min(field.offset[axis] for field in fields) for axis in (0, 1)]
+    ends = [max(field.offset[axis] + field.size[axis] for field in fields) for axis in (0, 1)]
+    return ReceptiveField(
+        (ends[0] - offsets[0], ends[1] - offsets[1]),
+        jump,
+        (offsets[0], offsets[1]),
+        map_size,
+        fields[0].input_size,
+    )

@@ -1,0 +1,210 @@
+"""The panel of a layer as in Fig. 2: image patches beside the projections of their units."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from zf_lightning.figures.canvas import (
+    EMPTY,
+    FAINT_INK,
+    INK,
+    MARGIN,
+    blank,
+    draw_header,
+    font,
+    hatching,
+    header_height,
+    resized,
+    shortened,
+    text_width,
+    to_display,
+)
+
+SMALLEST_TILE, LARGEST_TILE = 56, 96
+#: Between tiles, between patches and projections, between feature maps.
+HAIRLINE, GUTTER, GAP = 2, 8, 28
+CAPTION_HEIGHT = 44
+#: Share of a feature map's projected values that the grey scale covers; the few beyond are cut off.
+COVERED = 0.99
+
+Parts = Literal["both", "patches", "projections"]
+
+
+def layer_panel(
+    patches: NDArray[np.uint8],
+    projections: NDArray[np.floating],
+    inside: NDArray[np.bool_],
+    activations: NDArray[np.floating],
+    *,
+    feature_maps: Sequence[int],
+    captions: Sequence[str] | None = None,
+    title: str = "",
+    subtitle: str = "",
+    parts: Parts = "both",
+    columns: int | None = None,
+    tile: int | None = None,
+) -> Image.Image:
+    """Draw M feature maps, each as a block of its k patches beside the k projections.
+
+    The k projections of a feature map share one scale, on which zero is mid grey. A place where
+    no image excites the feature map (activation 0) or none was seen (-inf) stays empty.
+
+    Args:
+        patches: `[M, k, 3, h, w]` RGB.
+        projections: `[M, k, 3, h, w]`, in any unit.
+        inside: `[M, k, h, w]`, False beyond the image's border: hatched.
+        activations: `[M, k]`, strongest first.
+        feature_maps: the number of each.
+        captions: a second line for each, such as its class.
+        title, subtitle: stand above the panel.
+        parts: which blocks to draw.
+        columns: feature maps side by side; chosen for a landscape picture if None.
+        tile: height and width of a tile in pixels; chosen to be legible if None.
+    """
+    number = len(feature_maps)
+    assert patches.shape[:2] == projections.shape[:2] == activations.shape, "one tile, one unit"
+    assert len(activations) == number and (captions is None or len(captions) == number)
+    per_side = max(1, math.ceil(math.sqrt(patches.shape[1])))
+    size = (tile, tile) if tile else tile_size(patches.shape[3], patches.shape[4])
+    block = tuple(per_side * side + (per_side - 1) * HAIRLINE for side in size)
+    cell_width = block[1] * (2 if parts == "both" else 1) + (GUTTER if parts == "both" else 0)
+    cell_height = CAPTION_HEIGHT + block[0]
+    columns = columns or _balanced_columns(number, cell_width + GAP, cell_height + GAP)
+    rows = math.ceil(number / columns)
+    across = max(1, min(columns, number))
+    width = 2 * MARGIN + across * cell_width + (across - 1) * GAP
+    # A title is never cut off because there are few feature maps.
+    width = max(width, 2 * MARGIN + max(text_width(title, 26), text_width(subtitle, 16)))
+    top = MARGIN + header_height(title, subtitle)
+    height = top + rows * cell_height + max(0, rows - 1) * GAP + MARGIN
+    picture, draw = blank(width, height)
+    draw_header(draw, title, subtitle, width=width)
+    for place, feature_map in enumerate(feature_maps):
+        left = MARGIN + place % columns * (cell_width + GAP)
+        above = top + place // columns * (cell_height + GAP)
+        _draw_caption(
+            draw,
+            (left, above),
+            f"map {feature_map}",
+            activations[place],
+            captions[place] if captions else "",
+            cell_width,
+        )
+        shown = []
+        if parts != "projections":
+            shown.append(_colours(patches[place]))
+        if parts != "patches":
+            scale = projection_scale(projections[place], inside[place])
+            shown.append(to_display(_colours(projections[place]), scale=scale))
+        for side, tiles in enumerate(shown):
+            corner = (left + side * (block[1] + GUTTER), above + CAPTION_HEIGHT)
+            _draw_block(picture, tiles, inside[place], activations[place], corner, size, per_side)
+    return picture
+
+
+def tile_size(height: int, width: int) -> tuple[int, int]:
+    """Size at which a patch is drawn: small ones enlarged by a whole factor, large ones reduced."""
+    factor = max(1, math.ceil(SMALLEST_TILE / max(height, width)))
+    shrink = min(1.0, LARGEST_TILE / (factor * max(height, width)))
+    return max(1, round(factor * height * shrink)), max(1, round(factor * width * shrink))
+
+
+def projection_scale(projections: NDArray[np.floating], inside: NDArray[np.bool_]) -> float:
+    """The magnitude that is drawn black or white, common to projections `[k, 3, h, w]`."""
+    magnitudes = np.abs(projections.astype(np.float64)).max(axis=1)[inside]
+    magnitudes = magnitudes[np.isfinite(magnitudes) & (magnitudes > 0)]
+    return float(np.quantile(magnitudes, COVERED)) if magnitudes.size else 0.0
+
+
+def readable(value: float) -> str:
+    """A number with three digits or, where it is large, with its thousands apart."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def class_caption(names: Sequence[str]) -> str:
+    """The class that most of the images have, of equally frequent ones that of the strongest.
+
+    Names are empty where the class of an image is not known; such images do not count.
+    """
+    known = [name for name in names if name]
+    if not known:
+        return ""
+    name, count = Counter(known).most_common(1)[0]
+    return f"{name} {count} of {len(names)}"
+
+
+def _draw_caption(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    name: str,
+    activations: NDArray[np.floating],
+    caption: str,
+    width: int,
+) -> None:
+    strongest = activations[0] if len(activations) else -np.inf
+    if np.isneginf(strongest):
+        value = "no images"
+    else:
+        value = "dead" if strongest == 0 else readable(float(strongest))
+    left, top = corner
+    draw.text(corner, name, fill=INK, font=font(18))
+    value = shortened(value, 16, width - text_width(name, 18) - 12)
+    draw.text((left + width, top + 2), value, fill=FAINT_INK, font=font(16), anchor="ra")
+    draw.text((left, top + 22), shortened(caption, 15, width), fill=FAINT_INK, font=font(15))
+
+
+def _draw_block(
+    picture: Image.Image,
+    tiles: NDArray[np.uint8],
+    inside: NDArray[np.bool_],
+    activations: NDArray[np.floating],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    per_side: int,
+) -> None:
+    """Paste k tiles `[k, h, w, 3]` in reading order, strongest first."""
+    draw = ImageDraw.Draw(picture)
+    hatch = hatching(size)
+    for rank, pixels in enumerate(tiles):
+        left = corner[0] + rank % per_side * (size[1] + HAIRLINE)
+        top = corner[1] + rank // per_side * (size[0] + HAIRLINE)
+        if activations[rank] == 0 or np.isneginf(activations[rank]):
+            draw.rectangle((left, top, left + size[1] - 1, top + size[0] - 1), fill=EMPTY)
+            word = "dead" if activations[rank] == 0 else "none"
+            centre = (left + size[1] // 2, top + size[0] // 2)
+            draw.text(centre, word, fill=FAINT_INK, font=font(13), anchor="mm")
+            continue
+        visible = resized(inside[rank].astype(np.uint8) * 255, size) >= 128
+        shown = np.where(visible[..., None], resized(_continued(pixels, inside[rank]), size), hatch)
+        picture.paste(Image.fromarray(shown.astype(np.uint8)), (left, top))
+
+
+def _continued(pixels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A tile whose border pixels go on beyond the border, for reducing it not to darken them."""
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return pixels
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    beyond = ((top, len(pixels) - bottom), (left, pixels.shape[1] - right), (0, 0))
+    return np.pad(pixels[top:bottom, left:right], beyond, mode="edge")
+
+
+def _colours(tiles: NDArray) -> NDArray:
+    """Tiles `[k, 3, h, w]` as `[k, h, w, 3]`."""
+    return np.ascontiguousarray(np.moveaxis(tiles, 1, -1))
+
+
+def _balanced_columns(number: int, width: int, height: int) -> int:
+    """How many cells side by side make the picture nearest to 3:2."""
+
+    def distance(columns: int) -> tuple[float, int]:
+        rows = math.ceil(number / columns)
+        # Empty places at the end count as a fault too.
+        return abs(math.log(columns * width / (rows * height) / 1.5)), rows * columns - number
+
+    return min(range(1, number + 1), key=distance, default=1)

@@ -1,0 +1,29 @@
+"""A layer of an atlas as a picture."""
+
+from PIL import Image
+
+from zf_lightning.deconv import Atlas
+from zf_lightning.figures import class_caption, layer_panel
+
+
+def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
+    """The drawn feature maps of a layer: patches beside projections (Fig. 2)."""
+    found = atlas.layers[layer]
+    field = " × ".join(str(size) for size in found.receptive_field)
+    clipped = ", larger than the image and cut to it" if found.clipped else ""
+    epoch = "" if atlas.epoch is None else f", epoch {atlas.epoch + 1}"
+    maps = found.drawn.tolist()
+    return layer_panel(
+        found.patches.numpy(),
+        found.projections.numpy(),
+        found.inside.numpy(),
+        found.activations[found.drawn].numpy(),
+        feature_maps=maps,
+        captions=[class_caption(atlas.class_names(layer, number)) for number in maps],
+        title=f"{layer}{epoch}",
+        subtitle=(
+            f"{len(maps)} of {len(found.activations)} feature maps, the top "
+            f"{found.activations.shape[1]} images of each: patches and their {atlas.rule} "
+            f"projections; receptive field {field} pixels{clipped}"
+        ),
+    )
