@@ -1,4 +1,4 @@
-"""Watches the feature maps of a network while it trains, and projects what excites them (Fig. 2)."""
+"""Watches feature maps while a network trains, and projects what excites them (Fig. 2)."""
 
 import logging
 import time

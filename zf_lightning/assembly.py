@@ -1,7 +1,6 @@
 """From a composed configuration to the objects of a run."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
+from zf_lightning.cores import available_cores
 from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import instantiate, plain
@@ -75,7 +75,7 @@ def training_statistics(
     return cached_statistics(
         source.split("train"),
         Path(config.paths.cache),
-        workers=len(os.sched_getaffinity(0)) if workers is None else workers,
+        workers=available_cores() if workers is None else workers,
         progress=is_first_process(),
     )
 

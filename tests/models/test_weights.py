@@ -12,6 +12,7 @@ from zf_lightning.models import (
     initialise,
     renormalise_filters,
 )
+from zf_lightning.models.initialisation import FIRST_LAYER_SCALE
 
 
 def small() -> ConvNet:
@@ -29,13 +30,14 @@ def test_paper_initialisation_is_gaussian_of_one_hundredth() -> None:
     assert all(not p.any() for n, p in network.named_parameters() if "bias" in n)
 
 
-def test_he_initialisation_keeps_the_scale_of_activations() -> None:
+def test_he_initialisation_keeps_the_scale_of_activations_after_a_small_first_layer() -> None:
     torch.manual_seed(0)
     network = small()
     initialise(network, "he")
     _, maps = network.with_feature_maps(torch.randn(64, 3, 14, 14), network.layers)
     for layer in ("conv1", "conv2", "fc3"):
-        assert maps[layer].square().mean().item() == pytest.approx(1.0, rel=0.35)
+        power = maps[layer].square().mean().item()
+        assert power == pytest.approx(FIRST_LAYER_SCALE**2, rel=0.35)
 
 
 def test_unknown_initialisation_is_named() -> None:

@@ -1,10 +1,9 @@
 """The LightningDataModule: three splits of a source as batches of uint8 images."""
 
-import os
-
 import lightning
 from torch.utils.data import DataLoader, default_collate
 
+from zf_lightning.cores import available_cores
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, Split
@@ -74,7 +73,7 @@ class ImageDataModule(lightning.LightningDataModule):
             )
         workers = self.workers
         if workers is None:
-            workers = min(16, max(1, len(os.sched_getaffinity(0)) // on_this_machine))
+            workers = min(16, max(1, available_cores() // on_this_machine))
         files = self.source.split(split)
         sampler = EpochSampler(
             len(files),

@@ -30,7 +30,7 @@ SMALLEST_TILE, LARGEST_TILE = 56, 96
 HAIRLINE, GUTTER, GAP = 2, 8, 28
 CAPTION_HEIGHT = 44
 #: Share of a feature map's projected values that the grey scale covers; the few beyond are cut off.
-COVERED = 0.99
+COVERED = 0.97
 
 Parts = Literal["both", "patches", "projections"]
 

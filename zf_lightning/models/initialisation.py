@@ -7,6 +7,9 @@ from torch import nn
 
 from zf_lightning.errors import UserError
 
+#: Factor on the weights of the first layer in `initialise_he`.
+FIRST_LAYER_SCALE = 0.2
+
 
 def initialise_paper(network: nn.Module) -> None:
     """Weights from a Gaussian of standard deviation 0.01 and biases 0 (Sec. 3).
@@ -26,7 +29,9 @@ def initialise_he(network: nn.Module) -> None:
     """Kaiming-normal weights, so that activations keep their scale, and biases 0.
 
     Made for pixels divided by their standard deviation. The last layer has no ReLU after it and
-    starts at half the variance.
+    starts at half the variance. The first starts at a fifth: its filters are looked at, and every
+    projection goes through them, so that they should show what they have learnt and not the noise
+    of their start, which nothing removes in a short training.
     """
     modules = _weighted(network)
     for module in modules:
@@ -35,6 +40,7 @@ def initialise_he(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     if modules:
         modules[-1].weight.data.mul_(math.sqrt(0.5))
+        modules[0].weight.data.mul_(FIRST_LAYER_SCALE)
 
 
 INITIALISATIONS: dict[str, Callable[[nn.Module], None]] = {

@@ -9,7 +9,7 @@ from zf_lightning.figures import class_caption, layer_panel
 def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
     """The drawn feature maps of a layer: patches beside projections (Fig. 2)."""
     found = atlas.layers[layer]
-    field = " × ".join(str(size) for size in found.receptive_field)
+    height, width = found.receptive_field
     clipped = ", larger than the image and cut to it" if found.clipped else ""
     epoch = "" if atlas.epoch is None else f", epoch {atlas.epoch + 1}"
     maps = found.drawn.tolist()
@@ -24,6 +24,6 @@ def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
         subtitle=(
             f"{len(maps)} of {len(found.activations)} feature maps, the top "
             f"{found.activations.shape[1]} images of each: patches and their {atlas.rule} "
-            f"projections; receptive field {field} pixels{clipped}"
+            f"projections; receptive field {height} by {width} pixels{clipped}"
         ),
     )

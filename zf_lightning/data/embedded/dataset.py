@@ -7,7 +7,6 @@
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
+from zf_lightning.cores import available_cores
 from zf_lightning.data.embedded.classes import CLASSES, PARTS
 from zf_lightning.data.embedded.draw import SPLITS
 from zf_lightning.data.embedded.worker import draw_all
@@ -53,7 +53,7 @@ def draw_dataset(
         drawing = root.parent / f".{root.name}.drawing"
         if drawing.exists():  # left by an interrupted call
             shutil.rmtree(drawing)
-        _draw_into(drawing, wanted, processes or _cores(), progress)
+        _draw_into(drawing, wanted, processes or available_cores(), progress)
         if root.exists():  # empty, as _is_complete found
             root.rmdir()
         drawing.rename(root)
@@ -118,10 +118,3 @@ def _draw_into(folder: Path, wanted: dict[str, Any], processes: int, progress: b
     unfinished = folder / "dataset.json.unfinished"
     unfinished.write_text(json.dumps(wanted, indent=2) + "\n")
     unfinished.replace(folder / "dataset.json")
-
-
-def _cores() -> int:
-    # Those this process may use, which in a container or a batch job can be fewer than exist.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

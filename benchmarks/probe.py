@@ -1,0 +1,104 @@
+"""What watching all 1,376 feature maps of ZFNet adds to validation (design: at most 1.05 times).
+
+    python benchmarks/probe.py [--batches 4] [--batch-size 64] [--repetitions 7] [--device cpu]
+
+Validation here is what `ImageClassifier.validation_step` does with uint8 images in memory: resize,
+normalise, crop, forward pass, errors; nothing is decoded, so that the ratio is the worst case. The
+two sides take turns, each repetition with top activations that start empty; medians, and the
+spread of the ratio over the repetitions.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from zf_lightning.data import Batch
+from zf_lightning.deconv import TopActivations
+from zf_lightning.instantiate import plain
+from zf_lightning.module import ImageClassifier
+
+MODEL = Path(__file__).parents[1] / "conf" / "model" / "zfnet.yaml"
+
+
+def zfnet(classes: int) -> ImageClassifier:
+    """The paper's network with random weights, its preprocessing without a training set."""
+    model = plain(OmegaConf.load(MODEL))["model"]
+    model["initialisation"] = "he"
+    model["preprocessing"] = {"mean": "imagenet", "scale": "imagenet"}
+    return ImageClassifier(model, [str(number) for number in range(classes)]).eval()
+
+
+def validate(
+    classifier: ImageClassifier, batches: list[Batch], top: TopActivations | None
+) -> float:
+    """Seconds for the batches, watched by `top` if there is one."""
+    classifier.observed_layers = tuple(top.feature_maps) if top is not None else ()
+    if top is not None:
+        top.reset()
+    classifier.val_error.reset()
+    _synchronise(classifier.device)
+    began = time.perf_counter()
+    for number, batch in enumerate(batches):
+        outputs = classifier.validation_step(batch, number)
+        if top is not None:
+            top.update(outputs, batch.indices, batch.valid)
+    _synchronise(classifier.device)
+    return time.perf_counter() - began
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    device = torch.device(options.device)
+    classifier = zfnet(1000).to(device)
+    size = options.batch_size
+    batches = [
+        Batch(
+            torch.randint(0, 256, (size, 3, 256, 256), dtype=torch.uint8, device=device),
+            torch.randint(0, 1000, (size,), device=device),
+            torch.arange(number * size, (number + 1) * size, device=device),
+            torch.ones(size, device=device),
+        )
+        for number in range(options.batches)
+    ]
+    modules = dict(classifier.network.named_children())
+    convs = {n: m.out_channels for n, m in modules.items() if isinstance(m, torch.nn.Conv2d)}
+    top = TopActivations(convs).to(device)
+    without: list[float] = []
+    watched: list[float] = []
+    with torch.inference_mode():
+        validate(classifier, batches[:1], top)
+        for _ in range(options.repetitions):
+            without.append(validate(classifier, batches, None))
+            watched.append(validate(classifier, batches, top))
+    ratios = sorted(b / a for a, b in zip(without, watched, strict=True))
+    images = size * options.batches
+    print(
+        f"{options.device}, {torch.get_num_threads()} threads, {images} images, batches of {size}"
+    )
+    for name, seconds in (("validation", without), ("validation, watched", watched)):
+        median = statistics.median(seconds)
+        print(f"  {name:<22} {median:7.2f} s   {1000 * median / images:7.2f} ms an image")
+    ratio = statistics.median(watched) / statistics.median(without)
+    print(f"  ratio of medians {ratio:.3f} (pairs from {ratios[0]:.3f} to {ratios[-1]:.3f})")
+    state = sum(value.numel() * value.element_size() for value in top.state_dict().values())
+    print(f"  state of the probe {state / 1e6:.2f} MB, whatever the number of images")
+
+
+if __name__ == "__main__":
+    main()
