@@ -40,7 +40,8 @@ class DeconvProbe(lightning.Callback):
         maps: the feature maps to be drawn of each layer: a number (a random subset, as in the
             paper), a list, or `all`.
         top: how many images of each feature map (9 in the paper).
-        every_n_epochs: draw after every so many epochs, and after the last.
+        every_n_epochs: draw after every so many epochs, and after the last of
+            `trainer.max_epochs`.
         seed: decides the random subset: the same maps in every epoch.
         rule, norm: how the deconvnet reverses, see `zf_lightning.deconv.Mode`.
 
@@ -135,6 +136,9 @@ class DeconvProbe(lightning.Callback):
         if not _classifier(pl_module).observed_layers:
             return
         assert self._top is not None
+        if pl_module.device.type == "cuda":
+            # The forward pass is still under way: its time is not the probe's.
+            torch.cuda.synchronize(pl_module.device)
         began = time.monotonic()
         self._top.update(outputs, batch.indices, batch.valid)
         self.seconds_watching += time.monotonic() - began

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from zf_lightning.sweep import read_outcomes, start_outcomes
+from zf_lightning.sweep import read_outcomes, remember_swept, start_outcomes
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,8 @@ class SweepSummary(Callback):
     """Lists the jobs of a sweep when all have ended; exits with 1 if one failed."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Begin a new list of outcomes."""
+        """Begin a new list of outcomes, and note what is swept."""
+        remember_swept(config.hydra.overrides.task)
         start_outcomes(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -101,7 +101,10 @@ def test_a_mistake_on_the_command_line_is_one_sentence_that_names_it(
     ("text", "message"),
     [
         ("# @package _global_\nsed: 3", "There is no option sed; did you mean seed?"),
-        ("# @package ablation\nconvs: {conv3: {map: 5}}", "There is no option"),
+        (
+            "# @package ablation.mine\nconvs: {conv3: {map: 5}}",
+            "There is no option ablation.mine.convs.conv3.map",
+        ),
         ("# @package _global_\nmodel: {input_sise: 5}", "no option model.input_sise"),
         ("# @package _global_\ntrainer: {max_epoch: 5}", "no option trainer.max_epoch"),
     ],
@@ -152,5 +155,7 @@ def test_the_schema_has_the_options_that_layers_have(name: str) -> None:
 def test_ablations_are_a_few_lines_of_differences() -> None:
     for option in options("ablation"):
         lines = (ROOT / "conf" / "ablation" / f"{option}.yaml").read_text().splitlines()
-        assert lines[0].startswith("# Table 3")
+        # The name of the file, under which the overlay is applied in its turn.
+        assert lines[0] == f"# @package ablation.{option}"
+        assert lines[1].startswith("# Table 3")
         assert len(lines) <= 10

@@ -1,6 +1,7 @@
 """`metrics.csv`, and wandb without a server."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,22 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_values_of_a_step_share_a_row(tmp_path: Path) -> None:
     logger = MetricsFile(tmp_path / "metrics.csv")
     logger.log_metrics({"epoch": 0, "train/loss": 2.5}, step=9)
+    logger.save()
     logger.log_metrics({"epoch": 0, "lr": 0.1}, step=9)
+    logger.save()
     logger.log_metrics({"epoch": 0, "val/top1_error": 50.0, "val/loss": 1.0}, step=11)
+    logger.finalize("success")
+    logger.log_metrics({"test/loss": 0.5}, step=11)
     logger.finalize("success")
     assert rows(tmp_path / "metrics.csv") == [
         {"epoch": "0", "step": "9", "train/loss": "2.5", "lr": "0.1"},
-        {"epoch": "0", "step": "11", "val/top1_error": "50.0", "val/loss": "1.0"},
+        {
+            "epoch": "0",
+            "step": "11",
+            "val/top1_error": "50.0",
+            "val/loss": "1.0",
+            "test/loss": "0.5",
+        },
     ]
 
 
@@ -72,6 +83,27 @@ def test_wandb_without_a_server_keeps_everything_in_the_runs_folder(tmp_path: Pa
     again = wandb_logger(**options(folder, "auto"))
     assert again.version == logger.version
     assert close_wandb() is None
+
+
+def test_without_an_api_key_wandb_is_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "from zf_lightning.loggers import close_wandb, wandb_logger; "
+        f"logger = wandb_logger(folder={str(tmp_path / 'run')!r}, project='p', entity=None, "
+        "group=None, name=None, tags=[], mode='auto'); "
+        "logger.log_metrics({'a': 1.0}); print(close_wandb())"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    shown = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.startswith(f"wandb sync {tmp_path / 'run'}")
 
 
 def test_an_unknown_mode_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,8 @@ def test_a_sweep_goes_on_after_a_failed_job_and_reports_it(tiny: list[str], tmp_
     assert "Traceback" not in done.stderr
     assert "1 of 2 jobs failed" in done.stdout
     jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
-    assert ["model.input_size=20" in job.name for job in jobs] == [True, False]
+    assert [job.name for job in jobs] == ["model.input_size=20", "model.input_size=70"]
+    assert "has nothing left to see" in (jobs[0] / "run.log").read_text()
     assert [(job / "result.json").exists() for job in jobs] == [False, True]
 
 

@@ -1,16 +1,37 @@
 """Names and commands of a sweep's jobs."""
 
-from zf_lightning.sweep import DISTRIBUTED_VARIABLES, SWEEP_OPTIONS, folder_name
+import pytest
+
+from zf_lightning.sweep import (
+    DISTRIBUTED_VARIABLES,
+    SWEEP_OPTIONS,
+    SWEPT_VARIABLE,
+    job_folder,
+    remember_swept,
+)
 
 
-def test_a_jobs_folder_is_named_by_its_overrides() -> None:
-    assert folder_name("ablation=drop_fc7,seed=1") == "ablation=drop_fc7,seed=1"
-    assert "/" not in folder_name("data.root=/a/b c")
-    assert folder_name("") == "unchanged"
+@pytest.fixture(autouse=True)
+def _nothing_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWEPT_VARIABLE, "")
+
+
+def test_a_jobs_folder_is_named_by_what_is_swept() -> None:
+    overrides = ["ablation=drop_fc7", "trainer.devices=2", "seed=1"]
+    assert job_folder(overrides) == "ablation=drop_fc7,trainer.devices=2,seed=1"
+    remember_swept(["ablation=drop_fc7,none", "trainer.devices=2", "seed=range(3)"])
+    assert job_folder(overrides) == "ablation=drop_fc7,seed=1"
+    remember_swept(["ablation=[drop_fc7,fc_2048]", "model=zfnet"])
+    assert job_folder(overrides) == "ablation=drop_fc7,trainer.devices=2,seed=1"
+
+
+def test_names_have_no_slashes() -> None:
+    assert job_folder(["data.root=/a/b c"]) == "data.root=_a_b_c"
+    assert job_folder([]) == "unchanged"
 
 
 def test_long_names_stay_short_and_different() -> None:
-    names = {folder_name("x" * 400 + str(number)) for number in range(3)}
+    names = {job_folder([f"model.name={'x' * 400}{number}"]) for number in range(3)}
     assert len(names) == 3
     assert all(len(name) <= 150 for name in names)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
@@ -26,8 +25,10 @@ log = logging.getLogger(__name__)
 
 
 def build_model_options(config: DictConfig) -> dict[str, Any]:
-    """The network's options as plain data, the ablation applied."""
-    model = apply_ablation(plain(config.model), plain(config.ablation))
+    """The network's options as plain data, the ablations applied in their order."""
+    model = plain(config.model)
+    for name, ablation in plain(config.ablation).items():
+        model = apply_ablation(model, ablation, name=f"ablation={name}")
     warning = check_input_scale(model["initialisation"], model["preprocessing"]["scale"])
     if warning:
         rank_zero_warn(warning)
@@ -37,12 +38,6 @@ def build_model_options(config: DictConfig) -> dict[str, Any]:
 def is_first_process() -> bool:
     """True in the process that speaks and writes for all of a distributed run."""
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def ablation_names() -> list[str]:
-    """What was chosen with `ablation=`."""
-    chosen = HydraConfig.get().runtime.choices.get("ablation")
-    return [chosen] if isinstance(chosen, str) else list(chosen or ["none"])
 
 
 def build_source(config: DictConfig) -> ImageSource:
@@ -85,17 +80,23 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
 
     Raises UserError where Lightning refuses: devices that are not there, arguments that clash.
     """
-    options = plain(config.trainer)
+    options = {
+        name: instantiate(value) if isinstance(value, dict) and "_target_" in value else value
+        for name, value in plain(config.trainer).items()
+    }
     for name in ("callbacks", "logger"):
         if options.pop(name, None) is not None:
             raise UserError(f"trainer.{name} is not used: choose {name} with the group {name}=…")
     options.setdefault("default_root_dir", config.paths.run)
+    chosen = dict(config.callbacks) if callbacks else {"progress": config.callbacks.get("progress")}
+    if options.get("enable_progress_bar") is False:
+        chosen["progress"] = None
+    elif chosen.get("progress") is None:
+        options["enable_progress_bar"] = False
     try:
         return lightning.Trainer(
             **options,
-            callbacks=[instantiate(node) for node in config.callbacks.values() if node]
-            if callbacks
-            else [instantiate(config.callbacks.progress)],
+            callbacks=[instantiate(node) for node in chosen.values() if node],
             logger=[instantiate(node) for node in config.logger.values() if node] or False,
         )
     except UserError:

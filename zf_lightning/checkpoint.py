@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.module import ImageClassifier
+from zf_lightning.sweep import override_key
 
 #: Parts of a configuration that say what was learnt and from what.
 LEARNT = ("model", "ablation", "data", "seed")
@@ -89,17 +90,13 @@ def configuration_of(path: Path, current: DictConfig, overrides: Sequence[str]) 
     result = OmegaConf.create(OmegaConf.to_yaml(current))
     assert isinstance(result, DictConfig)
     for part in LEARNT:
-        if not any(_key(override) == part for override in overrides):
+        if not any(override_key(override) == part for override in overrides):
             result[part] = stored[part]
     for override in overrides:
-        key = _key(override)
+        key = override_key(override)
         if "." in key and key.split(".")[0] in LEARNT:
             OmegaConf.update(result, key, OmegaConf.select(current, key), force_add=True)
     return result
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").split("=")[0].split("@")[0]
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], where: str = "") -> list[str]:

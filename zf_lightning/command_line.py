@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -39,7 +40,7 @@ def clear_messages() -> Iterator[None]:
     try:
         yield
     except UserError as mistake:
-        _fail(str(mistake))
+        _fail(mistake.sentence)
     except MissingMandatoryValue as mistake:
         _fail(missing_message(str(mistake)))
     except (HydraException, OmegaConfBaseException) as mistake:
@@ -48,6 +49,9 @@ def clear_messages() -> Iterator[None]:
         _fail(composition_message(mistake))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception:
+        _write_to_log_file("failed", with_trace=True)
+        raise
 
 
 def run(config: DictConfig, script: Path) -> None:
@@ -60,13 +64,27 @@ def run(config: DictConfig, script: Path) -> None:
             )
         sweep.run_job(script)
         return
+    _check_shared_folder()
     quieten()
     schema.check_keys(config)
+    if config.seed < 0:
+        raise UserError(f"seed={config.seed} must not be negative.")
     names = [module.name for module in pkgutil.iter_modules(tasks.__path__)]
     if config.task.name not in names:
         raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
     check_target(plain(config))
     importlib.import_module(f"{tasks.__name__}.{config.task.name}").run(config)
+
+
+def _check_shared_folder() -> None:
+    """Processes that were not started by Lightning need to be told their common folder."""
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1 or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    overrides = HydraConfig.get().overrides.hydra
+    if several and not any(o.startswith("hydra.run.dir=") for o in overrides):
+        raise UserError(
+            "Started by torchrun or srun, each process would make a folder of its own: give "
+            "hydra.run.dir=FOLDER."
+        )
 
 
 def quieten() -> None:
@@ -127,6 +145,16 @@ def missing_message(text: str) -> str:
     return f"{key} must be given: add {key}=… to the command."
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str) -> NoReturn:
     print(f"error: {sentence}", file=sys.stderr)
+    _write_to_log_file(f"error: {sentence}")
     sys.exit(1)
+
+
+def _write_to_log_file(message: str, *, with_trace: bool = False) -> None:
+    """Into `run.log` alone: on the terminal it stands already."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            trace = sys.exc_info() if with_trace else None
+            record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, trace)
+            handler.handle(record)

@@ -3,3 +3,8 @@
 
 class UserError(ValueError):
     """A mistake in what the user asked for: one sentence, what is wrong and what to do."""
+
+    @property
+    def sentence(self) -> str:
+        """The message alone, also where a data loader's worker wrapped its traceback around it."""
+        return str(self).rpartition(f"{__name__}.{UserError.__name__}: ")[2].strip()

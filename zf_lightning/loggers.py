@@ -29,7 +29,9 @@ class MetricsFile(Logger):
         super().__init__()
         self._path = Path(path)
         self._rows: list[dict[str, Any]] = []
-        self._unwritten = False
+        #: How many rows stand in the file, under which columns.
+        self._written = 0
+        self._columns: list[str] | None = None
         self._started = False
 
     @property
@@ -47,36 +49,47 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep the values of a step; they are written at the latest at the end of the epoch."""
+        """Add the values of a step to its row; a row is written when the next one begins."""
         step = 0 if step is None else step
         if not self._started:
             self._started = True
             self._rows = [row for row in _read_rows(self._path) if int(row["step"]) <= step]
         if not self._rows or int(self._rows[-1]["step"]) != step:
             self._rows.append({"step": step})
+        elif self._written == len(self._rows):
+            # The row was thought to be complete: the file is written anew.
+            self._columns = None
         self._rows[-1].update(metrics)
-        self._unwritten = True
-        if len(metrics) > 2 or len(self._rows) % 50 == 0:
-            self.save()
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file, whole or not at all."""
-        if not self._unwritten:
-            return
-        columns = sorted({key for row in self._rows for key in row} - {"step", "epoch"})
-        unfinished = self._path.with_suffix(".unfinished")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=["epoch", "step", *columns])
-            writer.writeheader()
-            writer.writerows(self._rows)
-        unfinished.rename(self._path)
-        self._unwritten = False
+        """Write the rows that are complete; Lightning calls this after each `log_metrics`."""
+        self._write(len(self._rows) - 1)
 
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what is left."""
-        self.save()
+        self._write(len(self._rows))
+
+    def _write(self, rows: int) -> None:
+        new = self._rows[self._written : rows]
+        if rows < 1 or (not new and self._columns is not None):
+            return
+        known = set(self._columns or ["epoch", "step"])
+        unknown = {key for row in (new if self._columns else self._rows[:rows]) for key in row}
+        if self._columns is None or unknown - known:
+            self._columns = ["epoch", "step", *sorted((known | unknown) - {"epoch", "step"})]
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = self._path.with_suffix(".unfinished")
+            with unfinished.open("w", newline="") as file:
+                writer = csv.DictWriter(file, fieldnames=self._columns)
+                writer.writeheader()
+                writer.writerows(self._rows[:rows])
+            unfinished.rename(self._path)
+        else:
+            with self._path.open("a", newline="") as file:
+                csv.DictWriter(file, fieldnames=self._columns).writerows(new)
+        self._written = rows
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -131,13 +144,13 @@ def wandb_logger(
     )
 
 
-def close_wandb() -> str | None:
+def close_wandb(*, failed: bool = False) -> str | None:
     """Finish the wandb run of this process; returns how to upload it if it was offline."""
     run = wandb.run
     if run is None:
         return None
     folder = Path(run.settings.sync_dir) if run.settings._offline else None
-    wandb.finish()
+    wandb.finish(exit_code=int(failed))
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
 
 

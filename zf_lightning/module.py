@@ -15,6 +15,9 @@ from zf_lightning.instantiate import instantiate
 from zf_lightning.metrics import ClassificationError
 from zf_lightning.models import build_convnet
 
+#: What a schedule can wait for.
+MONITORS = ("val/top1_error", "val/top5_error", "val/loss")
+
 
 class ImageClassifier(lightning.LightningModule):
     """A network with its preprocessing, trained with the cross-entropy loss (Sec. 3).
@@ -66,9 +69,9 @@ class ImageClassifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a random crop of each sample."""
-        # Dropout is a function of (seed, step, process): a run that was interrupted goes on with
-        # the same masks without having stored any random state, and processes differ.
-        torch.manual_seed(_combine(self.seed, self.global_step, self.global_rank))
+        # Dropout is a function of (seed, step, batch, process): a run that was interrupted goes on
+        # with the same masks without having stored any random state, and processes differ.
+        torch.manual_seed(_combine(self.seed, self.global_step, batch_index, self.global_rank))
         images = self.preprocessing.random_crops(
             batch.images, batch.indices, seed=self.seed, epoch=self.current_epoch
         )
@@ -95,8 +98,12 @@ class ImageClassifier(lightning.LightningModule):
         return outputs
 
     def on_validation_epoch_end(self) -> None:
-        """Log top-1 and top-5 error and loss of the validation images."""
-        self._log_error("val", self.val_error, prog_bar=True)
+        """Log top-1 and top-5 error and loss of the validation images; mind a plateau."""
+        values = self._log_error("val", self.val_error, prog_bar=True)
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            for config in self.trainer.lr_scheduler_configs:
+                if config.reduce_on_plateau:
+                    config.scheduler.step(values[str(config.monitor)])  # type: ignore[arg-type]
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Score the centre crop, and the mean of the softmax over the ten crops, of each sample."""
@@ -124,13 +131,26 @@ class ImageClassifier(lightning.LightningModule):
             return optimizer
         options: dict[str, Any] = {}
         if scheduler["interval"] == "step":
-            options["total_steps"] = max(1, int(self.trainer.estimated_stepping_batches))
+            steps = self.trainer.estimated_stepping_batches
+            if steps == float("inf"):
+                raise UserError(
+                    "A schedule over steps needs an end: give trainer.max_epochs or "
+                    "trainer.max_steps, or take scheduler=plateau."
+                )
+            options["total_steps"] = max(1, int(steps))
         settings: dict[str, Any] = {
             "scheduler": instantiate(scheduler["schedule"], optimizer=optimizer, **options),
             "interval": scheduler["interval"],
         }
         if scheduler["monitor"] is not None:
+            if scheduler["monitor"] not in MONITORS:
+                raise UserError(
+                    f"scheduler.monitor={scheduler['monitor']} is not one of {', '.join(MONITORS)}."
+                )
             settings["monitor"] = scheduler["monitor"]
+            # Stepped in `on_validation_epoch_end`: Lightning would do it after the checkpoint of
+            # the epoch was written, and a run that goes on from there would have lost the step.
+            settings["frequency"] = 2**31
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -141,7 +161,7 @@ class ImageClassifier(lightning.LightningModule):
 
     def _log_error(
         self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
-    ) -> None:
+    ) -> dict[str, float]:
         values = error.compute()
         error.reset()
         count = values.pop("count")
@@ -149,6 +169,7 @@ class ImageClassifier(lightning.LightningModule):
             shown = prog_bar and name == "top1_error"
             self.log(f"{split}/{name}{suffix}", value.float(), prog_bar=shown)
         self.log(f"{split}/images", count.float())
+        return {f"{split}/{name}{suffix}": float(value) for name, value in values.items()}
 
 
 def _combine(*numbers: int) -> int:

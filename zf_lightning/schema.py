@@ -140,7 +140,7 @@ class Config:
     paths: Paths = field(default_factory=Paths)
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
-    ablation: Ablation = field(default_factory=Ablation)
+    ablation: dict[str, Ablation] = field(default_factory=dict)
     optimizer: Any = MISSING
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]

@@ -10,11 +10,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+
+from zf_lightning.errors import UserError
 
 #: What a parent process of a distributed run leaves in the environment.
 DISTRIBUTED_VARIABLES = re.compile(
@@ -24,6 +28,7 @@ DISTRIBUTED_VARIABLES = re.compile(
 #: Hydra's own options that belong to the sweep and not to a job of it.
 SWEEP_OPTIONS = re.compile(r"hydra[./](sweep|sweeper|launcher|mode|run)\b")
 OUTCOMES = "jobs.jsonl"
+SWEPT_VARIABLE = "ZF_LIGHTNING_SWEPT"
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ def run_job(script: Path) -> int:
     ]
     environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
     print(f"\n--- {folder.name} ---", flush=True)
+    if any(earlier.folder == str(folder) for earlier in read_outcomes(Path(hydra.sweep.dir))):
+        raise UserError(f"Two jobs of this sweep have the same folder {folder}; name them apart.")
     done = subprocess.run(command, env=environment, cwd=hydra.runtime.cwd, check=False)
     outcome = Outcome(folder=str(folder), exit_code=done.returncode)
     with (Path(hydra.sweep.dir) / OUTCOMES).open("a") as file:
@@ -73,17 +80,36 @@ def read_outcomes(folder: Path) -> list[Outcome]:
     return [Outcome(**json.loads(line)) for line in lines]
 
 
-def folder_name(overrides: str) -> str:
-    """A job's folder, named by its overrides: no slashes, no longer than a file system takes."""
-    name = re.sub(r"[^\w.,=+@~\-]", "_", overrides)
-    if len(name) <= 150:
-        return name or "unchanged"
-    return f"{name[:140]}-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+def job_folder(overrides: Sequence[str]) -> str:
+    """A job's folder, named by the overrides that are swept, or by all if none is known to be.
+
+    Without slashes, and no longer than a file system takes.
+    """
+    swept = os.environ.get(SWEPT_VARIABLE, "").split(",")
+    chosen = [text for text in overrides if override_key(text) in swept] or list(overrides)
+    whole = ",".join(chosen)
+    name = re.sub(r"[^\w.,=+@~\-]", "_", whole)
+    if len(name) > 150:
+        name = f"{name[:140]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return name or "unchanged"
+
+
+def override_key(override: str) -> str:
+    """What an override changes: `model.width` of `model.width=0.5`."""
+    return override.lstrip("+~").split("=")[0].split("@")[0]
+
+
+def remember_swept(overrides: Sequence[str]) -> None:
+    """Keep which overrides of a sweep take several values, for the names of its jobs."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = [one.key_or_group for one in parsed if one.is_sweep_override()]
+    # In the environment, so that a launcher's worker processes know it too.
+    os.environ[SWEPT_VARIABLE] = ",".join(swept)
 
 
 def register_resolvers() -> None:
-    """Make `${folder_name:…}` known to OmegaConf."""
-    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    """Make `${job_folder:…}` known to OmegaConf."""
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def _configuration_flags() -> list[str]:

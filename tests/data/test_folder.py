@@ -47,7 +47,6 @@ def test_given_splits_are_used(tmp_path: Path) -> None:
             write_images(tmp_path / split / name, count, hue=hue)
     source = FolderSource(tmp_path)
     assert [len(source.split(s)) for s in ("train", "val", "test")] == [10, 6, 4]
-    assert source.has_own_test_split
     assert source.split("val").names[0] == "val/green/000.png"
 
 
@@ -56,8 +55,7 @@ def test_without_a_test_folder_the_validation_images_are_tested(tmp_path: Path) 
         for hue, name in enumerate(("n01", "n02")):
             write_images(tmp_path / split / name, 3, hue=hue)
     source = FolderSource(tmp_path)
-    assert not source.has_own_test_split
-    assert source.split("test").names == source.split("val").names
+    assert source.split("test") is source.split("val")
 
 
 def test_files_that_are_no_images_are_not_read(tmp_path: Path) -> None:

@@ -43,11 +43,28 @@ def test_an_image_is_what_pil_makes_of_it(size: tuple[int, int], tmp_path: Path)
     assert abs(difference).max() <= 2
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])
-def test_other_modes_become_rgb(mode: str, tmp_path: Path) -> None:
-    path = tmp_path / "image.png"
-    photograph(300, 280).convert(mode).save(path)
-    assert load_image(path).shape == (3, 256, 256)
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [(mode, "image.png") for mode in ("L", "P", "RGBA", "LA", "1", "I;16")]
+    + [("CMYK", "image.jpg"), ("RGB", "image.bmp"), ("RGB", "image.tiff"), ("RGB", "image.webp")],
+)
+def test_other_modes_and_formats_become_rgb(mode: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    image = photograph(300, 280)
+    if mode == "I;16":
+        grey = numpy.asarray(image.convert("L")).astype(numpy.uint16) * 257
+        Image.fromarray(grey).save(path)
+    else:
+        image.convert(mode).save(path)
+    found = load_image(path)
+    assert found.shape == (3, 256, 256) and found.dtype == torch.uint8
+    assert 60 < found.float().mean() < 200
+
+
+def test_of_an_animation_the_first_picture_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (256, 256), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "image.gif", save_all=True, append_images=frames[1:])
+    assert load_image(tmp_path / "image.gif")[:, 0, 0].tolist() == [255, 0, 0]
 
 
 def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.conftest import Compose
+from zf_lightning import assembly
 from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
 from zf_lightning.models import (
     ConvNet,
     apply_ablation,
@@ -32,7 +32,7 @@ PARAMETERS = {
 
 
 def on_meta(config: object, classes: int = 1000) -> ConvNet:
-    model = apply_ablation(plain(config.model), plain(config.ablation))  # type: ignore[attr-defined]
+    model = assembly.build_model_options(config)  # type: ignore[arg-type]
     with torch.device("meta"):
         return build_convnet(model, classes=classes)
 
@@ -55,6 +55,21 @@ def test_ablations_combine(compose_config: Compose) -> None:
     network = on_meta(compose_config("model=zfnet", "ablation=[drop_fc7,maps_512_1024_512]"))
     assert "fc7" not in network.layers
     assert network.conv4.out_channels == 1024
+
+
+@pytest.mark.parametrize(
+    ("ablations", "words"),
+    [
+        ("[drop_fc7,fc_2048]", "ablation=fc_2048 changes fc7"),
+        ("[drop_conv34,maps_512_1024_512]", "ablation=maps_512_1024_512 changes conv3"),
+        ("[drop_fc7,drop_fc6_fc7]", "ablation=drop_fc6_fc7 removes fc7"),
+    ],
+)
+def test_ablations_that_contradict_each_other_are_refused(
+    ablations: str, words: str, compose_config: Compose
+) -> None:
+    with pytest.raises(UserError, match=words):
+        on_meta(compose_config("model=zfnet", f"ablation={ablations}"))
 
 
 def sizes(config: object) -> dict[str, int]:
@@ -181,3 +196,10 @@ def test_an_ablation_leaves_its_model_alone() -> None:
     assert changed["convs"] == {"conv1": {"maps": 8, "kernel": 3}}
     assert changed["fcs"] == {"fc2": None}
     assert model["convs"]["conv1"]["maps"] == 4
+
+
+def test_an_ablation_changes_an_inner_option_alone() -> None:
+    pool = {"kernel": 3, "stride": 2}
+    model = {"convs": {"conv1": {"maps": 4, "kernel": 3, "pool": pool}}, "fcs": {}}
+    changed = apply_ablation(model, {"convs": {"conv1": {"pool": {"kernel": 2}}}})
+    assert changed["convs"]["conv1"]["pool"] == {"kernel": 2, "stride": 2}

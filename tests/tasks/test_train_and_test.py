@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import lightning
@@ -19,6 +20,11 @@ from zf_lightning.tasks import train
 def steps(folder: Path) -> list[int]:
     with (folder / "metrics.csv").open(newline="") as file:
         return [int(row["step"]) for row in csv.DictReader(file)]
+
+
+def rates(folder: Path) -> tuple[int, list[float]]:
+    last = torch.load(folder / "checkpoints" / "last.ckpt")
+    return last["epoch"], last["lr_schedulers"][0]["_last_lr"]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -48,10 +54,14 @@ def test_a_run_leaves_its_results_and_its_checkpoint_gives_them_again(
         assert again[f"test/{name}"] == pytest.approx(result[f"test/{name}"], rel=1e-5)
 
 
+@pytest.mark.parametrize("scheduler", ["constant", "plateau"])
 def test_a_run_that_goes_on_ends_like_one_that_was_not_interrupted(
-    compose_config: Compose, tiny: list[str], tmp_path: Path
+    scheduler: str, compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
-    steady = ["scheduler=constant", "model.fcs.fc6.dropout=0.5"]
+    steady = [f"scheduler={scheduler}", "model.fcs.fc6.dropout=0.5"]
+    if scheduler == "plateau":
+        # Every epoch that is not better counts, so that a lost one would show.
+        steady += ["scheduler.schedule.patience=0", "optimizer.lr=1.0e-12"]
     whole = compose_config(*tiny, *steady, "trainer.max_epochs=3")
     train.run(whole)
     expected, expected_steps = weights(tmp_path / "run"), steps(tmp_path / "run")
@@ -61,6 +71,7 @@ def test_a_run_that_goes_on_ends_like_one_that_was_not_interrupted(
     first = steps(tmp_path / "run")
     resumed = train.run(compose_config(*tiny, *steady, "trainer.max_epochs=3"))
     assert resumed["epochs"] == 3
+    assert rates(tmp_path / "run") == rates(tmp_path / "whole")
     for name, value in weights(tmp_path / "run").items():
         assert torch.equal(value, expected[name]), name
     assert steps(tmp_path / "run")[: len(first)] == first
@@ -68,14 +79,21 @@ def test_a_run_that_goes_on_ends_like_one_that_was_not_interrupted(
 
 
 def test_a_finished_run_started_again_only_tests(
-    compose_config: Compose, tiny: list[str], tmp_path: Path
+    compose_config: Compose, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = compose_config(*tiny, "trainer.max_epochs=1")
+    # Nothing is learnt, so that the first epoch stays the best: the last is kept all the same.
+    config = compose_config(*tiny, "scheduler=constant", "optimizer.lr=0.0")
     first = train.run(config)
-    trained = weights(tmp_path / "run")
-    again = train.run(config)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert first["best_epoch"] == 1
+    assert torch.load(last)["epoch"] == 1
+    written = last.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageClassifier, "training_step", lambda *_: pytest.fail("trained again"))
+        again = train.run(config)
     assert again["test/loss"] == pytest.approx(first["test/loss"])
-    assert all(torch.equal(trained[k], v) for k, v in weights(tmp_path / "run").items())
+    assert again["best_epoch"] == 1
+    assert last.stat().st_mtime_ns == written
 
 
 def test_checkpoints_load_with_lightning_alone(
@@ -159,6 +177,9 @@ def test_mistakes_with_checkpoints_are_one_sentence(
         ("trainer.devices=0", "devices=0"),
         ("trainer.limit_val_batches=0", "best checkpoint"),
         ("trainer.callbacks=[1]", "callbacks"),
+        ("trainer.limit_test_batches=0", "test the network"),
+        ("trainer.max_epochs=-1", "needs an end"),
+        ("scheduler=plateau scheduler.monitor=val/top2_error", "val/top2_error"),
         ("data.root=null", "data.root"),
         ("data.batch_size=0", "at least 1"),
         ("ablation=[drop_conv34,drop_fc7] model.convs.conv3=null", "removes conv3"),
@@ -198,3 +219,35 @@ def test_the_trainers_every_argument_is_legal(compose_config: Compose) -> None:
 
     arguments = set(inspect.signature(lightning.Trainer.__init__).parameters) - {"self"}
     assert set(compose_config().trainer) == arguments
+
+
+def test_validation_may_come_every_second_epoch(compose_config: Compose, tiny: list[str]) -> None:
+    every = ["trainer.check_val_every_n_epoch=2", "scheduler=plateau", "trainer.max_epochs=4"]
+    result = train.run(compose_config(*tiny, *every))
+    assert result["best_epoch"] in (2, 4)
+
+
+def test_a_run_shorter_than_its_validation_is_tested_as_it_is(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    short = ["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=1"]
+    result = train.run(compose_config(*tiny, *short))
+    assert "val/top1_error" not in result and result["test/images"] == 6
+
+
+def test_a_broken_file_is_named_in_one_sentence_from_a_worker(
+    compose_config: Compose, tiny: list[str], tmp_path: Path, image_folder: Path
+) -> None:
+    root = tmp_path / "images"
+    shutil.copytree(image_folder, root)
+    (root / "red" / "004.png").write_text("no image")
+    broken = [f"data.root={root}", "data.workers=1", "model.preprocessing.mean=none"]
+    with pytest.raises(UserError) as mistake:
+        train.run(compose_config(*tiny, *broken))
+    assert mistake.value.sentence.startswith(f"{root / 'red' / '004.png'} cannot be read")
+    assert "\n" not in mistake.value.sentence
+
+
+def test_a_run_without_bar_callbacks_and_loggers(compose_config: Compose, tiny: list[str]) -> None:
+    bare = ["logger=none", "callbacks.probe=null", "callbacks.progress=null"]
+    assert train.run(compose_config(*tiny, *bare))["epochs"] == 2

@@ -82,11 +82,14 @@ class FullyConnected(Specification):
 LAYER_KINDS: dict[str, type[Specification]] = {"convs": Convolution, "fcs": FullyConnected}
 
 
-def apply_ablation(model: Mapping[str, Any], ablation: Mapping[str, Any]) -> dict[str, Any]:
+def apply_ablation(
+    model: Mapping[str, Any], ablation: Mapping[str, Any], *, name: str = "ablation"
+) -> dict[str, Any]:
     """Change the layers of `model` as `ablation` says (Table 3): `null` removes a layer.
 
     `model` and `ablation` are plain mappings with the keys `convs` and `fcs`, each from a layer's
-    name to its options. What `ablation` does not mention stays as it is.
+    name to its options. What `ablation` does not mention stays as it is. `name` is how a message
+    calls it.
     Raises UserError if `ablation` names a layer that `model` does not have.
     """
     changed = dict(model)
@@ -96,10 +99,18 @@ def apply_ablation(model: Mapping[str, Any], ablation: Mapping[str, Any]) -> dic
             if layers.get(layer) is None:
                 present = [name for name, values in layers.items() if values is not None]
                 raise UserError(
-                    f"The ablation {'removes' if options is None else 'changes'} {layer}, which "
-                    f"the model {model.get('name', '')} does not have "
-                    f"(its {kind}: {', '.join(present) or 'none'})."
+                    f"{name} {'removes' if options is None else 'changes'} {layer}, which the "
+                    f"network does not have (its {kind}: {', '.join(present) or 'none'})."
                 )
-            layers[layer] = None if options is None else {**layers[layer], **options}
+            layers[layer] = None if options is None else _merged(layers[layer], options)
         changed[kind] = layers
     return changed
+
+
+def _merged(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(options)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        merged[key] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+    return merged

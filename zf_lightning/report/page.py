@@ -51,6 +51,8 @@ def _read_result(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     result: dict[str, Any] = json.loads(path.read_text())
+    if result.get("task") != "train" or "val/top1_error" not in result:
+        return []
     rows = [
         ("network", f"{result['model']}, {result['parameters']:,} parameters"),
         ("ablation", ", ".join(result["ablation"])),

@@ -19,6 +19,7 @@ from zf_lightning.instantiate import plain
 from zf_lightning.loggers import close_wandb
 from zf_lightning.models import parameter_count
 from zf_lightning.result import check_count, error_lines, write_result
+from zf_lightning.sweep import override_key
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +34,18 @@ def run(config: DictConfig) -> dict[str, Any]:
     config = configuration_of(path, config, overrides)
     classifier = load_classifier(path)
     source = assembly.build_source(config)
-    if any(o.lstrip("+~").startswith(("model", "ablation")) for o in overrides):
+    if any(override_key(o).split(".")[0] in ("model", "ablation") for o in overrides):
         model = assembly.build_model_options(config)
         check_same_network(path, model=model, class_names=source.class_names)
     check_same_classes(path, known=classifier.class_names, found=source.class_names)
     data = assembly.build_datamodule(config, source)
     trainer = assembly.build_trainer(config, callbacks=False)
+    failed = True
     try:
         trainer.test(classifier, data, verbose=False)
+        failed = False
     finally:
-        close_wandb()
+        close_wandb(failed=failed)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     expected = data.length("test")
     check_count(trainer, figures["test/images"], expected)

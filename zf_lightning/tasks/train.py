@@ -1,6 +1,7 @@
 """task=train: train a network, test the best checkpoint with one crop and with ten (Sec. 3)."""
 
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning import assembly
 from zf_lightning.checkpoint import check_same_network, read_checkpoint
+from zf_lightning.data import ImageDataModule
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import plain
 from zf_lightning.loggers import close_wandb
@@ -27,11 +29,10 @@ def run(config: DictConfig) -> dict[str, Any]:
     A run that is started again in the same folder goes on from its last checkpoint.
     """
     folder = Path(config.paths.run)
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
     model = assembly.build_model_options(config)
     # First what can fail at once: the data may take minutes to prepare.
     trainer = assembly.build_trainer(config)
-    _check_validation(trainer)
+    _check_limits(trainer)
     source = assembly.build_source(config)
     classifier = ImageClassifier(
         model,
@@ -53,19 +54,19 @@ def run(config: DictConfig) -> dict[str, Any]:
         + " images"
     )
     assembly.describe_network(classifier, input_size=model["input_size"])
-    upload = None
+    failed = True
     try:
         _log_configuration(trainer, config)
+        # For what a user's own network or callback draws; what is drawn here has seeds of its own.
+        lightning.seed_everything(config.seed, workers=True, verbose=False)
         began = time.monotonic()
-        trainer.fit(classifier, data, ckpt_path=last if last.exists() else None, weights_only=True)
+        _fit(trainer, classifier, data, last if last.exists() else None, folder)
         seconds = time.monotonic() - began
-        if trainer.interrupted:
-            log.info(f"Interrupted; the same command with hydra.run.dir={folder} goes on.")
-            raise KeyboardInterrupt
         result = _test(trainer, classifier, data, config, model)
         result["train/seconds"] = round(seconds, 1)
+        failed = False
     finally:
-        upload = close_wandb()
+        upload = close_wandb(failed=failed)
     if trainer.is_global_zero:
         write_result(folder, result)
         write_report(folder)
@@ -73,10 +74,27 @@ def run(config: DictConfig) -> dict[str, Any]:
     return result
 
 
+def _fit(
+    trainer: lightning.Trainer,
+    classifier: ImageClassifier,
+    data: ImageDataModule,
+    last: Path | None,
+    folder: Path,
+) -> None:
+    try:
+        trainer.fit(classifier, data, ckpt_path=last, weights_only=True)
+    except SystemExit:
+        # Lightning leaves so after Ctrl-C.
+        if trainer.interrupted:
+            log.info(f"Interrupted; the same command with hydra.run.dir={folder} goes on.")
+            sys.exit(130)
+        raise
+
+
 def _test(
     trainer: lightning.Trainer,
     classifier: ImageClassifier,
-    data: Any,
+    data: ImageDataModule,
     config: DictConfig,
     model: dict[str, Any],
 ) -> dict[str, Any]:
@@ -99,7 +117,7 @@ def _test(
     figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
     expected = data.length("test")
     check_count(trainer, figures["test/images"], expected)
-    ablations = assembly.ablation_names()
+    ablations = list(config.ablation)
     return {
         "task": "train",
         "model": model["name"],
@@ -110,18 +128,21 @@ def _test(
         "parameters": parameter_count(classifier.network),
         "epochs": trainer.current_epoch,
         "best_epoch": epoch,
+        # ImageNet's test labels are not public: there the validation images are tested on.
+        "tested_on": "test" if data.source.split("test") is not data.source.split("val") else "val",
         "test/images_in_split": expected,
         **figures,
         "paper": paper_figures(model["name"], ablations),
     }
 
 
-def _check_validation(trainer: lightning.Trainer) -> None:
-    if trainer.limit_val_batches == 0:
-        raise UserError(
-            "trainer.limit_val_batches=0 leaves no validation, by which the best checkpoint is "
-            "chosen; use a small number, as trainer.limit_val_batches=1."
-        )
+def _check_limits(trainer: lightning.Trainer) -> None:
+    for name, purpose in (("val", "choose the best checkpoint"), ("test", "test the network")):
+        if getattr(trainer, f"limit_{name}_batches") == 0:
+            raise UserError(
+                f"trainer.limit_{name}_batches=0 leaves nothing to {purpose} by; use a small "
+                f"number, as trainer.limit_{name}_batches=1."
+            )
 
 
 def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
@@ -133,20 +154,16 @@ def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
 
 
 def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
-    images = int(result["test/images"])
     log.info(
-        f"\nTrained {result['epochs']} epochs in {result['train/seconds']:.0f} s. Tested the best "
-        f"on validation, epoch {result['best_epoch']}, on {images:,} of "
-        f"{result['test/images_in_split']:,} test images:"
+        f"\nTrained {result['epochs']} epochs ({result['train/seconds']:.0f} s this time). Tested "
+        f"epoch {result['best_epoch']} on {int(result['test/images']):,} of "
+        f"{result['test/images_in_split']:,} {result['tested_on']} images:"
     )
     for line in error_lines(result):
         log.info(line)
     if result["paper"] is not None and result["data"] == "imagenet":
         row = "  {table}, {row}: top-1 error {val/top1_error} %, top-5 error {val/top5_error} %"
         log.info(row.format(**result["paper"]))
-    log.info(
-        f"Everything is in {folder}: report/index.html, figures, atlas, result.json, metrics.csv, "
-        "checkpoints, config.yaml, run.log"
-    )
+    log.info(f"Everything is in {folder}, as {folder / 'report' / 'index.html'} shows.")
     if upload:
         log.info(f"To upload the run to Weights & Biases: {upload}")

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zf_lightning.data.decode import load_image
-from zf_lightning.errors import UserError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -66,9 +65,3 @@ class LabelledFiles(Dataset[tuple[Tensor, int, int, float]]):
         for name, label in zip(self.names, self.labels, strict=True):
             digest.update(f"{name}\0{label}\0{(self.root / name).stat().st_size}\n".encode())
         return digest.hexdigest()
-
-
-def require_images(files: LabelledFiles, *, split: str, root: Path) -> None:
-    """Raise UserError if a split is empty."""
-    if not len(files):
-        raise UserError(f"The {split} split of {root} has no images.")

@@ -51,8 +51,3 @@ class EmbeddedSource:
         """The drawn files of a split."""
         self.prepare()
         return self._folder.split(name)
-
-    @property
-    def has_own_test_split(self) -> bool:
-        """Always: three splits are drawn."""
-        return True

@@ -74,11 +74,6 @@ class FolderSource:
         self.prepare()
         return self._splits[name]
 
-    @property
-    def has_own_test_split(self) -> bool:
-        """False where the validation images are tested on."""
-        return self.split("test") is not self.split("val")
-
     def _scan(self) -> None:
         if not self.root.is_dir():
             raise UserError(f"data.root={self.root} is not a folder; {LAYOUT}.")
