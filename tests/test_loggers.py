@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb
 
 from zf_lightning.errors import UserError
-from zf_lightning.loggers import MetricsFile, close_wandb, wandb_logger
+from zf_lightning.loggers import MetricsFile, close_wandb, log_configuration, wandb_logger
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -104,6 +105,15 @@ def test_without_an_api_key_wandb_is_offline(
         check=True,
     )
     assert shown.stdout.startswith(f"wandb sync {tmp_path / 'run'}")
+
+
+def test_a_server_that_refuses_is_one_sentence() -> None:
+    class Refusing(MetricsFile):
+        def log_hyperparams(self, *args: object, **options: object) -> None:
+            raise wandb.Error("connection refused\nwhile retrying")
+
+    with pytest.raises(UserError, match=r"connection refused\); .* logger.wandb.mode=offline"):
+        log_configuration([Refusing("metrics.csv")], {})
 
 
 def test_an_unknown_mode_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

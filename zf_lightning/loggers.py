@@ -144,6 +144,22 @@ def wandb_logger(
     )
 
 
+def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
+    """Give each logger the configuration; this is also where wandb first meets its server.
+
+    Raises UserError if wandb refuses the key, or cannot be reached within its 90 seconds.
+    """
+    for logger in loggers:
+        try:
+            logger.log_hyperparams(values)
+        except wandb.Error as problem:
+            reason = str(problem).strip().split("\n")[0]
+            raise UserError(
+                f"Weights & Biases did not take the run ({reason}); to go on without its server "
+                "use logger.wandb.mode=offline, and upload the run later."
+            ) from problem
+
+
 def close_wandb(*, failed: bool = False) -> str | None:
     """Finish the wandb run of this process; returns how to upload it if it was offline."""
     run = wandb.run

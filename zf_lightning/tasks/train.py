@@ -14,7 +14,7 @@ from zf_lightning.checkpoint import check_same_network, read_checkpoint
 from zf_lightning.data import ImageDataModule
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import plain
-from zf_lightning.loggers import close_wandb
+from zf_lightning.loggers import close_wandb, log_configuration
 from zf_lightning.models import parameter_count
 from zf_lightning.module import ImageClassifier
 from zf_lightning.report import write_report
@@ -149,8 +149,7 @@ def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
     values = plain(config)
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(values), Path(config.paths.run) / "config.yaml")
-    for logger in trainer.loggers:
-        logger.log_hyperparams(values)
+    log_configuration(trainer.loggers, values)
 
 
 def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
