@@ -1,0 +1,73 @@
+"""What takes more processes and time: `pytest -m slow`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.test_main import command
+from zf_lightning.deconv import Atlas
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def test_three_processes_learn_and_see_what_one_does(tiny: list[str], tmp_path: Path) -> None:
+    # Without dropout, and augmentation is a function of the dataset index: the same training.
+    common = [*tiny, "data.batch_size=12", "model.fcs.fc6.dropout=0", "model.fcs.fc7.dropout=0"]
+    for name, devices in (("one", 1), ("three", 3)):
+        done = command(
+            *common, f"trainer.devices={devices}", f"hydra.run.dir={name}", folder=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+    one, three = last_weights(tmp_path / "one"), last_weights(tmp_path / "three")
+    for key, value in one.items():
+        torch.testing.assert_close(three[key], value, rtol=1e-3, atol=1e-4)
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "three")]
+    assert [result["test/images"] for result in results] == [6, 6]
+    atlases = [
+        Atlas.load(tmp_path / name / "atlas" / "epoch=001.safetensors") for name in ("one", "three")
+    ]
+    for layer, found in atlases[0].layers.items():
+        other = atlases[1].layers[layer]
+        torch.testing.assert_close(other.activations, found.activations, rtol=1e-3, atol=1e-4)
+        assert not other.mismatches
+
+
+def test_a_killed_run_started_again_ends_as_if_nothing_had_been(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    common = [*tiny, "trainer.max_epochs=6", "scheduler=constant"]
+    whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *common, "hydra.run.dir=killed"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "killed" / "atlas" / "epoch=002.json").exists():
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    expected = last_weights(tmp_path / "whole")
+    for key, value in last_weights(tmp_path / "killed").items():
+        assert torch.equal(value, expected[key]), key
+    metrics = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "killed")]
+    assert [row.split(",")[:2] for row in metrics[0]] == [row.split(",")[:2] for row in metrics[1]]
