@@ -1,6 +1,9 @@
 """Small networks, and projections of their units by autograd, which shares no code with ours."""
 
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +29,22 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "conv3": {"maps": 4, "kernel": 1},
     },
 }
+
+
+class Small(nn.Module):
+    """Two convolutions; what happens around them is a subclass's business."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.last_relu = nn.ReLU()
+        # Most units are alive.
+        nn.init.constant_(self.first.bias, 0.5)
+        nn.init.constant_(self.second.bias, 0.5)
+        self.double()
 
 
 def small_convnet(name: str, *, seed: int = 3, input_size: int = 41) -> ConvNet:
@@ -63,16 +82,18 @@ def some_images(number: int = 2, *, seed: int = 0, size: int = 41) -> Tensor:
 
 class _RectifyingReLU(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, values: Tensor, guided: bool) -> Tensor:
-        context.guided = guided
+    def forward(context: Any, values: Tensor, guided: bool, top: float) -> Tensor:
+        context.guided, context.top = guided, top
         context.save_for_backward(values)
-        return values.clamp(min=0)
+        return values.clamp(0, top)
 
     @staticmethod
-    def backward(context: Any, signal: Tensor) -> tuple[Tensor, None]:
+    def backward(context: Any, signal: Tensor) -> tuple[Tensor, None, None]:
         (values,) = context.saved_tensors
         signal = torch.where(signal > 0, signal, 0)
-        return (signal * (values > 0) if context.guided else signal), None
+        if context.guided:
+            signal = signal * ((values > 0) & (values < context.top))
+        return signal, None, None
 
 
 class _PassingNormalisation(torch.autograd.Function):
@@ -105,7 +126,7 @@ def projection_by_autograd(
             if rule == "gradient":
                 values = F.relu(values)
             else:
-                values = _RectifyingReLU.apply(values, rule == "guided")
+                values = _RectifyingReLU.apply(values, rule == "guided", inf)
         elif isinstance(module, nn.LocalResponseNorm) and norm == "identity":
             values = _PassingNormalisation.apply(values, module)
         elif not isinstance(module, nn.Dropout):
@@ -116,3 +137,62 @@ def projection_by_autograd(
     seed[(0, *unit)] = values.detach()[(0, *unit)]
     (projection,) = torch.autograd.grad(values, pixels, seed)
     return projection[0], values.detach()[(0, *unit)]
+
+
+def outputs_by_autograd(
+    network: nn.Module, pixels: Tensor, layers: Mapping[str, tuple[str, float | None]], *, rule: str
+) -> dict[str, Tensor]:
+    """Outputs of layers of any network in evaluation mode, whose ReLUs go back as `rule` says.
+
+    Args:
+        layers: for each layer its module, and where the ReLU after it is cut off (infinity for
+            nn.ReLU, 6 for nn.ReLU6), or None if no ReLU follows.
+    """
+    functional_hardtanh = F.hardtanh
+
+    def rectified(values: Tensor, top: float) -> Tensor:
+        if rule == "gradient":
+            return torch.relu(values) if top == inf else functional_hardtanh(values, 0, top)
+        return _RectifyingReLU.apply(values, rule == "guided", top)
+
+    def relu(values: Tensor, inplace: bool = False) -> Tensor:
+        return rectified(values, inf)
+
+    def hardtanh(values: Tensor, low: float, top: float, inplace: bool = False) -> Tensor:
+        assert low == 0
+        return rectified(values, top)
+
+    outputs: dict[str, Tensor] = {}
+    hooks = [
+        network.get_submodule(module).register_forward_hook(
+            lambda _, inputs, output, layer=layer, top=top: outputs.__setitem__(
+                layer, output.clone() if top is None else rectified(output, top)
+            )
+        )
+        for layer, (module, top) in layers.items()
+    ]
+    # The modules nn.ReLU and nn.ReLU6 call these functions too.
+    with mock.patch.multiple(F, relu=relu, hardtanh=hardtanh):
+        network.eval()(pixels)
+    for hook in hooks:
+        hook.remove()
+    return outputs
+
+
+def randomise(tensors: Iterable[tuple[str, Tensor]], *, seed: int = 0) -> None:
+    """Fill weights so that signals keep their size, and batch statistics so that scales matter."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, values in tensors:
+        if not values.is_floating_point():
+            values.zero_()
+            continue
+        noise = torch.randn(values.shape, generator=generator, dtype=values.dtype)
+        if values.dim() > 1:
+            values.copy_(noise * (2 / values[0].numel()) ** 0.5)
+        elif name.endswith("running_var"):
+            values.copy_(0.5 + noise.abs())
+        elif name.endswith("weight"):
+            # Of batch normalisation; some turn the sign.
+            values.copy_(1 + 0.6 * noise)
+        else:
+            values.copy_(0.1 * noise)

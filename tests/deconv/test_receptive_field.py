@@ -149,6 +149,26 @@ def test_agrees_with_gradients_where_branches_meet() -> None:
     assert seen_by(output, pixels, 15, 15) == window._replace(height=window.height - 1)
 
 
+@pytest.mark.parametrize(
+    ("pool", "size", "jump"),
+    [
+        (nn.AvgPool2d(3, 2, 1), 5, 2),
+        (nn.AdaptiveAvgPool2d(6), 4, 2),
+        (nn.AdaptiveMaxPool2d(6), 4, 2),
+        (nn.AdaptiveAvgPool2d(1), 14, 12),
+        # Windows that differ in size are taken to see everything.
+        (nn.AdaptiveAvgPool2d(5), 14, 0),
+        (nn.AdaptiveMaxPool2d(5), 14, 0),
+        (nn.AdaptiveAvgPool2d(24), 14, 0),
+    ],
+)
+def test_averages_and_adaptive_pools(pool: nn.Module, size: int, jump: int) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), pool, nn.BatchNorm2d(2), nn.LeakyReLU()).double()
+    field = Deconvnet(model).receptive_fields(["3"], (14, 14))["3"]
+    assert (field.size, field.jump) == ((size, size), (jump, jump))
+    assert field.map_size == (pool(torch.zeros(1, 1, 12, 12)).shape[2],) * 2
+
+
 def test_branches_of_different_stride_are_refused() -> None:
     class Uneven(nn.Module):
         def __init__(self) -> None:

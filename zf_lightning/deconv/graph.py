@@ -13,9 +13,17 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from zf_lightning.deconv.inplace import without_mutation
+from zf_lightning.deconv.inplace import InPlaceProxy, without_mutation
 from zf_lightning.deconv.reversal import Mode, Reversal
-from zf_lightning.deconv.rules import LAYERS, RECTIFIERS, RULES, Operation, Rule, rule_key
+from zf_lightning.deconv.rules import (
+    BATCH_NORMS,
+    LAYERS,
+    RECTIFIERS,
+    RULES,
+    Operation,
+    Rule,
+    rule_key,
+)
 from zf_lightning.errors import UserError
 
 #: Questions about a tensor that have numbers for an answer.
@@ -62,11 +70,12 @@ class Graph:
         # torch.compile wraps a module; what is inside is what is meant.
         self.network: nn.Module = getattr(network, "_orig_mod", network)
         self.rules: Mapping[Operation, Rule] = {**RULES, **(rules or {})}
-        self.graph = without_mutation(self.network, _traced(self.network, self.rules))
+        self.graph = _traced(self.network, self.rules)
         inputs = [node for node in self.graph.nodes if node.op == "placeholder" and not node.args]
         if len(inputs) != 1:
             raise UserError(f"The network takes {len(inputs)} inputs; a deconvnet needs one.")
         self.input: fx.Node = inputs[0]
+        without_mutation(self.network, self.graph, self._find_carriers())
         self._carriers = self._find_carriers()
 
     @property
@@ -81,8 +90,9 @@ class Graph:
     def node(self, layer: str) -> fx.Node:
         """The node whose output is meant by `layer`: a module's name, or a node's in the graph.
 
-        A convolution or a fully connected layer that is directly followed by a ReLU means what
-        leaves the ReLU.
+        A convolution or a fully connected layer means what leaves the batch normalisation, the
+        ReLU, or both in this order, that directly follow it. Where a sum comes before the ReLU,
+        as behind the last convolution of a residual block, it ends before the sum.
         Raises UserError if there is none, or if a module of that name is used more than once.
         """
         found = [
@@ -98,9 +108,11 @@ class Graph:
             names = ", ".join(node.name for node in found)
             raise UserError(f"The module {layer} is used {len(found)} times: name one of {names}.")
         node = found[0]
-        users = list(node.users)
-        if self._is(node, LAYERS) and len(users) == 1 and self._is(users[0], RECTIFIERS):
-            return users[0]
+        if self._is(node, LAYERS):
+            for followers in (BATCH_NORMS, RECTIFIERS):
+                users = list(node.users)
+                if len(users) == 1 and self._is(users[0], followers):
+                    node = users[0]
         return node
 
     def record(self, images: Tensor, layers: Collection[str], mode: Mode) -> Recording:
@@ -140,9 +152,13 @@ class Graph:
             if node not in waiting:
                 continue
             step = recording.steps[node]
-            for source, part in zip(
-                step.sources, step.reversal.reverse(waiting.pop(node), images), strict=True
-            ):
+            parts = step.reversal.reverse(waiting.pop(node), images)
+            if len(parts) != len(step.sources):
+                raise UserError(
+                    f"{self._describe(node)}: its rule has a signal for {len(parts)} inputs, but "
+                    f"{len(step.sources)} come from the image."
+                )
+            for source, part in zip(step.sources, parts, strict=True):
                 waiting[source] = waiting[source] + part if source in waiting else part
         return waiting[self.input]
 
@@ -189,15 +205,22 @@ class Graph:
             if node not in needed:
                 needed.add(node)
                 waiting.extend(node.all_input_nodes)
-        for node in self.graph.nodes:
-            lacking = node in needed and node in self._carriers and self._rule(node) is None
-            if lacking and node is not self.input:
-                raise UserError(
-                    f"{self._describe(node)} has no rule, so that nothing above it can be "
-                    "projected: give one with Deconvnet(network, rules={...}), or choose layers "
-                    "below it."
-                )
-        return [node for node in self.graph.nodes if node in needed]
+        ordered = [node for node in self.graph.nodes if node in needed]
+        lacking = [
+            node
+            for node in ordered
+            if node in self._carriers and node is not self.input and self._rule(node) is None
+        ]
+        if lacking:
+            first, *others = dict.fromkeys(self._kind(node) for node in lacking)
+            also = f" Nor have: {', '.join(others)}." if others else ""
+            raise UserError(
+                f"{self._describe(lacking[0])} has no rule, so that nothing above it can be "
+                f"projected: write one, as zf_lightning/deconv/rules.py says, and hand it in as "
+                f"Deconvnet(network, rules={{{first.split()[-1]}: ...}}), or choose layers below "
+                f"it.{also}"
+            )
+        return ordered
 
     def _find_carriers(self) -> set[fx.Node]:
         """Nodes whose values are computed from the image, other than its shape."""
@@ -234,11 +257,16 @@ class Graph:
 
     def _describe(self, node: fx.Node) -> str:
         if node.op == "call_module":
-            kind = type(self.network.get_submodule(str(node.target))).__name__
-            return f"Node {node.name} (module {node.target}, {kind})"
+            return f"Node {node.name} (module {node.target}, {self._kind(node).split()[-1]})"
+        return f"Node {node.name} ({self._kind(node)})"
+
+    def _kind(self, node: fx.Node) -> str:
+        """What a node does: `module GELU`, `method 'permute'`, `function layer_norm`."""
+        if node.op == "call_module":
+            return f"module {type(self.network.get_submodule(str(node.target))).__name__}"
         if node.op == "call_method":
-            return f"Node {node.name} (method {node.target})"
-        return f"Node {node.name} (function {getattr(node.target, '__name__', node.target)})"
+            return f"method '{node.target}'"
+        return f"function {getattr(node.target, '__name__', node.target)}"
 
 
 def _traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
@@ -246,6 +274,9 @@ def _traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
             known = rule_key(rules, m) is not None
             return known or super().is_leaf_module(m, module_qualified_name)
+
+        def proxy(self, node: fx.Node) -> fx.Proxy:
+            return InPlaceProxy(node, self)
 
     modes = {module: module.training for module in network.modules()}
     try:

@@ -1,6 +1,8 @@
 """In-place operations written as what they mean: a new value, which later readers see."""
 
+import operator
 from collections.abc import Collection
+from typing import Any
 
 from torch import fx, nn
 
@@ -8,11 +10,49 @@ from zf_lightning.deconv.rules import SAME_TENSOR, VIEWS, Operation, rule_key
 from zf_lightning.errors import UserError
 
 
-def without_mutation(network: nn.Module, graph: fx.Graph) -> fx.Graph:
+class InPlaceProxy(fx.Proxy):
+    """A proxy that tells `x += y` from `x = x + y`; fx writes both as the second.
+
+    After the first, what else is called x has changed as well.
+    """
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.iadd, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.imul, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.isub, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._changed(operator.itruediv, other)
+
+    def _changed(self, operation: Any, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+
+#: What `x += y` is where x is a number or a weight: a new value.
+NEW_VALUES = {
+    operator.iadd: operator.add,
+    operator.imul: operator.mul,
+    operator.isub: operator.sub,
+    operator.itruediv: operator.truediv,
+}
+
+
+def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[fx.Node]) -> None:
     """Let what reads a tensor after an in-place operation read the operation's output.
 
     With `y = relu_(x); return x + y` both summands are the rectified tensor; in the traced graph
     the first still looks like the unrectified one.
+
+    Args:
+        network: what was traced.
+        graph: is changed.
+        carriers: the nodes whose values come from the image. Others are numbers, which nothing
+            changes in place, or weights, which are only read.
+
     Raises UserError where the tensor is read again through another shape of itself.
     """
     order = {node: place for place, node in enumerate(graph.nodes)}
@@ -21,9 +61,11 @@ def without_mutation(network: nn.Module, graph: fx.Graph) -> fx.Graph:
     sharing: dict[fx.Node, list[fx.Node]] = {}
     origin: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
-        mutates = _mutates(network, node)
-        same_tensor = mutates or _is(network, node, SAME_TENSOR)
         source = node.all_input_nodes[0] if node.all_input_nodes else node
+        mutates = source in carriers and _mutates(network, node)
+        if source not in carriers and node.target in NEW_VALUES:
+            node.target = NEW_VALUES[node.target]
+        same_tensor = mutates or _is(network, node, SAME_TENSOR)
         shares = source is not node and (same_tensor or _is(network, node, VIEWS))
         sharing[node] = sharing[source] if shares else []
         sharing[node].append(node)
@@ -40,7 +82,6 @@ def without_mutation(network: nn.Module, graph: fx.Graph) -> fx.Graph:
             if other is not node:
                 for user in later:
                     user.replace_input_with(other, node)
-    return graph
 
 
 def _is(network: nn.Module, node: fx.Node, kinds: Collection[Operation]) -> bool:

@@ -5,13 +5,12 @@ Shapes: `[N, C, H, W]` on the way up, N images; `[U, C, H, W]` on the way down, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zf_lightning.deconv.reversal import EVERYWHERE, UNKNOWN, Mode, Reversal, Support, Unchanged
+from zf_lightning.deconv.reversal import Mode, Reversal, Support, Unchanged
 from zf_lightning.errors import UserError
 
 Pair = tuple[int, int]
@@ -151,84 +150,73 @@ def fully_connected_module(
 
 
 @dataclass
-class Reshape(Reversal):
-    """Each value goes back to where it was."""
+class Scaling(Reversal):
+    """Each value goes back times what it was multiplied with; what was added is left out."""
 
-    input_shape: torch.Size
-    output_shape: torch.Size
-
-    @property
-    def support(self) -> Support | Literal["everywhere", "unknown"]:
-        if self.input_shape[2:] == self.output_shape[2:]:
-            return Support()
-        return EVERYWHERE if len(self.output_shape) == 2 else UNKNOWN
+    #: A number, or `[C]`: one for each feature map.
+    factor: float | Tensor
 
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-        return (signal.reshape(len(signal), *self.input_shape[1:]),)
+        if isinstance(self.factor, Tensor):
+            return (signal * self.factor.view(-1, *[1] * (signal.dim() - 2)),)
+        return (signal * self.factor,)
 
 
-def _reshaped(values: Tensor, output: Tensor) -> tuple[Tensor, Reversal]:
-    if output.shape[:1] != values.shape[:1]:
-        raise UserError(
-            f"it turns {list(values.shape)} into {list(output.shape)}: "
-            "the images of a batch must stay apart."
-        )
-    return output, Reshape(values.shape, output.shape)
-
-
-def flatten(
-    mode: Mode, values: Tensor, start_dim: int = 0, end_dim: int = -1
-) -> tuple[Tensor, Reversal]:
-    """`torch.flatten`, images kept apart."""
-    return _reshaped(values, values.flatten(start_dim, end_dim))
-
-
-def flatten_module(mode: Mode, module: nn.Flatten, values: Tensor) -> tuple[Tensor, Reversal]:
-    """`nn.Flatten`."""
-    return flatten(mode, values, module.start_dim, module.end_dim)
-
-
-def reshape(mode: Mode, values: Tensor, *shape: Any) -> tuple[Tensor, Reversal]:
-    """`torch.reshape` and `Tensor.view`, images kept apart."""
-    return _reshaped(values, values.reshape(*shape))
-
-
-@dataclass
-class Padding(Reversal):
-    """The border that was added is cut off (or, for negative padding, given back)."""
-
-    #: Left, right, top, bottom.
-    padding: tuple[int, int, int, int]
-
-    @property
-    def support(self) -> Support:
-        return Support(offset=(-self.padding[2], -self.padding[0]))
-
-    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-        return (F.pad(signal, [-side for side in self.padding]),)
-
-
-def zero_padding(
-    mode_: Mode,
+def batch_norm(
+    mode: Mode,
     values: Tensor,
-    pad: Sequence[int],
-    mode: str = "constant",
-    value: float | None = None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> tuple[Tensor, Reversal]:
-    """`torch.nn.functional.pad` of feature maps; `pad` is left, right, top, bottom."""
-    require_maps(values)
-    if mode != "constant" or value or len(pad) > 4:
-        raise UserError("only padding of height and width with zeros has a rule.")
-    left, right, top, bottom = (*pad, 0, 0)[:4]
-    sides = (left, right, top, bottom)
-    return F.pad(values, sides), Padding(sides)
+    """`torch.nn.functional.batch_norm` in evaluation mode.
+
+    There it is linear and belongs to the filters before it, which the paper's network would have
+    learned scaled: the signal is multiplied with `weight / sqrt(running_var + eps)`, whatever
+    `mode.norm` says, and mean and bias take no part. A negative weight turns the sign.
+    """
+    if training or running_mean is None or running_var is None:
+        raise UserError(
+            "batch normalisation by the statistics of the batch has no rule: a unit's projection "
+            "would depend on the other images."
+        )
+    output = F.batch_norm(values, running_mean, running_var, weight, bias, False, momentum, eps)
+    scale = (running_var + eps).rsqrt()
+    return output, Scaling(scale if weight is None else weight * scale)
 
 
-def zero_padding_module(
-    mode: Mode, module: nn.ZeroPad2d, values: Tensor
+def batch_norm_module(
+    mode: Mode, module: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor
 ) -> tuple[Tensor, Reversal]:
-    """`nn.ZeroPad2d`."""
-    return zero_padding(mode, values, module.padding)
+    """`nn.BatchNorm2d` and its kin, in evaluation mode whatever mode they are in."""
+    return batch_norm(
+        mode,
+        values,
+        module.running_mean,
+        module.running_var,
+        module.weight,
+        module.bias,
+        eps=module.eps,
+    )
+
+
+def multiplication(mode: Mode, left: Any, right: Any) -> tuple[Tensor, Reversal]:
+    """`left * right`, one of them a number."""
+    values, number = (left, right) if isinstance(left, Tensor) else (right, left)
+    if not isinstance(number, (int, float)):
+        raise UserError("multiplication with anything but a number has no rule.")
+    return values * number, Scaling(number)
+
+
+def division(mode: Mode, left: Any, right: Any) -> tuple[Tensor, Reversal]:
+    """`left / right` by a number."""
+    if not isinstance(right, (int, float)):
+        raise UserError("division by anything but a number has no rule.")
+    return left / right, Scaling(1 / right)
 
 
 @dataclass
@@ -247,23 +235,6 @@ def addition(mode: Mode, left: Any, right: Any) -> tuple[Tensor, Reversal]:
     if len({term.shape for term in tensors}) > 1:
         raise UserError("addition of tensors of different shapes has no rule.")
     return left + right, Addition(len(tensors))
-
-
-@dataclass
-class Concatenation(Reversal):
-    """Each part takes its own feature maps."""
-
-    channels: tuple[int, ...]
-
-    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-        return signal.split(self.channels, dim=1)
-
-
-def concatenation(mode: Mode, tensors: Sequence[Tensor], dim: int = 0) -> tuple[Tensor, Reversal]:
-    """`torch.cat` of feature maps."""
-    if dim % tensors[0].dim() != 1:
-        raise UserError("concatenation along anything but the feature maps has no rule.")
-    return torch.cat(list(tensors), dim), Concatenation(tuple(part.shape[1] for part in tensors))
 
 
 def identity(mode: Mode, values: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Reversal]:

@@ -1,4 +1,4 @@
-"""Rules for what is not linear: max pooling, ReLU, contrast normalisation (Sec. 2.1).
+"""Rules for what is not linear: max pooling, contrast normalisation (Sec. 2.1).
 
 Shapes: `[N, C, H, W]` on the way up, N images; `[U, C, H, W]` on the way down, U units.
 """
@@ -6,13 +6,15 @@ Shapes: `[N, C, H, W]` on the way up, N images; `[U, C, H, W]` on the way down, 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zf_lightning.deconv.averages import adaptive_support, adaptive_windows
 from zf_lightning.deconv.linear import Pair, pair, require_maps
-from zf_lightning.deconv.reversal import Mode, Reversal, Support, Unchanged
+from zf_lightning.deconv.reversal import EVERYWHERE, Mode, Reversal, Support, Unchanged
 from zf_lightning.errors import UserError
 
 
@@ -31,16 +33,20 @@ class Unpooling(Reversal):
     padding: Pair
     dilation: Pair
     input_size: Pair
+    #: False where windows differ: then kernel is the largest and stride the shortest step.
+    even: bool = True
 
     @property
-    def support(self) -> Support:
-        return Support(
-            (
-                self.dilation[0] * (self.kernel[0] - 1) + 1,
-                self.dilation[1] * (self.kernel[1] - 1) + 1,
-            ),
-            self.stride,
-            (-self.padding[0], -self.padding[1]),
+    def support(self) -> Support | Literal["everywhere"]:
+        if not self.even:
+            return EVERYWHERE
+        return Support(self._extent, self.stride, (-self.padding[0], -self.padding[1]))
+
+    @property
+    def _extent(self) -> Pair:
+        return (
+            self.dilation[0] * (self.kernel[0] - 1) + 1,
+            self.dilation[1] * (self.kernel[1] - 1) + 1,
         )
 
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
@@ -61,7 +67,7 @@ class Unpooling(Reversal):
         # after the other, and the sums are the same in every run.
         if device.type == "cpu":
             return [(slice(None), slice(None))]
-        apart = [math.ceil(self.support.extent[axis] / self.stride[axis]) for axis in (0, 1)]
+        apart = [math.ceil(self._extent[axis] / self.stride[axis]) for axis in (0, 1)]
         return [
             (slice(row, None, apart[0]), slice(column, None, apart[1]))
             for row in range(apart[0])
@@ -106,35 +112,35 @@ def max_pooling_module(mode: Mode, module: nn.MaxPool2d, values: Tensor) -> tupl
     )
 
 
-@dataclass
-class Rectification(Reversal):
-    """The signal's own negative part is dropped (Sec. 2.1, "Rectification").
-
-    The paper masks by the sign of the signal alone; masking by the sign of the forward values is
-    back-propagation, and both together guided back-propagation (Springenberg et al. 2015).
-    """
-
-    rectify_signal: bool
-    #: `[N, ...]` bool, where the ReLU let its input through; None if that does not matter.
-    passed: Tensor | None
-
-    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-        if self.rectify_signal:
-            signal = signal.clamp(min=0)
-        if self.passed is not None:
-            signal = signal * self.passed[images]
-        return (signal,)
-
-
-def relu(mode: Mode, values: Tensor, inplace: bool = False) -> tuple[Tensor, Reversal]:
-    """`torch.nn.functional.relu`; never in place, so that what was kept of the input stays."""
-    passed = None if mode.rule == "deconvnet" else values > 0
-    return F.relu(values), Rectification(mode.rule != "gradient", passed)
+def adaptive_max_pooling(
+    mode: Mode,
+    values: Tensor,
+    output_size: Any,
+    return_indices: bool = False,
+) -> tuple[Tensor, Reversal]:
+    """`torch.nn.functional.adaptive_max_pool2d` to a size that is not larger than the input's."""
+    require_maps(values)
+    if return_indices:
+        raise UserError("max pooling that returns its switches to the network has no rule.")
+    output, switches = F.adaptive_max_pool2d(values, output_size, return_indices=True)
+    (height, width), (rows, columns) = values.shape[2:], output.shape[2:]
+    if rows > height or columns > width:
+        raise UserError("adaptive max pooling to more positions than there are has no rule.")
+    extents, steps = [], []
+    for size, number in ((height, rows), (width, columns)):
+        starts, ends = adaptive_windows(size, number)
+        extents.append(int((ends - starts).max()))
+        steps.append(int(starts.diff().min()) if number > 1 else size)
+    even = adaptive_support((height, width), (rows, columns)) != EVERYWHERE
+    kernel, step = pair(extents), pair(steps)
+    return output, Unpooling(switches, kernel, step, (0, 0), (1, 1), (height, width), even)
 
 
-def relu_module(mode: Mode, module: nn.ReLU, values: Tensor) -> tuple[Tensor, Reversal]:
-    """`nn.ReLU`."""
-    return relu(mode, values)
+def adaptive_max_pooling_module(
+    mode: Mode, module: nn.AdaptiveMaxPool2d, values: Tensor
+) -> tuple[Tensor, Reversal]:
+    """`nn.AdaptiveMaxPool2d`."""
+    return adaptive_max_pooling(mode, values, module.output_size, module.return_indices)
 
 
 @dataclass

@@ -94,7 +94,7 @@ def receptive_fields(recording: Recording) -> dict[str, ReceptiveField]:
         support = step.reversal.support
         if support == "unknown":
             raise UserError(f"Receptive fields do not pass through node {node.name}.")
-        map_size = (step.shape[1], step.shape[2]) if len(step.shape) == 3 else (1, 1)
+        map_size = (step.shape[-2], step.shape[-1]) if len(step.shape) > 1 else (1, 1)
         sources = [
             fields.get(source) or ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)
             for source in step.sources

@@ -18,9 +18,10 @@ class Mode:
     Args:
         rule: what a ReLU does to the signal. `deconvnet`: it rectifies the signal, whatever its
             own input was (Sec. 2.1); `guided`: it also blocks it where its input was negative
-            (Springenberg et al. 2015); `gradient`: it does only that.
+            (Springenberg et al. 2015); `gradient`: it does only that. For its relatives see
+            `rectifiers`.
         norm: what contrast normalisation does to the signal. `identity`: nothing (ECCV text);
-            `jacobian`: the derivative.
+            `jacobian`: the derivative. Batch normalisation has its scale either way.
 
     Raises:
         UserError: one of them has no such value.
@@ -51,7 +52,8 @@ class Support:
 
 
 POINTWISE = Support()
-#: The output has no positions: each of its units sees the whole input.
+#: Each unit of the output sees the whole input, or is taken to: the output has no positions, or
+#: windows that differ in size.
 EVERYWHERE: Literal["everywhere"] = "everywhere"
 #: The positions of output and input have no such relation (it can still be reversed).
 UNKNOWN: Literal["unknown"] = "unknown"
