@@ -68,5 +68,9 @@ def test_a_global_batch_is_the_same_on_any_number_of_processes(processes: int) -
 def test_epochs_have_orders_of_their_own() -> None:
     orders = [[key.index for key in deal(50, 10, 1, epoch=epoch)[0]] for epoch in (0, 1, 0)]
     assert orders[0] == orders[2] != orders[1]
-    unshuffled = [key.index for key in deal(50, 10, 1, shuffle=False, epoch=3)[0]]
-    assert unshuffled == list(range(50))
+    steady = [
+        [key.index for key in deal(50, 10, 1, shuffle=False, epoch=epoch)[0]] for epoch in (0, 3)
+    ]
+    assert steady[0] == steady[1]
+    # Of five classes of ten, which lie one after another, a batch of ten meets more than two.
+    assert len({index // 10 for index in steady[0][:10]}) > 2

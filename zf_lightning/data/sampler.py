@@ -20,7 +20,8 @@ class EpochSampler(Sampler[SampleKey]):
         length: number of samples in the split.
         batch_size: size of the global batch.
         rank, processes: this process and the number of all.
-        shuffle: a new order each epoch, or always the split's.
+        shuffle: a new order each epoch, or always the same. That one is scattered too: an
+            evaluation of a few batches should meet all classes, and files lie class by class.
         seed: decides the orders.
     """
 
@@ -52,9 +53,8 @@ class EpochSampler(Sampler[SampleKey]):
         return full * (self.batch_size // self.processes) + -(-rest // self.processes)
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = numpy.arange(self.length)
-        if self.shuffle:
-            order = numpy.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        seeds = [self.seed, self.epoch] if self.shuffle else [self.seed]
+        order = numpy.random.default_rng(seeds).permutation(self.length)
         for start in range(0, self.length, self.batch_size):
             batch = order[start : start + self.batch_size]
             each = -(-len(batch) // self.processes)
