@@ -112,8 +112,11 @@ def test_a_limited_run_says_how_many_images_it_counted(
     compose_config: Compose, tiny: list[str]
 ) -> None:
     limits = [f"trainer.limit_{part}_batches=1" for part in ("train", "val", "test")]
-    result = train.run(compose_config(*tiny, *limits, "data.batch_size=4", "logger=none"))
+    layer = "model.convs.conv3.maps=200"
+    result = train.run(compose_config(*tiny, *limits, layer, "data.batch_size=4", "logger=none"))
     assert result["test/images"] == 4
+    # A network that the paper did not try has no row of it.
+    assert result["paper"] is None
     assert result["test/images_in_split"] == 6
 
 

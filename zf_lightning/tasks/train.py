@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning import assembly
@@ -19,6 +20,7 @@ from zf_lightning.models import parameter_count
 from zf_lightning.module import ImageClassifier
 from zf_lightning.report import write_report
 from zf_lightning.result import check_count, error_lines, paper_figures, write_result
+from zf_lightning.sweep import override_key
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +134,14 @@ def _test(
         "tested_on": "test" if data.source.split("test") is not data.source.split("val") else "val",
         "test/images_in_split": expected,
         **figures,
-        "paper": paper_figures(model["name"], ablations),
+        "paper": None if _own_layers() else paper_figures(model["name"], ablations),
     }
+
+
+def _own_layers() -> bool:
+    """Whether the command line changed layers one by one: the paper has no row for that."""
+    keys = map(override_key, HydraConfig.get().overrides.task)
+    return any(key.startswith(("model.convs", "model.fcs")) for key in keys)
 
 
 def _check_limits(trainer: lightning.Trainer) -> None:
