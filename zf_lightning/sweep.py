@@ -44,6 +44,7 @@ def run_job(script: Path) -> int:
 
     Called in the process that Hydra's launcher gave the job. A failure is recorded and does not
     raise, so that the next job goes on; the sweep's summary reports it.
+    Raises UserError, which ends the sweep, if an earlier job of it had the same folder.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)

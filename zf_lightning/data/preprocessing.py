@@ -6,6 +6,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from zf_lightning.data.crops import (
     CENTRE_CROP,
+    TEN,
     centre_crop,
     crop_and_mirror,
     random_placement,
@@ -119,7 +120,7 @@ class TenCrops:
         self.crop = crop
 
     def __len__(self) -> int:
-        return 10
+        return TEN
 
     def __getitem__(self, number: int) -> Tensor:
         """float32 `[N, 3, crop, crop]`."""

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from zf_lightning.errors import UserError
 from zf_lightning.models.convnet import ConvNet
-from zf_lightning.models.initialisation import initialise
+from zf_lightning.models.initialisation import check_initialisation, initialise
 
 
 def build_convnet(model: Mapping[str, Any], *, classes: int) -> ConvNet:
@@ -60,9 +59,9 @@ def check_input_scale(initialisation: str, scale: Any) -> str | None:
 
     `paper` expects raw pixels minus their mean (`scale: none`), `he` pixels divided by their
     standard deviation.
+    Raises UserError for an initialisation that does not exist.
     """
-    if initialisation not in ("paper", "he", "own"):
-        raise UserError(f"model.initialisation={initialisation} is not known.")
+    check_initialisation(initialisation)
     if initialisation == "paper" and scale != "none":
         return (
             "model.initialisation=paper (weights of standard deviation 0.01) expects pixels in "
