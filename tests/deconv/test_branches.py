@@ -136,4 +136,4 @@ def test_sum_with_weights_is_refused() -> None:
     network = Learned()
     network.offset = nn.Parameter(torch.ones(1, 4, 9, 9, dtype=torch.float64))
     with pytest.raises(UserError, match="a signal for 2 inputs, but 1 come from the image"):
-        Deconvnet(network).project(images(), [Unit(0, "add", 1)])
+        Deconvnet(network, windows=False).project(images(), [Unit(0, "add", 1)])

@@ -28,6 +28,12 @@ class Averaging(Reversal):
     #: `[output columns, input columns]`.
     columns: Tensor
     windows: Support | Literal["everywhere"]
+    #: Whether every window has the same share for each of its positions, padding included.
+    uniform: bool = False
+
+    @property
+    def windowed(self) -> bool:
+        return self.uniform
 
     @property
     def support(self) -> Support | Literal["everywhere"]:
@@ -59,15 +65,20 @@ def average_pooling(
     require_maps(values)
     kernel, margin = pair(kernel_size), pair(padding)
     step = pair(stride) if stride else kernel
+    if mode.windows:
+        margin, ceil_mode = (0, 0), False
     output = F.avg_pool2d(
         values, kernel, step, margin, ceil_mode, count_include_pad, divisor_override
     )
     shares = []
+    uniform = divisor_override is not None or count_include_pad or margin == (0, 0)
     for axis in (0, 1):
         size = values.shape[2 + axis]
         starts = torch.arange(output.shape[2 + axis]) * step[axis] - margin[axis]
         # What hangs over the padding does not count, even where padding does.
-        ends = (starts + kernel[axis]).clamp(max=size + margin[axis])
+        whole = starts + kernel[axis]
+        ends = whole.clamp(max=size + margin[axis])
+        uniform &= divisor_override is not None or torch.equal(whole, ends)
         if divisor_override is not None:
             divisors = torch.full_like(starts, divisor_override if axis == 0 else 1)
         elif count_include_pad:
@@ -75,7 +86,8 @@ def average_pooling(
         else:
             divisors = ends.clamp(max=size) - starts.clamp(min=0)
         shares.append(_shares(starts, ends, divisors, size, values))
-    return output, Averaging(shares[0], shares[1], Support(kernel, step, (-margin[0], -margin[1])))
+    support = Support(kernel, step, (-margin[0], -margin[1]))
+    return output, Averaging(shares[0], shares[1], support, uniform)
 
 
 def average_pooling_module(

@@ -75,16 +75,17 @@ def build_atlas(
             for layer, builder in builders.items()
             if len((places := builder.places(some))[0])
         }
-        recording = deconvnet.record(batch.inputs.to(deconvnet.device), list(here))
-        for layer, places in here.items():
-            units = builders[layer].units(places, some, deconvnet.device)
-            found_windows = deconvnet.project_recorded_windows(recording, units)
+        units = [
+            builders[layer].units(places, some, deconvnet.device) for layer, places in here.items()
+        ]
+        projected = deconvnet.project_layers(batch.inputs.to(deconvnet.device), units)
+        for (layer, places), of_layer, found in zip(here.items(), units, projected, strict=True):
             builders[layer].put(
                 places,
                 batch,
-                units.images.cpu(),
-                found_windows.pixels.cpu(),
-                found_windows.activations.cpu(),
+                of_layer.images.cpu(),
+                found.pixels.cpu(),
+                found.activations.cpu(),
                 tolerance,
             )
     return Atlas(

@@ -1,16 +1,23 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from zf_lightning.deconv.graph import Graph, Recording
-from zf_lightning.deconv.receptive_field import ReceptiveField, crop, receptive_fields
+from zf_lightning.deconv.receptive_field import (
+    ReceptiveField,
+    crop,
+    inside_image,
+    paste,
+    receptive_fields,
+)
 from zf_lightning.deconv.reversal import Mode, NormName, RuleName
 from zf_lightning.deconv.rules import Operation, Rule
+from zf_lightning.deconv.windows import Positions, WindowPlan, plan_windows, record_windows
 from zf_lightning.errors import UserError
 
 
@@ -69,6 +76,29 @@ class WindowProjections(Projections):
     inside: Tensor
 
 
+class _Geometry(NamedTuple):
+    """What of a layer depends on the size of the images alone."""
+
+    #: `(C, H, W)` or `(C,)`.
+    shape: tuple[int, ...]
+    #: None where its units are not computed in windows.
+    plan: WindowPlan | None
+
+
+class _Part(NamedTuple):
+    """Some of the units that were asked for, projected."""
+
+    group: int
+    units: Units
+    #: `[U]`: their places among the units of the group.
+    places: Tensor
+    #: `[U, C, h, w]`: of the whole images, or of windows of the unit.
+    pixels: Tensor
+    activations: Tensor
+    #: First row and first column `[U]` of the windows; None for whole images.
+    starts: tuple[Tensor, Tensor] | None
+
+
 class Deconvnet:
     """Projects units of a network back to the pixels that excited them.
 
@@ -83,6 +113,9 @@ class Deconvnet:
         norm: what contrast normalisation does to the signal, see `Mode`.
         rules: rules of the user's own, by module class, function or method name.
         batch_size: most images and most units that are worked on at a time.
+        windows: whether units are computed where they are, each in the window of pixels that it
+            sees (True), or with the whole image (False); None: whichever is less work. Layers
+            whose units have no such window are always computed with the whole image.
 
     Raises:
         UserError: the network cannot be traced to a graph.
@@ -101,10 +134,13 @@ class Deconvnet:
         norm: NormName = "identity",
         rules: Mapping[Operation, Rule] | None = None,
         batch_size: int = 32,
+        windows: bool | None = None,
     ) -> None:
         self.mode = Mode(rule, norm)
         self.graph = Graph(network, rules=rules)
         self.batch_size = batch_size
+        self.windows = windows
+        self._geometries: dict[tuple[str, tuple[int, ...]], _Geometry] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -122,11 +158,7 @@ class Deconvnet:
         One recording serves any number of units; its `outputs` are the layers' feature maps.
         Raises UserError for a layer that does not exist, or an operation that has no rule.
         """
-        if images.dim() != 4 or not images.is_floating_point():
-            raise UserError(
-                f"Images are float [N, C, H, W] as the network takes them, not {images.dtype} "
-                f"{list(images.shape)}."
-            )
+        _check_images(images)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self.graph.record(images, layers, self.mode)
 
@@ -134,9 +166,7 @@ class Deconvnet:
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, ReceptiveField]:
         """Which pixels of an image of `input_size` (height, width) the units of `layers` see."""
-        weights = self._weights()
-        blank = torch.zeros(1, 3, *input_size, dtype=weights.dtype, device=weights.device)
-        return receptive_fields(self.record(blank, layers))
+        return receptive_fields(self._record_blank(layers, (3, *input_size)))
 
     def project(self, images: Tensor, units: Sequence[Unit] | Units) -> Projections:
         """Project units, each to all the pixels of its image.
@@ -152,9 +182,14 @@ class Deconvnet:
         number = len(units)
         pixels = images.new_zeros(number, *images.shape[1:])
         activations = images.new_zeros(number)
-        for recording, group, places in self._recorded(images, units):
-            found = self.project_recorded(recording, group)
-            pixels[places], activations[places] = found.pixels, found.activations
+        groups = _by_layer(units, images.device)
+        for part in self._parts(images, [group for group, _ in groups]):
+            places = groups[part.group][1][part.places]
+            activations[places] = part.activations
+            if part.starts is None:
+                pixels[places] = part.pixels
+            else:
+                paste(part.pixels, pixels, places, *part.starts)
         return Projections(pixels, activations)
 
     def project_windows(self, images: Tensor, units: Sequence[Unit] | Units) -> WindowProjections:
@@ -162,91 +197,139 @@ class Deconvnet:
 
         The windows are `ReceptiveField.tiles`, and the arguments those of `project`.
         """
-        parts: list[tuple[WindowProjections, Tensor]] = []
-        layers = {units.layer} if isinstance(units, Units) else {unit.layer for unit in units}
-        if len(layers) != 1:
+        groups = _by_layer(units, images.device)
+        if len(groups) != 1:
             raise UserError("Windows of different layers differ in size: project one layer a call.")
-        for recording, group, places in self._recorded(images, units):
-            parts.append((self.project_recorded_windows(recording, group), places))
-        order = torch.cat([places for _, places in parts]).argsort()
-        return WindowProjections(
-            *(
-                torch.cat([getattr(part, name) for part, _ in parts])[order]
-                for name in ("pixels", "activations", "tops", "lefts", "inside")
-            )
-        )
+        return self.project_layers(images, [groups[0][0]])[0]
 
-    def project_recorded(self, recording: Recording, units: Units) -> Projections:
-        """Project units of images that were recorded; `units.images` are places in that batch."""
-        parts = list(self._projected(recording, units))
-        return Projections(
-            torch.cat([pixels for _, pixels, _ in parts]),
-            torch.cat([activations for _, _, activations in parts]),
+    def project_layers(self, images: Tensor, groups: Sequence[Units]) -> list[WindowProjections]:
+        """Like `project_windows` for several layers, which share what they have in common."""
+        size = (images.shape[2], images.shape[3])
+        fields = receptive_fields(
+            self._record_blank({group.layer for group in groups}, tuple(images.shape[1:]))
         )
-
-    def project_recorded_windows(self, recording: Recording, units: Units) -> WindowProjections:
-        """Like `project_recorded`, each unit to the window that it sees."""
-        field = receptive_fields(recording)[units.layer]
-        parts = []
-        for some, pixels, activations in self._projected(recording, units):
-            tops, lefts = field.tiles(some.rows, some.columns)
-            each = torch.arange(len(some), device=pixels.device)
-            windows, inside = crop(pixels, each, tops, lefts, field.tile_size)
-            parts.append((windows, activations, tops, lefts, inside))
-        return WindowProjections(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
+        for part in self._parts(images, groups):
+            field = fields[part.units.layer]
+            tops, lefts = field.tiles(part.units.rows, part.units.columns)
+            from_rows, from_columns = tops, lefts
+            if part.starts is not None:
+                from_rows, from_columns = tops - part.starts[0], lefts - part.starts[1]
+            each = torch.arange(len(part.units), device=images.device)
+            windows, _ = crop(part.pixels, each, from_rows, from_columns, field.tile_size)
+            inside = inside_image(tops, lefts, field.tile_size, size)
+            found = WindowProjections(windows, part.activations, tops, lefts, inside)
+            parts[part.group].append((part.places, found))
+        return [_in_order(found) for found in parts]
 
     def _weights(self) -> Tensor:
         parameters = self.graph.network.parameters()
         floating = (weights for weights in parameters if weights.is_floating_point())
         return next(floating, torch.empty(0))
 
+    def _record_blank(self, layers: Collection[str], shape: tuple[int, ...]) -> Recording:
+        weights = self._weights()
+        blank = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
+        return self.record(blank, layers)
+
+    def _geometry(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, _Geometry]:
+        """The geometry of layers for images of a shape `(C, H, W)`, found once with a blank one."""
+        unknown = [layer for layer in layers if (layer, shape) not in self._geometries]
+        if unknown:
+            recording = self._record_blank(unknown, shape)
+            for layer in unknown:
+                self._geometries[layer, shape] = _Geometry(
+                    tuple(recording.outputs[layer].shape[1:]),
+                    plan_windows(self.graph, recording, layer),
+                )
+        return {layer: self._geometries[layer, shape] for layer in layers}
+
     @torch.no_grad()
-    def _projected(
-        self, recording: Recording, units: Units
-    ) -> Iterator[tuple[Units, Tensor, Tensor]]:
-        """Batches of units with their projections `[U, 3, H, W]` and activations `[U]`."""
-        output = recording.outputs[units.layer]
-        for start in range(0, len(units), self.batch_size):
-            some = units[start : start + self.batch_size]
-            # A fully connected layer's units have no row and column.
-            at = (some.feature_maps, some.rows, some.columns)[: output.dim() - 1]
-            activations = output[(some.images, *at)]
-            signal = output.new_zeros(len(some), *output.shape[1:])
-            signal[(torch.arange(len(some), device=output.device), *at)] = activations
-            with torch.autocast(output.device.type, enabled=False):
-                pixels = self.graph.reverse(recording, units.layer, signal, some.images)
-            yield some, pixels, activations
+    def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[_Part]:
+        """The units of several layers, projected some at a time.
 
-    def _recorded(
-        self, images: Tensor, units: Sequence[Unit] | Units
-    ) -> Iterator[tuple[Recording, Units, Tensor]]:
-        """Recordings of the images that have units, with the units of each layer and their places.
-
-        Every image is recorded once, at most `batch_size` at a time.
+        Raises UserError for a unit that does not exist.
         """
-        groups = _by_layer(units, images.device)
-        for group, _ in groups:
+        _check_images(images)
+        shape = tuple(images.shape[1:])
+        geometry = self._geometry({group.layer for group in groups}, shape)
+        whole = []
+        for number, group in enumerate(groups):
             _check_range("image", group.images, len(images))
-        needed = [group.images for group, _ in groups]
-        chosen = torch.cat(needed).unique() if needed else images.new_zeros(0)
+            _check_unit(group, geometry[group.layer].shape)
+            plan = geometry[group.layer].plan
+            if plan is None or not (plan.share < 1 if self.windows is None else self.windows):
+                whole.append((number, group))
+                continue
+            for start in range(0, len(group), self.batch_size):
+                some = group[start : start + self.batch_size]
+                places = torch.arange(start, start + len(some), device=images.device)
+                yield self._in_windows(images, plan, number, some, places)
+        yield from self._in_whole_images(images, whole)
+
+    def _in_windows(
+        self, images: Tensor, plan: WindowPlan, number: int, units: Units, places: Tensor
+    ) -> _Part:
+        positions = Positions(units.images, units.rows, units.columns)
+        with torch.autocast(images.device.type, enabled=False):
+            recording = record_windows(self.graph, plan, self.mode, images, positions)
+            each = torch.arange(len(units), device=images.device)
+            zeros = torch.zeros_like(each)
+            local = Units(units.layer, each, units.feature_maps, zeros, zeros)
+            pixels, activations = self._reversed(recording, local)
+        starts = plan.nodes[self.graph.input].starts(units.rows, units.columns)
+        return _Part(number, units, places, pixels, activations, starts)
+
+    def _in_whole_images(
+        self, images: Tensor, groups: Sequence[tuple[int, Units]]
+    ) -> Iterator[_Part]:
+        """Every image that has units is run once for all layers, `batch_size` at a time."""
+        if not groups:
+            return
+        chosen = torch.cat([group.images for _, group in groups]).unique()
         for start in range(0, len(chosen), self.batch_size):
             some = chosen[start : start + self.batch_size]
             here = [
-                (group[mask], places[mask])
-                for group, places in groups
+                (number, group[mask], mask.nonzero()[:, 0])
+                for number, group in groups
                 if (mask := torch.isin(group.images, some)).any()
             ]
-            recording = self.record(images[some], [group.layer for group, _ in here])
-            for group, places in here:
-                _check_unit(group, recording.outputs[group.layer])
-                local = Units(
-                    group.layer,
-                    torch.searchsorted(some, group.images),
-                    group.feature_maps,
-                    group.rows,
-                    group.columns,
-                )
-                yield recording, local, places
+            recording = self.record(images[some], {units.layer for _, units, _ in here})
+            for number, units, places in here:
+                local = replace(units, images=torch.searchsorted(some, units.images))
+                for first in range(0, len(units), self.batch_size):
+                    part = slice(first, first + self.batch_size)
+                    with torch.autocast(images.device.type, enabled=False):
+                        pixels, activations = self._reversed(recording, local[part])
+                    yield _Part(number, units[part], places[part], pixels, activations, None)
+
+    def _reversed(self, recording: Recording, units: Units) -> tuple[Tensor, Tensor]:
+        """Units of recorded images projected, `[U, C, H, W]`, and their activations `[U]`."""
+        output = recording.outputs[units.layer]
+        # A fully connected layer's units have no row and column.
+        at = (units.feature_maps, units.rows, units.columns)[: output.dim() - 1]
+        activations = output[(units.images, *at)]
+        signal = output.new_zeros(len(units), *output.shape[1:])
+        signal[(torch.arange(len(units), device=output.device), *at)] = activations
+        return self.graph.reverse(recording, units.layer, signal, units.images), activations
+
+
+def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjections:
+    order = torch.cat([places for places, _ in parts]).argsort()
+    return WindowProjections(
+        *(
+            torch.cat([getattr(part, name) for _, part in parts])[order]
+            for name in ("pixels", "activations", "tops", "lefts", "inside")
+        )
+    )
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dim() != 4 or not images.is_floating_point():
+        raise UserError(
+            f"Images are float [N, C, H, W] as the network takes them, not {images.dtype} "
+            f"{list(images.shape)}."
+        )
 
 
 def _by_layer(units: Sequence[Unit] | Units, device: torch.device) -> list[tuple[Units, Tensor]]:
@@ -268,10 +351,10 @@ def _by_layer(units: Sequence[Unit] | Units, device: torch.device) -> list[tuple
     return found
 
 
-def _check_unit(units: Units, output: Tensor) -> None:
+def _check_unit(units: Units, shape: tuple[int, ...]) -> None:
     names = ("feature map", "row", "column")
     # A fully connected layer's units have no position: row and column must be 0.
-    sizes = (*output.shape[1:], 1, 1)[:3]
+    sizes = (*shape, 1, 1)[:3]
     numbers = (units.feature_maps, units.rows, units.columns)
     for name, values, size in zip(names, numbers, sizes, strict=True):
         _check_range(f"{units.layer}: {name}", values, size)

@@ -7,7 +7,7 @@ meet at a value add, as where a connection was skipped.
 """
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +122,21 @@ class Graph:
         layers that has no rule, which it names.
         """
         nodes = {layer: self.node(layer) for layer in layers}
+        return self.walk(
+            images, nodes, mode, lambda node, values: self.run_rule(node, values, mode)
+        )
+
+    def walk(
+        self,
+        images: Tensor,
+        nodes: Mapping[str, fx.Node],
+        mode: Mode,
+        run: Callable[[fx.Node, Mapping[fx.Node, Any]], tuple[Tensor, Step]],
+    ) -> Recording:
+        """Go up from `images` to `nodes`, with `run` for every operation on what the image gave.
+
+        Raises UserError for an operation on the way that has no rule.
+        """
         needed = self._below(nodes.values())
         values: dict[fx.Node, Any] = {}
         steps: dict[fx.Node, Step] = {}
@@ -130,7 +145,7 @@ class Graph:
             if node is self.input:
                 values[node] = images
             elif node in self._carriers:
-                values[node], steps[node] = self._run(node, values, mode)
+                values[node], steps[node] = run(node, values)
             else:
                 values[node] = self._evaluate(node, values)
             for source in node.all_input_nodes:
@@ -138,7 +153,7 @@ class Graph:
                     del values[source]
         outputs = {layer: values[node] for layer, node in nodes.items()}
         input_size = (images.shape[2], images.shape[3])
-        return Recording(mode, input_size, outputs, steps, nodes)
+        return Recording(mode, input_size, outputs, steps, dict(nodes))
 
     def reverse(self, recording: Recording, layer: str, signal: Tensor, images: Tensor) -> Tensor:
         """Send a signal from the output of `layer` down to the pixels: `[U, C, H, W]`.
@@ -162,7 +177,10 @@ class Graph:
                 waiting[source] = waiting[source] + part if source in waiting else part
         return waiting[self.input]
 
-    def _run(self, node: fx.Node, values: Mapping[fx.Node, Any], mode: Mode) -> tuple[Tensor, Step]:
+    def run_rule(
+        self, node: fx.Node, values: Mapping[fx.Node, Any], mode: Mode
+    ) -> tuple[Tensor, Step]:
+        """Run one operation by its rule, given the values of the nodes that it takes."""
         rule = self._rule(node)
         assert rule is not None
         arguments, options = _filled(node, values)
@@ -176,8 +194,21 @@ class Graph:
             output, reversal = rule(mode, *arguments, **options)
         except UserError as problem:
             raise UserError(f"{self._describe(node)}: {problem}") from problem
-        sources = tuple(source for source in _sources(node) if source in self._carriers)
-        return output, Step(sources, reversal, tuple(output.shape[1:]))
+        return output, Step(self.sources(node), reversal, tuple(output.shape[1:]))
+
+    def sources(self, node: fx.Node) -> tuple[fx.Node, ...]:
+        """The nodes, computed from the image, that an operation takes, as often as it does."""
+        found: list[fx.Node] = []
+        fx.map_arg((node.args, node.kwargs), lambda source: found.append(source))
+        return tuple(source for source in found if source in self._carriers)
+
+    def asks_for_sizes(self, target: fx.Node) -> bool:
+        """Whether anything up to a node depends on the size of what was computed from the image."""
+        return any(
+            node not in self._carriers
+            and any(source in self._carriers for source in node.all_input_nodes)
+            for node in self._below([target])
+        )
 
     def _evaluate(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """The value of a node that carries no signal: a weight, a shape, arithmetic with them."""
@@ -301,10 +332,3 @@ def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ..
         fx.map_arg(node.args, values.__getitem__),
         fx.map_arg(node.kwargs, values.__getitem__),
     )
-
-
-def _sources(node: fx.Node) -> list[fx.Node]:
-    """Every node among the arguments, as often as it occurs."""
-    found: list[fx.Node] = []
-    fx.map_arg((node.args, node.kwargs), lambda source: found.append(source))
-    return found

@@ -37,6 +37,14 @@ class Unpooling(Reversal):
     even: bool = True
 
     @property
+    def windowed(self) -> bool:
+        return self.even
+
+    @property
+    def border_value(self) -> float:
+        return -math.inf
+
+    @property
     def support(self) -> Support | Literal["everywhere"]:
         if not self.even:
             return EVERYWHERE
@@ -91,6 +99,8 @@ def max_pooling(
         raise UserError("max pooling that returns its switches to the network has no rule.")
     kernel, margin, spacing = pair(kernel_size), pair(padding), pair(dilation)
     step = pair(stride) if stride else kernel
+    if mode.windows:
+        margin, ceil_mode = (0, 0), False
     output, switches = F.max_pool2d(
         values, kernel, step, margin, spacing, ceil_mode, return_indices=True
     )
@@ -152,6 +162,10 @@ class ContrastNormalisationDerivative(Reversal):
     size: int
     alpha: float
     beta: float
+
+    @property
+    def windowed(self) -> bool:
+        return True
 
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
         values, denominator = self.values[images], self.denominator[images]

@@ -121,19 +121,43 @@ def crop(
     Returns:
         The windows `[U, C, h, w]`, and where they lie inside the image, `[U, h, w]` bool.
     """
+    inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
     rows = tops[:, None] + torch.arange(size[0], device=images.device)
     columns = lefts[:, None] + torch.arange(size[1], device=images.device)
-    height, width = images.shape[2:]
-    row_inside = (rows >= 0) & (rows < height)
-    column_inside = (columns >= 0) & (columns < width)
-    inside = row_inside[:, :, None] & column_inside[:, None, :]
     found = images[
         which[:, None, None],
         :,
-        rows.clamp(0, height - 1)[:, :, None],
-        columns.clamp(0, width - 1)[:, None, :],
+        rows.clamp(0, images.shape[2] - 1)[:, :, None],
+        columns.clamp(0, images.shape[3] - 1)[:, None, :],
     ]
-    return found.permute(0, 3, 1, 2).where(inside[:, None], 0).contiguous(), inside
+    return found.permute(0, 3, 1, 2).where(inside[:, None], 0), inside
+
+
+def inside_image(tops: Tensor, lefts: Tensor, size: Pair, image_size: Pair) -> Tensor:
+    """Where windows `[U]` of one size lie inside an image: `[U, h, w]` bool."""
+    rows = tops[:, None] + torch.arange(size[0], device=tops.device)
+    columns = lefts[:, None] + torch.arange(size[1], device=lefts.device)
+    row_inside = (rows >= 0) & (rows < image_size[0])
+    column_inside = (columns >= 0) & (columns < image_size[1])
+    return row_inside[:, :, None] & column_inside[:, None, :]
+
+
+def paste(windows: Tensor, images: Tensor, which: Tensor, tops: Tensor, lefts: Tensor) -> None:
+    """Put windows `[U, C, h, w]` into images `[N, C, H, W]`; what lies beyond the border is lost.
+
+    Args:
+        which: `[U]` int64, the image of each window.
+        tops, lefts: `[U]` int64, first row and column of each window, may be negative.
+    """
+    height, width = windows.shape[2:]
+    for window, image, top, left in zip(
+        windows, which.tolist(), tops.tolist(), lefts.tolist(), strict=True
+    ):
+        first = max(top, 0), max(left, 0)
+        last = min(top + height, images.shape[2]), min(left + width, images.shape[3])
+        images[image, :, first[0] : last[0], first[1] : last[1]] = window[
+            :, first[0] - top : last[0] - top, first[1] - left : last[1] - left
+        ]
 
 
 def _through(source: ReceptiveField, support: Support) -> ReceptiveField:

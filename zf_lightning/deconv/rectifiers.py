@@ -40,6 +40,10 @@ class Rectification(Reversal):
     #: What is left of a negative signal, and of a signal where the input was not let through.
     slope: float = 0.0
 
+    @property
+    def windowed(self) -> bool:
+        return True
+
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
         if self.rectify_signal:
             signal = F.leaky_relu(signal, self.slope) if self.slope else signal.clamp(min=0)

@@ -22,6 +22,8 @@ class Mode:
             `rectifiers`.
         norm: what contrast normalisation does to the signal. `identity`: nothing (ECCV text);
             `jacobian`: the derivative. Batch normalisation has its scale either way.
+        windows: whether the values are windows cut out of feature maps (see `windows`): what pads
+            a map is already in them, so that an operation adds none of its own.
 
     Raises:
         UserError: one of them has no such value.
@@ -29,6 +31,7 @@ class Mode:
 
     rule: RuleName = "deconvnet"
     norm: NormName = "identity"
+    windows: bool = False
 
     def __post_init__(self) -> None:
         for name, values in (("rule", get_args(RuleName)), ("norm", get_args(NormName))):
@@ -71,6 +74,19 @@ class Reversal:
         """Which input positions an output position sees: for most operations, its own."""
         return POINTWISE
 
+    @property
+    def windowed(self) -> bool:
+        """Whether the rule also takes windows cut out of feature maps, as `Mode.windows` says.
+
+        Without it, units above the operation are projected from whole images.
+        """
+        return False
+
+    @property
+    def border_value(self) -> float:
+        """What the operation sees beyond the border of its input."""
+        return 0.0
+
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
         """The signal at each of the operation's inputs.
 
@@ -84,6 +100,10 @@ class Reversal:
 @dataclass
 class Unchanged(Reversal):
     """The signal goes through: dropout, contrast normalisation in the ECCV text."""
+
+    @property
+    def windowed(self) -> bool:
+        return True
 
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
         return (signal,)

@@ -112,6 +112,10 @@ class Padding(Reversal):
     padding: tuple[int, int, int, int]
 
     @property
+    def windowed(self) -> bool:
+        return True
+
+    @property
     def support(self) -> Support:
         return Support(offset=(-self.padding[2], -self.padding[0]))
 
@@ -132,6 +136,8 @@ def zero_padding(
         raise UserError("only padding of height and width with zeros has a rule.")
     left, right, top, bottom = (*pad, 0, 0)[:4]
     sides = (left, right, top, bottom)
+    if mode_.windows:
+        sides = (0, 0, 0, 0)
     return F.pad(values, sides), Padding(sides)
 
 
@@ -147,6 +153,10 @@ class Concatenation(Reversal):
     """Each part takes its own feature maps."""
 
     channels: tuple[int, ...]
+
+    @property
+    def windowed(self) -> bool:
+        return True
 
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
         return signal.split(self.channels, dim=1)
