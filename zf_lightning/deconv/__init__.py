@@ -15,7 +15,7 @@ from zf_lightning.deconv.deconvnet import (
     Units,
     WindowProjections,
 )
-from zf_lightning.deconv.receptive_field import ReceptiveField, Window, receptive_fields
+from zf_lightning.deconv.receptive_field import ReceptiveField, Window
 from zf_lightning.deconv.reversal import Mode, Reversal, Support
 from zf_lightning.deconv.rules import RULES
 from zf_lightning.deconv.top_activations import TopActivations, TopImages
@@ -39,5 +39,4 @@ __all__ = [
     "Window",
     "WindowProjections",
     "build_atlas",
-    "receptive_fields",
 ]

@@ -83,6 +83,14 @@ class _Geometry(NamedTuple):
     shape: tuple[int, ...]
     #: None where its units are not computed in windows.
     plan: WindowPlan | None
+    field: ReceptiveField | UserError
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        """Raises UserError where the layer's units have no window in the image."""
+        if isinstance(self.field, UserError):
+            raise self.field
+        return self.field
 
 
 class _Part(NamedTuple):
@@ -165,8 +173,19 @@ class Deconvnet:
     def receptive_fields(
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, ReceptiveField]:
-        """Which pixels of an image of `input_size` (height, width) the units of `layers` see."""
-        return receptive_fields(self._record_blank(layers, (3, *input_size)))
+        """Which pixels of an image of `input_size` (height, width) the units of `layers` see.
+
+        Raises UserError where an operation's output has no window in its input.
+        """
+        found = self._geometry(layers, (3, *input_size))
+        return {layer: geometry.receptive_field for layer, geometry in found.items()}
+
+    def window_plan(self, layer: str, shape: tuple[int, int, int]) -> WindowPlan | None:
+        """How units of `layer` are computed in windows, for images of `shape` (C, H, W).
+
+        None where they are not: the layer has no positions, or a rule below it knows no windows.
+        """
+        return self._geometry([layer], shape)[layer].plan
 
     def project(self, images: Tensor, units: Sequence[Unit] | Units) -> Projections:
         """Project units, each to all the pixels of its image.
@@ -205,18 +224,20 @@ class Deconvnet:
     def project_layers(self, images: Tensor, groups: Sequence[Units]) -> list[WindowProjections]:
         """Like `project_windows` for several layers, which share what they have in common."""
         size = (images.shape[2], images.shape[3])
-        fields = receptive_fields(
-            self._record_blank({group.layer for group in groups}, tuple(images.shape[1:]))
-        )
+        geometries = self._geometry({group.layer for group in groups}, tuple(images.shape[1:]))
+        fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
         parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
         for part in self._parts(images, groups):
             field = fields[part.units.layer]
             tops, lefts = field.tiles(part.units.rows, part.units.columns)
-            from_rows, from_columns = tops, lefts
-            if part.starts is not None:
-                from_rows, from_columns = tops - part.starts[0], lefts - part.starts[1]
-            each = torch.arange(len(part.units), device=images.device)
-            windows, _ = crop(part.pixels, each, from_rows, from_columns, field.tile_size)
+            windows = part.pixels
+            if part.starts is None:
+                each = torch.arange(len(part.units), device=images.device)
+                windows, _ = crop(part.pixels, each, tops, lefts, field.tile_size)
+            elif field.exceeds_input:
+                each = torch.arange(len(part.units), device=images.device)
+                at = (tops - part.starts[0], lefts - part.starts[1])
+                windows, _ = crop(part.pixels, each, *at, field.tile_size)
             inside = inside_image(tops, lefts, field.tile_size, size)
             found = WindowProjections(windows, part.activations, tops, lefts, inside)
             parts[part.group].append((part.places, found))
@@ -237,10 +258,12 @@ class Deconvnet:
         unknown = [layer for layer in layers if (layer, shape) not in self._geometries]
         if unknown:
             recording = self._record_blank(unknown, shape)
+            fields = receptive_fields(recording)
             for layer in unknown:
                 self._geometries[layer, shape] = _Geometry(
                     tuple(recording.outputs[layer].shape[1:]),
                     plan_windows(self.graph, recording, layer),
+                    fields[layer],
                 )
         return {layer: self._geometries[layer, shape] for layer in layers}
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.deconv.graph import Recording
+from zf_lightning.deconv.graph import Recording, Step
 from zf_lightning.deconv.reversal import Support
 from zf_lightning.errors import UserError
 
@@ -83,28 +83,34 @@ class ReceptiveField:
         return starts[0], starts[1]
 
 
-def receptive_fields(recording: Recording) -> dict[str, ReceptiveField]:
+def receptive_fields(recording: Recording) -> dict[str, ReceptiveField | UserError]:
     """The receptive field of each recorded layer, for images of the recorded size.
 
-    Raises UserError where an operation's output has no window in its input.
+    Where an operation's output has no window in its input, the error that says so.
     """
     input_size = recording.input_size
-    fields: dict[fx.Node, ReceptiveField] = {}
+    image = ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)
+    fields: dict[fx.Node, ReceptiveField | UserError] = {}
     for node, step in recording.steps.items():
-        support = step.reversal.support
-        if support == "unknown":
-            raise UserError(f"Receptive fields do not pass through node {node.name}.")
-        map_size = (step.shape[-2], step.shape[-1]) if len(step.shape) > 1 else (1, 1)
-        sources = [
-            fields.get(source) or ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)
-            for source in step.sources
-        ]
-        below = [
-            _whole(source) if support == "everywhere" else _through(source, support)
-            for source in sources
-        ]
-        fields[node] = _union(below, map_size, node.name)
+        try:
+            sources = [fields.get(source, image) for source in step.sources]
+            fields[node] = _field(node, step, sources)
+        except UserError as problem:
+            fields[node] = problem
     return {layer: fields[node] for layer, node in recording.nodes.items() if node in fields}
+
+
+def _field(node: fx.Node, step: Step, sources: list[ReceptiveField | UserError]) -> ReceptiveField:
+    support = step.reversal.support
+    if support == "unknown":
+        raise UserError(f"Receptive fields do not pass through node {node.name}.")
+    map_size = (step.shape[-2], step.shape[-1]) if len(step.shape) > 1 else (1, 1)
+    below = []
+    for source in sources:
+        if isinstance(source, UserError):
+            raise source
+        below.append(_whole(source) if support == "everywhere" else _through(source, support))
+    return _union(below, map_size, node.name)
 
 
 def crop(
