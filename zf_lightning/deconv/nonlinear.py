@@ -16,6 +16,8 @@ from zf_lightning.deconv.averages import adaptive_support, adaptive_windows
 from zf_lightning.deconv.linear import Pair, pair, require_maps
 from zf_lightning.deconv.reversal import EVERYWHERE, Mode, Reversal, Support, Unchanged
 from zf_lightning.errors import UserError
+from zf_lightning.models.contrast_normalisation import contrast_normalisation as fast_normalisation
+from zf_lightning.models.contrast_normalisation import normalisation_gradient
 
 
 @dataclass
@@ -155,33 +157,21 @@ def adaptive_max_pooling_module(
 
 @dataclass
 class ContrastNormalisationDerivative(Reversal):
-    """The derivative of `y = x / d^beta`, `d = k + alpha / n * sum of x² over n feature maps`."""
+    """The derivative of the normalisation at the values that were normalised."""
 
     values: Tensor
-    denominator: Tensor
     size: int
     alpha: float
     beta: float
+    k: float
 
     @property
     def windowed(self) -> bool:
         return True
 
     def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-        values, denominator = self.values[images], self.denominator[images]
-        powered = signal * denominator**-self.beta
-        # Feature map c is in the sum of those that have c among their neighbours: the window the
-        # other way round.
-        before, after = (self.size - 1) // 2, self.size // 2
-        shared = _sum_over_maps(powered * values / denominator, before, after)
-        return (powered - 2 * self.alpha / self.size * self.beta * values * shared,)
-
-
-def _sum_over_maps(values: Tensor, before: int, after: int) -> Tensor:
-    """Sum of each feature map with its `before` predecessors and `after` successors."""
-    spatial = [0, 0] * (values.dim() - 2)
-    padded = F.pad(values, [*spatial, before, after])
-    return padded.unfold(1, before + after + 1, 1).sum(-1)
+        constants = (self.size, self.alpha, self.beta, self.k)
+        return (normalisation_gradient(signal, self.values[images], *constants),)
 
 
 def contrast_normalisation(
@@ -196,15 +186,14 @@ def contrast_normalisation(
 
     The arXiv text is silent; the ECCV text leaves it out of the reconstruction.
     """
-    output = F.local_response_norm(values, size, alpha, beta, k)
+    output = fast_normalisation(values, size, alpha, beta, k)
     if mode.norm == "identity":
         return output, Unchanged()
-    denominator = k + alpha / size * _sum_over_maps(values**2, size // 2, (size - 1) // 2)
-    return output, ContrastNormalisationDerivative(values, denominator, size, alpha, beta)
+    return output, ContrastNormalisationDerivative(values, size, alpha, beta, k)
 
 
 def contrast_normalisation_module(
     mode: Mode, module: nn.LocalResponseNorm, values: Tensor
 ) -> tuple[Tensor, Reversal]:
-    """`nn.LocalResponseNorm`."""
+    """`nn.LocalResponseNorm`, and the one of `zf_lightning.models`."""
     return contrast_normalisation(mode, values, module.size, module.alpha, module.beta, module.k)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zf_lightning.deconv import averages, linear, nonlinear, rectifiers, shapes
 from zf_lightning.deconv.reversal import Reversal
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
 Rule = Callable[..., tuple[Tensor, Reversal]]
 #: A module's class, a function, or the name of a method of tensors.
@@ -56,6 +57,7 @@ RULES: Mapping[Operation, Rule] = {
     F.leaky_relu_: rectifiers.leaky_relu,
     # Normalisation.
     nn.LocalResponseNorm: nonlinear.contrast_normalisation_module,
+    LocalResponseNorm: nonlinear.contrast_normalisation_module,
     F.local_response_norm: nonlinear.contrast_normalisation,
     nn.BatchNorm1d: linear.batch_norm_module,
     nn.BatchNorm2d: linear.batch_norm_module,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from zf_lightning.errors import UserError
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 from zf_lightning.models.specification import (
     ContrastNormalisation,
     Convolution,
@@ -94,7 +95,7 @@ class ConvNet(nn.Sequential):
                 constants = ContrastNormalisation.read(
                     contrast_normalisation, name="contrast_normalisation"
                 )
-                modules[f"{layer}_norm"] = nn.LocalResponseNorm(
+                modules[f"{layer}_norm"] = LocalResponseNorm(
                     constants.size, constants.alpha, constants.beta, constants.k
                 )
             channels = maps
