@@ -12,6 +12,7 @@ threads that wait for one another count in full.
 """
 
 import argparse
+import functools
 import statistics
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from omegaconf import OmegaConf
 
 from zf_lightning.data import Batch
-from zf_lightning.deconv import TopActivations
+from zf_lightning.deconv import Deconvnet, TopActivations
 from zf_lightning.instantiate import plain
 from zf_lightning.module import ImageClassifier
 
@@ -36,11 +37,17 @@ def zfnet(classes: int) -> ImageClassifier:
 
 
 def validate(
-    classifier: ImageClassifier, batches: list[Batch], top: TopActivations | None
+    classifier: ImageClassifier,
+    deconvnet: Deconvnet,
+    batches: list[Batch],
+    top: TopActivations | None,
 ) -> float:
     """Seconds for the batches, watched by `top` if there is one: the processor's, or a GPU's."""
     clock = time.process_time if classifier.device.type == "cpu" else time.perf_counter
-    classifier.observed_layers = tuple(top.feature_maps) if top is not None else ()
+    classifier.watch = None
+    if top is not None:
+        layers = tuple(top.feature_maps)
+        classifier.watch = functools.partial(deconvnet.with_feature_maps, layers=layers)
     if top is not None:
         top.reset()
     classifier.val_error.reset()
@@ -85,13 +92,14 @@ def main() -> None:
     modules = dict(classifier.network.named_children())
     convs = {n: m.out_channels for n, m in modules.items() if isinstance(m, torch.nn.Conv2d)}
     top = TopActivations(convs).to(device)
+    deconvnet = Deconvnet(classifier.network)
     without: list[float] = []
     watched: list[float] = []
     with torch.inference_mode():
-        validate(classifier, batches[:1], top)
+        validate(classifier, deconvnet, batches[:1], top)
         for _ in range(options.repetitions):
-            without.append(validate(classifier, batches, None))
-            watched.append(validate(classifier, batches, top))
+            without.append(validate(classifier, deconvnet, batches, None))
+            watched.append(validate(classifier, deconvnet, batches, top))
     ratios = sorted(b / a for a, b in zip(without, watched, strict=True))
     images = size * options.batches
     print(

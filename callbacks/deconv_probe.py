@@ -1,5 +1,6 @@
 """Watches feature maps while a network trains, and projects what excites them (Fig. 2)."""
 
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -85,20 +86,16 @@ class DeconvProbe(lightning.Callback):
         if stage != "fit":
             return
         classifier = _classifier(pl_module)
-        network = classifier.network
-        layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
-        if layers == ["conv"]:
-            modules = dict(network.named_children())
-            layers = [n for n in network.layers if isinstance(modules[n], torch.nn.Conv2d)]
-        unknown = [layer for layer in layers if layer not in network.layers]
-        if unknown:
-            raise UserError(
-                f"probe.layers names {', '.join(unknown)}, which the network does not have: its "
-                f"layers are {', '.join(network.layers)}."
-            )
-        self._deconvnet = Deconvnet(network, rule=self.rule, norm=self.norm)
-        weights = dict(network.named_parameters())
-        counts = {layer: len(weights[f"{layer}.weight"]) for layer in layers}
+        deconvnet = Deconvnet(classifier.network, rule=self.rule, norm=self.norm)
+        try:
+            layers = deconvnet.find_layers(self.layers)
+        except UserError as mistake:
+            raise UserError(f"probe.layers: {mistake.sentence}") from None
+        size = classifier.preprocessing.input_size
+        counts = {
+            layer: shape[0] for layer, shape in deconvnet.shapes(layers, (size, size)).items()
+        }
+        self._deconvnet = deconvnet
         self._top = TopActivations(counts, k=self.top)
         self._drawn = {
             layer: chosen_maps(self.maps, count, layer=layer, seed=self.seed)
@@ -119,9 +116,11 @@ class DeconvProbe(lightning.Callback):
         """Ask the validation for its feature maps, in the epochs that are drawn."""
         if not self._due(trainer):
             return
-        assert self._top is not None
+        assert self._top is not None and self._deconvnet is not None
         self._top.reset()
-        _classifier(pl_module).observed_layers = tuple(self._top.feature_maps)
+        _classifier(pl_module).watch = functools.partial(
+            self._deconvnet.with_feature_maps, layers=tuple(self._top.feature_maps)
+        )
 
     def on_validation_batch_end(
         self,
@@ -133,7 +132,7 @@ class DeconvProbe(lightning.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take in the feature maps of a batch."""
-        if not _classifier(pl_module).observed_layers:
+        if _classifier(pl_module).watch is None:
             return
         assert self._top is not None
         if pl_module.device.type == "cuda":
@@ -148,9 +147,9 @@ class DeconvProbe(lightning.Callback):
     ) -> None:
         """Project the winners and write atlas, figures and report."""
         classifier = _classifier(pl_module)
-        if not classifier.observed_layers:
+        if classifier.watch is None:
             return
-        classifier.observed_layers = ()
+        classifier.watch = None
         assert self._top is not None
         began = time.monotonic()
         # On every process: it brings the winners of all together.

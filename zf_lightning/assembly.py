@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
+from zf_lightning.checkpoint import find_checkpoint, load_classifier
 from zf_lightning.cores import available_cores
 from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
 from zf_lightning.errors import UserError
@@ -16,8 +17,12 @@ from zf_lightning.instantiate import instantiate, plain
 from zf_lightning.models import (
     apply_ablation,
     check_input_scale,
+    imagenet_class_names,
     layer_table,
+    load_weights,
+    outputs_of,
     parameter_count,
+    read_weights,
 )
 from zf_lightning.module import ImageClassifier
 
@@ -33,6 +38,50 @@ def build_model_options(config: DictConfig) -> dict[str, Any]:
     if warning:
         rank_zero_warn(warning)
     return model
+
+
+def load_start(config: DictConfig, classifier: ImageClassifier) -> None:
+    """Put the weights of `model.weights`, if any, into a network that is about to be trained.
+
+    Raises UserError where they are of another network.
+    """
+    path = config.model.weights
+    if path is not None:
+        kept = load_weights(classifier.network, read_weights(path), path=path, last_may_differ=True)
+        replaced = f"; {', '.join(kept)} start anew, for other classes" if kept else ""
+        log.info(f"Weights from {path}{replaced}")
+
+
+def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
+    """The trained network that a task looks into, in evaluation mode: of `ckpt`, or of `model`.
+
+    Without `ckpt` it is `model` with `model.weights`; then its classes are called by ImageNet's
+    names if there are a thousand, and otherwise by their numbers.
+    Raises UserError if there are no weights, or they are of another network.
+    """
+    if config.ckpt is not None:
+        return load_classifier(find_checkpoint(config.ckpt)).eval()
+    path = config.model.weights
+    if path is None:
+        raise UserError(
+            "This task needs a trained network: give ckpt=FILE or RUN_FOLDER, or model=torchvision "
+            "model.name=NAME model.weights=FILE."
+        )
+    model, weights = build_model_options(config), read_weights(path)
+    if model["preprocessing"]["mean"] in ("pixel", "channel") or (
+        model["preprocessing"]["scale"] == "std"
+    ):
+        raise UserError(
+            f"{path} brings no statistics of training images along: say what the network expects, "
+            "as model.preprocessing.mean=imagenet model.preprocessing.scale=imagenet."
+        )
+    classes = outputs_of(weights)
+    if classes is None:
+        raise UserError(f"model.weights={path}: the number of classes cannot be told.")
+    names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
+    classifier = ImageClassifier(model, names, seed=config.seed)
+    load_weights(classifier.network, weights, path=path, last_may_differ=False)
+    return classifier.eval()
 
 
 def is_first_process() -> bool:

@@ -1,6 +1,6 @@
 """The LightningModule: what is learnt, and how it is scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -13,8 +13,10 @@ from zf_lightning.data import Batch, PixelStatistics, Preprocessing
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import instantiate
 from zf_lightning.metrics import ClassificationError
-from zf_lightning.models import build_convnet
+from zf_lightning.network import build_network
 
+#: From a network's input to its logits, and to the feature maps of some layers.
+Watch = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 #: What a schedule can wait for.
 MONITORS = ("val/top1_error", "val/top5_error", "val/loss")
 
@@ -52,12 +54,12 @@ class ImageClassifier(lightning.LightningModule):
         # The first weights depend on the seed alone, not on what was drawn before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = build_convnet(model, classes=len(class_names))
+            self.network = build_network(model, classes=len(class_names))
         self.preprocessing = Preprocessing(
             input_size=model["input_size"], **model["preprocessing"], statistics=statistics
         )
-        #: Layers whose feature maps the validation hands to its callbacks.
-        self.observed_layers: tuple[str, ...] = ()
+        #: Runs the network and hands its feature maps to the callbacks of the validation.
+        self.watch: Watch | None = None
         self.train_error = ClassificationError()
         self.val_error = ClassificationError()
         self.test_error = ClassificationError()
@@ -90,10 +92,9 @@ class ImageClassifier(lightning.LightningModule):
         self.train_error.reset()
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Score the centre crop of each sample; returns the outputs of `observed_layers`."""
-        logits, outputs = self.network.with_feature_maps(
-            self.preprocessing(batch.images), self.observed_layers
-        )
+        """Score the centre crop of each sample; returns the feature maps that `watch` sees."""
+        images = self.preprocessing(batch.images)
+        logits, outputs = self.watch(images) if self.watch else (self.network(images), {})
         self.val_error.update(logits.float().softmax(1), batch.labels, batch.valid)
         return outputs
 

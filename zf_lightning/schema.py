@@ -59,6 +59,8 @@ class Preprocessing:
 @dataclass
 class Model:
     name: str = MISSING
+    network: Any = MISSING
+    weights: str | None = MISSING
     input_size: int = MISSING
     width: float = MISSING
     initialisation: str = MISSING

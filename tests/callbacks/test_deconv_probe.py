@@ -14,7 +14,7 @@ from tests.conftest import Compose
 from zf_lightning import assembly
 from zf_lightning.checkpoint import load_classifier
 from zf_lightning.data import FolderSource
-from zf_lightning.deconv import Atlas
+from zf_lightning.deconv import Atlas, Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
 
@@ -79,7 +79,9 @@ def test_the_atlas_has_the_strongest_images_of_the_validation(
     assert list(atlas.layers) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert not atlas.mismatches
     with torch.no_grad():
-        _, outputs = classifier.network.with_feature_maps(everything.inputs, list(atlas.layers))
+        _, outputs = Deconvnet(classifier.network).with_feature_maps(
+            everything.inputs, list(atlas.layers)
+        )
     for layer, found in atlas.layers.items():
         values, order = outputs[layer].amax((2, 3)).T.sort(descending=True, stable=True)
         torch.testing.assert_close(found.activations, values[:, :4], rtol=1e-4, atol=1e-5)
@@ -131,7 +133,7 @@ def test_maps_are_a_seeded_subset_a_list_or_all() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("probe.layers=[conv9]", "conv9, which the network does not have"),
+        ("probe.layers=[conv9]", "has no layer conv9"),
         ("probe.maps=[900]", "no map 900"),
         ("probe.maps=some", "neither a number"),
         ("probe.maps=0", "neither a number"),

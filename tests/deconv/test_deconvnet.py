@@ -52,7 +52,8 @@ def test_equals_autograd(name: str, norm: str, rule: str) -> None:
 def test_forward_pass_is_the_networks_own() -> None:
     network, images = small_convnet("zfnet_like").eval(), some_images()
     outputs = Deconvnet(network).record(images, ["fc5", "conv2"]).outputs
-    logits, found = network.with_feature_maps(images, ["conv2"])
+    logits, found = Deconvnet(network).with_feature_maps(images, ["conv2"])
+    assert torch.equal(logits, network(images))
     assert torch.equal(outputs["fc5"], logits)
     assert torch.equal(outputs["conv2"], found["conv2"])
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.conftest import Compose
 from zf_lightning import assembly
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.models import (
     ConvNet,
@@ -141,7 +142,7 @@ def test_ceil_convolution_pads_right_and_bottom() -> None:
     layer = {"maps": 1, "kernel": 7, "stride": 2, "ceil_mode": True}
     network = ConvNet({"conv1": layer}, {}, classes=2, input_size=224)
     images = torch.rand(1, 3, 224, 224)
-    _, maps = network.with_feature_maps(images, ["conv1"])
+    _, maps = Deconvnet(network).with_feature_maps(images, ["conv1"])
     padded = nn.functional.pad(images, (0, 1, 0, 1))
     expected = nn.functional.conv2d(padded, network.conv1.weight, network.conv1.bias, stride=2)
     assert maps["conv1"].shape == (1, 1, 110, 110)
@@ -152,7 +153,7 @@ def test_feature_maps_are_the_outputs_of_the_relus() -> None:
     layers = {"conv1": {"maps": 4, "kernel": 3}, "conv2": {"maps": 5, "kernel": 3}}
     network = ConvNet(layers, {"fc3": {"units": 6}}, classes=2, input_size=10)
     images = torch.randn(2, 3, 10, 10)
-    logits, maps = network.with_feature_maps(images, ["conv1", "conv2", "fc3", "fc8"])
+    logits, maps = Deconvnet(network).with_feature_maps(images, ["conv1", "conv2", "fc3", "fc8"])
     conv1 = network.conv1(images).relu()
     conv2 = network.conv2(conv1).relu()
     torch.testing.assert_close(maps["conv1"], conv1)

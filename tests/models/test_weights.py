@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.models import (
     ConvNet,
@@ -34,7 +35,7 @@ def test_he_initialisation_keeps_the_scale_of_activations_after_a_small_first_la
     torch.manual_seed(0)
     network = small()
     initialise(network, "he")
-    _, maps = network.with_feature_maps(torch.randn(64, 3, 14, 14), network.layers)
+    _, maps = Deconvnet(network).with_feature_maps(torch.randn(64, 3, 14, 14), network.layers)
     for layer in ("conv1", "conv2", "fc3"):
         power = maps[layer].square().mean().item()
         assert power == pytest.approx(FIRST_LAYER_SCALE**2, rel=0.35)

@@ -1,5 +1,6 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
+import fnmatch
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
@@ -169,6 +170,51 @@ class Deconvnet:
         _check_images(images)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self.graph.record(images, layers, self.mode)
+
+    def with_feature_maps(
+        self, images: Tensor, layers: Collection[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network's output for images `[N, 3, H, W]`, and the outputs of `layers` on the way.
+
+        It is the network's own forward pass in evaluation mode, also with operations above the
+        layers that have no rule. Raises UserError for a layer that does not exist.
+        """
+        return self.graph.with_feature_maps(images, layers)
+
+    def shapes(
+        self, layers: Collection[str], input_size: tuple[int, int]
+    ) -> dict[str, tuple[int, ...]]:
+        """Shape of the output of each layer for one image, `(C, H, W)` or `(C,)`."""
+        found = self._geometry(layers, (3, *input_size))
+        return {layer: geometry.shape for layer, geometry in found.items()}
+
+    def find_layers(self, asked: str | Sequence[str]) -> list[str]:
+        """The layers that names and patterns mean, from the input on, each once.
+
+        Args:
+            asked: `conv` (every convolution), `all` (every layer with weights), names of modules
+                or graph nodes, patterns with `*` and `?` over the layers; one or several.
+
+        Raises:
+            UserError: one of them means no layer.
+        """
+        found: list[str] = []
+        for name in [asked] if isinstance(asked, str) else asked:
+            if name == "conv":
+                matches = [layer for layer in self.layers if self.graph.is_convolution(layer)]
+            elif name == "all":
+                matches = list(self.layers)
+            elif set(name) & set("*?["):
+                matches = fnmatch.filter(self.layers, name)
+            else:
+                self.graph.node(name)
+                matches = [name]
+            if not matches:
+                raise UserError(
+                    f"No layer is meant by {name}; the network has {', '.join(self.layers)}."
+                )
+            found += [match for match in matches if match not in found]
+        return found
 
     def receptive_fields(
         self, layers: Collection[str], input_size: tuple[int, int]

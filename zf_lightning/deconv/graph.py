@@ -13,10 +13,11 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from zf_lightning.deconv.inplace import InPlaceProxy, without_mutation
+from zf_lightning.deconv.inplace import InPlaceProxy, mutates, without_mutation
 from zf_lightning.deconv.reversal import Mode, Reversal
 from zf_lightning.deconv.rules import (
     BATCH_NORMS,
+    CONVOLUTIONS,
     LAYERS,
     RECTIFIERS,
     RULES,
@@ -87,6 +88,12 @@ class Graph:
             if self._is(node, LAYERS) and node in self._carriers
         )
 
+    def is_convolution(self, layer: str) -> bool:
+        """Whether a layer of `layers` is a convolution."""
+        return any(
+            self._is(node, CONVOLUTIONS) and self._name(node) == layer for node in self.graph.nodes
+        )
+
     def node(self, layer: str) -> fx.Node:
         """The node whose output is meant by `layer`: a module's name, or a node's in the graph.
 
@@ -154,6 +161,19 @@ class Graph:
         outputs = {layer: values[node] for layer, node in nodes.items()}
         input_size = (images.shape[2], images.shape[3])
         return Recording(mode, input_size, outputs, steps, dict(nodes))
+
+    def with_feature_maps(
+        self, images: Tensor, layers: Collection[str]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """The network's output for images `[N, 3, H, W]`, and the outputs of `layers`.
+
+        The network itself is run, in the evaluation mode in which it was traced, and needs no
+        rules. Raises UserError for a layer that does not exist.
+        """
+        nodes = {layer: self.node(layer) for layer in layers}
+        watched = _Watched(self.network, self.graph, nodes.values())
+        output = watched.run(images)
+        return output, {layer: watched.found[node] for layer, node in nodes.items()}
 
     def reverse(self, recording: Recording, layer: str, signal: Tensor, images: Tensor) -> Tensor:
         """Send a signal from the output of `layer` down to the pixels: `[U, C, H, W]`.
@@ -332,3 +352,19 @@ def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ..
         fx.map_arg(node.args, values.__getitem__),
         fx.map_arg(node.kwargs, values.__getitem__),
     )
+
+
+class _Watched(fx.Interpreter):
+    """Runs a traced network and keeps the outputs of some nodes."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph, wanted: Collection[fx.Node]) -> None:
+        super().__init__(network, graph=graph)
+        self.wanted = set(wanted)
+        self.found: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n in self.wanted:
+            changes = any(mutates(self.module, user) for user in n.users)
+            self.found[n] = value.clone() if changes else value
+        return value

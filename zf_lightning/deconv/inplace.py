@@ -62,15 +62,15 @@ def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[f
     origin: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         source = node.all_input_nodes[0] if node.all_input_nodes else node
-        mutates = source in carriers and _mutates(network, node)
+        changes = source in carriers and mutates(network, node)
         if source not in carriers and node.target in NEW_VALUES:
             node.target = NEW_VALUES[node.target]
-        same_tensor = mutates or _is(network, node, SAME_TENSOR)
+        same_tensor = changes or _is(network, node, SAME_TENSOR)
         shares = source is not node and (same_tensor or _is(network, node, VIEWS))
         sharing[node] = sharing[source] if shares else []
         sharing[node].append(node)
         origin[node] = origin[source] if shares and same_tensor else node
-        if not mutates:
+        if not changes:
             continue
         for other in sharing[node]:
             later = [user for user in other.users if order[user] > order[node]]
@@ -90,7 +90,7 @@ def _is(network: nn.Module, node: fx.Node, kinds: Collection[Operation]) -> bool
     return node.op in ("call_function", "call_method") and node.target in kinds
 
 
-def _mutates(network: nn.Module, node: fx.Node) -> bool:
+def mutates(network: nn.Module, node: fx.Node) -> bool:
     """Whether a node writes its result into its first input."""
     if _is(network, node, SAME_TENSOR):
         return False  # Dropout in place: it was traced in evaluation mode, where it writes nothing.

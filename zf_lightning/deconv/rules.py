@@ -105,8 +105,9 @@ RULES: Mapping[Operation, Rule] = {
     "clone": linear.identity,
 }
 
+CONVOLUTIONS: frozenset[Operation] = frozenset({nn.Conv2d, F.conv2d})
 #: What layers are: operations with weights.
-LAYERS: frozenset[Operation] = frozenset({nn.Conv2d, nn.Linear, F.conv2d, F.linear})
+LAYERS: frozenset[Operation] = CONVOLUTIONS | {nn.Linear, F.linear}
 #: A layer that is directly followed by one of these is meant together with it, ...
 BATCH_NORMS: frozenset[Operation] = frozenset(
     {nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, F.batch_norm}

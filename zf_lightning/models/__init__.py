@@ -16,6 +16,8 @@ from zf_lightning.models.specification import (
     Pooling,
     apply_ablation,
 )
+from zf_lightning.models.torchvision_network import imagenet_class_names, torchvision_network
+from zf_lightning.models.weights import load_weights, outputs_of, read_weights
 
 __all__ = [
     "ContrastNormalisation",
@@ -27,8 +29,13 @@ __all__ = [
     "build_convnet",
     "check_input_scale",
     "filter_rms",
+    "imagenet_class_names",
     "initialise",
     "layer_table",
+    "load_weights",
+    "outputs_of",
     "parameter_count",
+    "read_weights",
     "renormalise_filters",
+    "torchvision_network",
 ]

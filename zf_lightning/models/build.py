@@ -34,24 +34,23 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def layer_table(network: ConvNet, *, input_size: int) -> list[tuple[str, tuple[int, ...], int]]:
-    """Name, output shape `(C, H, W)` or `(units,)`, and parameter count of each module.
+def layer_table(network: nn.Module, *, input_size: int) -> list[tuple[str, tuple[int, ...], int]]:
+    """Name, output shape `(C, H, W)` or `(units,)`, and parameter count of each part of a network.
 
-    The modules run on the meta device: no memory, no time (the sizes in Fig. 3).
+    A copy of it runs on the meta device: no memory, no time (the sizes in Fig. 3).
     """
-    rows = []
-    values = torch.empty(1, 3, input_size, input_size, device="meta")
+    rows: list[tuple[str, tuple[int, ...], int]] = []
+    on_meta = copy.deepcopy(network).to("meta").eval()
+    for name, module in on_meta.named_children():
+        if not isinstance(module, nn.ReLU | nn.Dropout):
+            module.register_forward_hook(
+                lambda part, _, output, name=name: rows.append(
+                    (name, tuple(output.shape[1:]), parameter_count(part))
+                )
+            )
     with torch.no_grad():
-        for name, module in network.named_children():
-            # A copy on the meta device: the network itself stays where it is.
-            values = _on_meta(module)(values)
-            if not isinstance(module, nn.ReLU | nn.Dropout):
-                rows.append((name, tuple(values.shape[1:]), parameter_count(module)))
+        on_meta(torch.empty(1, 3, input_size, input_size, device="meta"))
     return rows
-
-
-def _on_meta(module: nn.Module) -> nn.Module:
-    return copy.deepcopy(module).to("meta").eval()
 
 
 def check_input_scale(initialisation: str, scale: Any) -> str | None:

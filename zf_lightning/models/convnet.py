@@ -2,10 +2,10 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from zf_lightning.errors import UserError
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
@@ -119,22 +119,6 @@ class ConvNet(nn.Sequential):
             for name, module in self.named_children()
             if isinstance(module, nn.Conv2d | nn.Linear)
         )
-
-    def with_feature_maps(
-        self, images: Tensor, layers: Collection[str]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits `[N, classes]` of images `[N, 3, H, W]`, and the outputs of `layers`.
-
-        The output of a hidden layer is what leaves its ReLU: feature maps `[N, C, H, W]` or units
-        `[N, C]`; pooling and contrast normalisation come after it.
-        """
-        found: dict[str, Tensor] = {}
-        for name, module in self.named_children():
-            images = module(images)
-            layer = name.removesuffix("_relu")
-            if layer in layers:
-                found[layer] = images
-        return images, found
 
 
 def _present(

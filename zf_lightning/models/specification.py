@@ -93,6 +93,11 @@ def apply_ablation(
     Raises UserError if `ablation` names a layer that `model` does not have.
     """
     changed = dict(model)
+    if model.get("network") is not None and any(ablation.get(kind) for kind in LAYER_KINDS):
+        raise UserError(
+            f"{name} changes layers of a specification, and model={model['name']} is made by "
+            f"{model['network']['_target_']}: it has no such layers to change."
+        )
     for kind in LAYER_KINDS:
         layers = dict(model.get(kind) or {})
         for layer, options in (ablation.get(kind) or {}).items():

@@ -45,6 +45,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         description={"config": OmegaConf.to_yaml(config)},
         statistics=assembly.training_statistics(config, model, source),
     )
+    assembly.load_start(config, classifier)
     data = assembly.build_datamodule(config, source)
     last = folder / "checkpoints" / "last.ckpt"
     if last.exists():
