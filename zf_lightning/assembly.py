@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
@@ -25,6 +26,7 @@ from zf_lightning.models import (
     read_weights,
 )
 from zf_lightning.module import ImageClassifier
+from zf_lightning.network import build_network
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,10 @@ def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
             f"{path} brings no statistics of training images along: say what the network expects, "
             "as model.preprocessing.mean=imagenet model.preprocessing.scale=imagenet."
         )
-    classes = outputs_of(weights)
-    if classes is None:
-        raise UserError(f"model.weights={path}: the number of classes cannot be told.")
+    with torch.device("meta"):
+        blank = build_network(model, classes=1000)
+    # Where the last layer is not among the weights, loading them says what they are.
+    classes = outputs_of(weights, blank) or 1000
     names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
     classifier = ImageClassifier(model, names, seed=config.seed)
     load_weights(classifier.network, weights, path=path, last_may_differ=False)

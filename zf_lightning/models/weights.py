@@ -40,13 +40,14 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in found.items()}
 
 
-def outputs_of(weights: Mapping[str, Tensor]) -> int | None:
-    """Number of classes of the network that has these weights, by its last layer; None if unclear.
+def outputs_of(weights: Mapping[str, Tensor], network: nn.Module) -> int | None:
+    """Number of classes that weights were trained for; None if they are of another network.
 
-    The last vector among them is that layer's bias, in the order in which networks list them.
+    Args:
+        network: of the same kind, with any number of classes: its last layer is looked up.
     """
-    biases = [value for name, value in weights.items() if name.endswith("bias")]
-    return len(biases[-1]) if biases and biases[-1].dim() == 1 else None
+    name = f"{_last_layer(network.state_dict())}.weight"
+    return len(weights[name]) if name in weights and weights[name].dim() else None
 
 
 def load_weights(
