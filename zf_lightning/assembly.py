@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
+from zf_lightning.checkpoint_file import WholeCheckpointFile
 from zf_lightning.cores import available_cores
 from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
 from zf_lightning.errors import UserError
@@ -88,6 +90,10 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         if options.pop(name, None) is not None:
             raise UserError(f"trainer.{name} is not used: choose {name} with the group {name}=…")
     options.setdefault("default_root_dir", config.paths.run)
+    plugins = options.get("plugins") or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        options["plugins"] = [*plugins, WholeCheckpointFile()]
     chosen = dict(config.callbacks) if callbacks else {"progress": config.callbacks.get("progress")}
     if options.get("enable_progress_bar") is False:
         chosen["progress"] = None

@@ -154,10 +154,17 @@ class ImageClassifier(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the errors that the weights had."""
+        """Keep the errors that the weights had, and what was counted of an unfinished epoch."""
         checkpoint["metrics"] = {
             name: float(value) for name, value in self.trainer.callback_metrics.items()
         }
+        checkpoint["train_error"] = self.train_error.totals()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the training error where the checkpoint stopped."""
+        self.train_error.reset()
+        if self.global_rank == 0:
+            self.train_error.load_totals(checkpoint.get("train_error", {}))
 
     def _log_error(
         self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
