@@ -58,11 +58,12 @@ def build_datamodule(config: DictConfig, source: ImageSource) -> ImageDataModule
         batch_size=config.data.batch_size,
         workers=config.data.workers,
         seed=config.data.seed,
+        max_bad_files=plain(config.data.max_bad_files),
     )
 
 
 def training_statistics(
-    config: DictConfig, model: dict[str, Any], source: ImageSource
+    config: DictConfig, model: dict[str, Any], data: ImageDataModule
 ) -> PixelStatistics | None:
     """Mean image and spread of the training images, if the preprocessing asks for them."""
     preprocessing = model["preprocessing"]
@@ -70,10 +71,11 @@ def training_statistics(
         return None
     workers = config.data.workers
     return cached_statistics(
-        source.split("train"),
+        data.source.split("train"),
         Path(config.paths.cache),
         workers=available_cores() if workers is None else workers,
         progress=is_first_process(),
+        bad_files=data.bad_files("train"),
     )
 
 

@@ -1,10 +1,12 @@
 """The LightningDataModule: three splits of a source as batches of uint8 images."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
 
 from zf_lightning.cores import available_cores
+from zf_lightning.data.bad_files import BadFiles, limit_of
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, Split
@@ -23,13 +25,21 @@ class ImageDataModule(lightning.LightningDataModule):
         workers: decoding processes for each training process; None: one a core, shared among
             this machine's training processes, at most 16.
         seed: decides the training order.
+        max_bad_files: how many files of the split that is trained on, and of one that is
+            evaluated, may be unreadable: shares below 1, or numbers.
 
     Raises:
-        UserError: the batch cannot be divided among the processes.
+        UserError: an option is not legal, or the batch cannot be divided among the processes.
     """
 
     def __init__(
-        self, source: ImageSource, *, batch_size: int, workers: int | None = None, seed: int = 0
+        self,
+        source: ImageSource,
+        *,
+        batch_size: int,
+        workers: int | None = None,
+        seed: int = 0,
+        max_bad_files: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -40,6 +50,7 @@ class ImageDataModule(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
+        self.max_bad_files = dict(max_bad_files or {})
         self._train_loader: BatchLoader | None = None
         self._going_on: dict[str, Any] | None = None
 
@@ -103,7 +114,7 @@ class ImageDataModule(lightning.LightningDataModule):
             shuffle=shuffle,
             seed=self.seed,
         )
-        return BatchLoader(
+        loader = BatchLoader(
             files,  # type: ignore[arg-type]
             batch_size=self.batch_size // processes,
             sampler=sampler,
@@ -112,6 +123,16 @@ class ImageDataModule(lightning.LightningDataModule):
             pin_memory=self.trainer is not None and _on_gpu(self.trainer),
             persistent_workers=workers > 0 and split != "test",
         )
+        loader.bad_files = self.bad_files(split)
+        return loader
+
+    def bad_files(self, split: Split) -> BadFiles:
+        """What counts the unreadable files of a split."""
+        files = self.source.split(split)
+        part = "train" if split == "train" else "evaluation"
+        option = f"data.max_bad_files.{part}"
+        limit = limit_of(self.max_bad_files.get(part, 0), len(files), option=option)
+        return BadFiles(files, limit=limit, option=option)
 
 
 def _on_gpu(trainer: lightning.Trainer) -> bool:

@@ -1,4 +1,4 @@
-"""The data loader: batches in the epoch's order, from where an interrupted run stopped."""
+"""The data loader: batches in the epoch's order, on from where a run stopped, bad files out."""
 
 import time
 from collections.abc import Iterator
@@ -6,13 +6,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader, default_collate
 
+from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.errors import UserError
 
 
 class BatchLoader(DataLoader[Batch]):
-    """A DataLoader that goes on in mid-epoch and knows how long it was waited for.
+    """A DataLoader that goes on in mid-epoch, leaves out bad files, and knows who waited for it.
 
     Lightning keeps its state in every checkpoint. What counts are the batches that the training
     took, not those that the workers have prepared; going on is taking the epoch's order from the
@@ -24,6 +25,8 @@ class BatchLoader(DataLoader[Batch]):
 
     #: Seconds that `next` took, of all epochs together.
     seconds_waited = 0.0
+    #: What counts the files that cannot be read; without it they are errors.
+    bad_files: BadFiles | None = None
     _taken = 0
     _going_on: dict[str, Any] | None = None
 
@@ -33,6 +36,8 @@ class BatchLoader(DataLoader[Batch]):
         self._taken = self._first_batch()
         if isinstance(self.sampler, EpochSampler):
             self.sampler.first_batch = self._taken
+        if self.bad_files is not None:
+            self.bad_files.start_epoch()
         batches = super().__iter__()
         while True:
             began = time.monotonic()
@@ -44,7 +49,7 @@ class BatchLoader(DataLoader[Batch]):
                 self.seconds_waited += time.monotonic() - began
             # Before it is handed over: a checkpoint is written while it is in use.
             self._taken += 1
-            yield batch
+            yield batch if self.bad_files is None else self.bad_files.leave_out(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """How far the training is in which order; whole numbers only."""

@@ -1,15 +1,18 @@
 """Images in folders, one folder a class."""
 
-import os
+import logging
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy
 
 from zf_lightning.data.sources.base import SPLITS, LabelledFiles, Split
+from zf_lightning.data.sources.scan import IMAGE_SUFFIXES, folder_names, image_names
 from zf_lightning.errors import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+log = logging.getLogger(__name__)
+
 LAYOUT = (
     "expected either one folder a class (ROOT/dog/1.jpg, ROOT/cat/2.jpg) or "
     "ROOT/train and ROOT/val (and ROOT/test) with one folder a class in each"
@@ -56,6 +59,8 @@ class FolderSource:
         self.seed = seed
         self._class_names: tuple[str, ...] | None = None
         self._splits: dict[Split, LabelledFiles] = {}
+        #: Suffixes of the files that are not images by their name.
+        self._others: Counter[str] = Counter()
 
     def prepare(self) -> None:
         """Read the folder; raises UserError where it is not as expected."""
@@ -83,6 +88,9 @@ class FolderSource:
             self._draw_splits()
         if self.train_per_class is not None:
             self._limit_training()
+        if self._others:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._others.most_common(5))
+            log.info(f"Left out of {self.root}, being no images by their names: {kinds}")
 
     def _scan_given_splits(self) -> None:
         if not (self.root / "val").is_dir():
@@ -100,7 +108,7 @@ class FolderSource:
                 )
             files, labels = [], []
             for label, name in enumerate(names):
-                found = self._images(self.root / split / name)
+                found = self._images_of(self.root / split / name)
                 files += [f"{split}/{name}/{file}" for file in found]
                 labels += [label] * len(found)
             if not files:
@@ -114,7 +122,7 @@ class FolderSource:
         files: dict[Split, list[str]] = {split: [] for split in SPLITS}
         labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
         for label, name in enumerate(names):
-            found = self._images(self.root / name)
+            found = self._images_of(self.root / name)
             if len(found) < 3:
                 raise UserError(
                     f"{self.root / name} has {len(found)} images; a class needs at least 3, one "
@@ -137,23 +145,19 @@ class FolderSource:
     def _limit_training(self) -> None:
         assert self.train_per_class is not None
         train = self._splits["train"]
-        labels = numpy.array(train.labels)
         keep: list[int] = []
         for label in range(len(self.class_names)):
-            members = numpy.flatnonzero(labels == label)
+            members = numpy.flatnonzero(train.labels == label)
             # A stream of its own: the splits stay as they are whatever the limit.
             order = numpy.random.default_rng([self.seed, label, 1]).permutation(members)
             keep += sorted(order[: self.train_per_class].tolist())
-        self._splits["train"] = LabelledFiles(
-            self.root, [train.names[i] for i in keep], [train.labels[i] for i in keep]
-        )
+        self._splits["train"] = train.subset(keep)
+
+    def _images_of(self, folder: Path) -> list[str]:
+        return image_names(folder, others=self._others)
 
     def _classes_of(self, folder: Path) -> list[str]:
-        found = sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
+        found = folder_names(folder)
         if folder == self.root or folder.name == "train":
             unknown = self.exclude - set(found)
             if unknown:
@@ -164,19 +168,9 @@ class FolderSource:
         if len(names) < 2:
             what = f"one class folder ({names[0]})" if names else "no class folders"
             raise UserError(f"{folder} has {what}, and learning needs at least two; {LAYOUT}.")
-        if not any(self._images(folder / name) for name in names):
+        if not any(image_names(folder / name) for name in names):
             raise UserError(
                 f"The class folders of {folder} hold no images "
                 f"({', '.join(IMAGE_SUFFIXES)}); {LAYOUT}."
             )
         return names
-
-    @staticmethod
-    def _images(folder: Path) -> list[str]:
-        if not folder.is_dir():
-            return []
-        return sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)
-        )
