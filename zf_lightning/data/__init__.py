@@ -7,6 +7,7 @@ from zf_lightning.data.preprocessing import Preprocessing
 from zf_lightning.data.sources import (
     EmbeddedSource,
     FolderSource,
+    ImageNetSource,
     ImageSource,
     LabelledFiles,
     SampleKey,
@@ -20,6 +21,7 @@ __all__ = [
     "EmbeddedSource",
     "FolderSource",
     "ImageDataModule",
+    "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
     "PixelStatistics",

@@ -16,15 +16,19 @@ from zf_lightning.errors import UserError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
-def image_names(folder: Path, *, others: Counter[str] | None = None) -> list[str]:
+def image_names(
+    folder: Path, *, nested: bool = True, others: Counter[str] | None = None
+) -> list[str]:
     """Paths of the images below `folder`, relative to it and sorted; none if it is no folder.
 
-    `others` counts the files that are left out by their suffix.
+    With `nested` false only those directly in it. `others` counts by their suffixes the files that
+    are left out.
     Raises UserError for a folder that may not be read.
     """
     found: list[str] = []
     if folder.is_dir():
-        _walk(folder, "", frozenset({_identity(folder)}), found, others)
+        above = frozenset({_identity(folder)}) if nested else None
+        _walk(folder, "", above, found, others)
     return sorted(found)
 
 
@@ -37,7 +41,7 @@ def folder_names(folder: Path) -> list[str]:
 def _walk(
     folder: Path,
     prefix: str,
-    above: frozenset[tuple[int, int]],
+    above: frozenset[tuple[int, int]] | None,
     found: list[str],
     others: Counter[str] | None,
 ) -> None:
@@ -46,7 +50,7 @@ def _walk(
             continue
         if _is_folder(entry):
             identity = _identity(entry.path)
-            if identity not in above:
+            if above is not None and identity not in above:
                 _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity}, found, others)
         elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
             if others is not None:
