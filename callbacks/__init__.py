@@ -2,7 +2,8 @@
 
 from callbacks.deconv_probe import DeconvProbe
 from callbacks.filter_renormalisation import FilterRenormalisation
+from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.progress import Progress
 from callbacks.sweep_summary import SweepSummary
 
-__all__ = ["DeconvProbe", "FilterRenormalisation", "Progress", "SweepSummary"]
+__all__ = ["DeconvProbe", "FilterRenormalisation", "LastCheckpoint", "Progress", "SweepSummary"]

@@ -27,6 +27,15 @@ class Progress(TQDMProgressBar):
         self._epoch_seconds: float | None = None
         self._epoch_whole_began = 0.0
 
+    def on_train_start(self, trainer: lightning.Trainer, *arguments: Any) -> None:
+        """Make the bar, and begin an epoch that goes on: Lightning calls no start of it."""
+        super().on_train_start(trainer, *arguments)
+        self._epoch_whole_began = 0.0
+        if trainer.fit_loop.restarted_mid_epoch:
+            self.on_train_epoch_start(trainer, *arguments)
+            # Part of an epoch does not tell how long a whole one takes.
+            self._epoch_whole_began = 0.0
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, *arguments: Any) -> None:
         """Start the clock of the epoch."""
         if not sys.stdout.isatty():

@@ -1,5 +1,6 @@
 """What takes more processes and time: `pytest -m slow`."""
 
+import csv
 import json
 import os
 import signal
@@ -71,3 +72,48 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(
         assert torch.equal(value, expected[key]), key
     metrics = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "killed")]
     assert [row.split(",")[:2] for row in metrics[0]] == [row.split(",")[:2] for row in metrics[1]]
+
+
+@pytest.mark.parametrize(("devices", "workers"), [(1, 2), (2, 1)])
+def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
+    devices: int, workers: int, tiny: list[str], tmp_path: Path
+) -> None:
+    common = [
+        *tiny,
+        "data.batch_size=4",
+        f"data.workers={workers}",
+        f"trainer.devices={devices}",
+        "trainer.max_epochs=3",
+        "trainer.log_every_n_steps=1",
+        "callbacks.probe=null",
+        "callbacks.last_checkpoint.steps=1",
+    ]
+    whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *common, "hydra.run.dir=killed"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
+    # 12 steps an epoch: in the middle of the second.
+    while not last.exists() or not 15 <= torch.load(last)["global_step"] <= 20:
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert torch.load(last)["global_step"] % 12
+    again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    expected = last_weights(tmp_path / "whole")
+    for key, value in last_weights(tmp_path / "killed").items():
+        assert torch.equal(value, expected[key]), key
+    kept = ("epoch", "step", "train/loss", "train/top1_error", "val/loss", "val/top1_error")
+    metrics = []
+    for name in ("whole", "killed"):
+        with (tmp_path / name / "metrics.csv").open(newline="") as file:
+            metrics.append([[row[key] for key in kept] for row in csv.DictReader(file)])
+    assert metrics[0] == metrics[1]

@@ -6,11 +6,13 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
 from zf_lightning.checkpoint import find_checkpoint, load_classifier
+from zf_lightning.checkpoint_file import WholeCheckpointFile
 from zf_lightning.cores import available_cores
 from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
 from zf_lightning.errors import UserError
@@ -108,11 +110,12 @@ def build_datamodule(config: DictConfig, source: ImageSource) -> ImageDataModule
         batch_size=config.data.batch_size,
         workers=config.data.workers,
         seed=config.data.seed,
+        max_bad_files=plain(config.data.max_bad_files),
     )
 
 
 def training_statistics(
-    config: DictConfig, model: dict[str, Any], source: ImageSource
+    config: DictConfig, model: dict[str, Any], data: ImageDataModule
 ) -> PixelStatistics | None:
     """Mean image and spread of the training images, if the preprocessing asks for them."""
     preprocessing = model["preprocessing"]
@@ -120,10 +123,11 @@ def training_statistics(
         return None
     workers = config.data.workers
     return cached_statistics(
-        source.split("train"),
+        data.source.split("train"),
         Path(config.paths.cache),
         workers=available_cores() if workers is None else workers,
         progress=is_first_process(),
+        bad_files=data.bad_files("train"),
     )
 
 
@@ -140,6 +144,10 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         if options.pop(name, None) is not None:
             raise UserError(f"trainer.{name} is not used: choose {name} with the group {name}=…")
     options.setdefault("default_root_dir", config.paths.run)
+    plugins = options.get("plugins") or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        options["plugins"] = [*plugins, WholeCheckpointFile()]
     chosen = dict(config.callbacks) if callbacks else {"progress": config.callbacks.get("progress")}
     if options.get("enable_progress_bar") is False:
         chosen["progress"] = None

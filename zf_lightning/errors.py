@@ -1,4 +1,4 @@
-"""The one exception that is shown to a user as a sentence, without a traceback."""
+"""Exceptions that are shown to a user as a sentence, without a traceback."""
 
 
 class UserError(ValueError):
@@ -7,4 +7,8 @@ class UserError(ValueError):
     @property
     def sentence(self) -> str:
         """The message alone, also where a data loader's worker wrapped its traceback around it."""
-        return str(self).rpartition(f"{__name__}.{UserError.__name__}: ")[2].strip()
+        return str(self).rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip()
+
+
+class UnreadableImage(UserError):
+    """A file that is not an image, or not a whole one."""

@@ -7,7 +7,7 @@ import uuid
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import wandb
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -29,9 +29,10 @@ class MetricsFile(Logger):
         super().__init__()
         self._path = Path(path)
         self._rows: list[dict[str, Any]] = []
-        #: How many rows stand in the file, under which columns.
-        self._written = 0
+        #: The columns of the file, how many of its rows are complete, and where the last begins.
         self._columns: list[str] | None = None
+        self._written = 0
+        self._end = 0
         self._started = False
 
     @property
@@ -49,47 +50,58 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add the values of a step to its row; a row is written when the next one begins."""
+        """Add the values of a step to its row."""
         step = 0 if step is None else step
         if not self._started:
             self._started = True
             self._rows = [row for row in _read_rows(self._path) if int(row["step"]) <= step]
         if not self._rows or int(self._rows[-1]["step"]) != step:
             self._rows.append({"step": step})
-        elif self._written == len(self._rows):
-            # The row was thought to be complete: the file is written anew.
-            self._columns = None
         self._rows[-1].update(metrics)
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows that are complete; Lightning calls this after each `log_metrics`."""
-        self._write(len(self._rows) - 1)
+        """Bring the file up to date; Lightning calls this after each `log_metrics`.
+
+        A checkpoint that is written afterwards never knows of a step whose row is lost.
+        """
+        if not self._rows:
+            return
+        known = set(self._columns or ["epoch", "step"])
+        unknown = {key for row in self._rows[self._written :] for key in row} - known
+        if self._columns is None or unknown:
+            self._write_whole()
+        else:
+            with self._path.open("r+", newline="") as file:
+                file.seek(self._end)
+                self._write_rows(file)
+                file.truncate()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
-        self._write(len(self._rows))
+        """Bring the file up to date."""
+        self.save()
 
-    def _write(self, rows: int) -> None:
-        new = self._rows[self._written : rows]
-        if rows < 1 or (not new and self._columns is not None):
-            return
-        known = set(self._columns or ["epoch", "step"])
-        unknown = {key for row in (new if self._columns else self._rows[:rows]) for key in row}
-        if self._columns is None or unknown - known:
-            self._columns = ["epoch", "step", *sorted((known | unknown) - {"epoch", "step"})]
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self._path.with_suffix(".unfinished")
-            with unfinished.open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=self._columns)
-                writer.writeheader()
-                writer.writerows(self._rows[:rows])
-            unfinished.rename(self._path)
-        else:
-            with self._path.open("a", newline="") as file:
-                csv.DictWriter(file, fieldnames=self._columns).writerows(new)
-        self._written = rows
+    def _write_whole(self) -> None:
+        """All rows, under the columns of all, in place of the file that is there."""
+        columns = {key for row in self._rows for key in row} - {"epoch", "step"}
+        self._columns = ["epoch", "step", *sorted(columns)]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self._path.with_suffix(".unfinished")
+        with unfinished.open("w", newline="") as file:
+            csv.DictWriter(file, self._columns).writeheader()
+            self._written = 0
+            self._write_rows(file)
+        unfinished.replace(self._path)
+
+    def _write_rows(self, file: TextIO) -> None:
+        """The rows from `_written` on; the last may still grow, and is written again then."""
+        assert self._columns is not None
+        writer = csv.DictWriter(file, self._columns)
+        writer.writerows(self._rows[self._written : -1])
+        self._written = len(self._rows) - 1
+        self._end = file.tell()
+        writer.writerow(self._rows[-1])
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

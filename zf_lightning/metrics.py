@@ -1,5 +1,7 @@
 """Top-1 and top-5 error that counts each sample once, over any number of processes."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -14,6 +16,8 @@ class ClassificationError(Metric):
     full_state_update = False
     higher_is_better = False
 
+    COUNTED = ("wrong_top1", "wrong_top5", "count", "loss_sum")
+
     wrong_top1: Tensor
     wrong_top5: Tensor
     loss_sum: Tensor
@@ -21,9 +25,9 @@ class ClassificationError(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("wrong_top1", "wrong_top5", "count"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("loss_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in self.COUNTED:
+            kind = torch.float64 if name == "loss_sum" else torch.int64
+            self.add_state(name, torch.zeros((), dtype=kind), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor, labels: Tensor, valid: Tensor) -> None:
         """Count the samples `[N]` bool `valid` of probabilities `[N, classes]`, labels `[N]`."""
@@ -38,6 +42,16 @@ class ClassificationError(Metric):
         losses = -own[:, 0].double().clamp(min=torch.finfo(torch.float32).tiny).log()
         self.loss_sum += losses[valid].sum()
         self.count += valid.sum()
+
+    def totals(self) -> dict[str, float]:
+        """What was counted so far by all processes together, to be kept in a checkpoint."""
+        with self.sync_context():
+            return {name: getattr(self, name).item() for name in self.COUNTED}
+
+    def load_totals(self, totals: Mapping[str, float]) -> None:
+        """Go on counting from `totals`; on one process, or they count several times."""
+        for name, value in totals.items():
+            getattr(self, name).fill_(value)
 
     def compute(self) -> dict[str, Tensor]:
         """`top1_error` and `top5_error` in percent, `loss` in nats, and the `count` of samples."""

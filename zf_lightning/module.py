@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
-from zf_lightning.data import Batch, PixelStatistics, Preprocessing
+from zf_lightning.data import Batch, BatchLoader, PixelStatistics, Preprocessing
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import instantiate
 from zf_lightning.metrics import ClassificationError
@@ -90,6 +90,7 @@ class ImageClassifier(lightning.LightningModule):
         """Log the training error of the epoch: on random crops, with dropout, while it changed."""
         self.log("train/top1_error", self.train_error.compute()["top1_error"])
         self.train_error.reset()
+        self._log_bad_files("train", self.trainer.train_dataloader)
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Score the centre crop of each sample; returns the feature maps that `watch` sees."""
@@ -101,6 +102,7 @@ class ImageClassifier(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log top-1 and top-5 error and loss of the validation images; mind a plateau."""
         values = self._log_error("val", self.val_error, prog_bar=True)
+        self._log_bad_files("val", self.trainer.val_dataloaders)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             for config in self.trainer.lr_scheduler_configs:
                 if config.reduce_on_plateau:
@@ -121,6 +123,7 @@ class ImageClassifier(lightning.LightningModule):
         """Log top-1 and top-5 error, with one crop and with ten."""
         self._log_error("test", self.test_error)
         self._log_error("test", self.test_error_tencrop, suffix="_tencrop")
+        self._log_bad_files("test", self.trainer.test_dataloaders)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the configuration."""
@@ -155,10 +158,25 @@ class ImageClassifier(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the errors that the weights had."""
+        """Keep the errors that the weights had, and what was counted of an unfinished epoch."""
         checkpoint["metrics"] = {
             name: float(value) for name, value in self.trainer.callback_metrics.items()
         }
+        checkpoint["train_error"] = self.train_error.totals()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the training error where the checkpoint stopped."""
+        self.train_error.reset()
+        if self.global_rank == 0:
+            self.train_error.load_totals(checkpoint.get("train_error", {}))
+
+    def _log_bad_files(self, split: str, loader: Any) -> None:
+        """Log how many files all processes together had to leave out; too many are an error."""
+        if isinstance(loader, BatchLoader) and loader.bad_files is not None:
+            own = torch.tensor(float(loader.bad_files.count), device=self.device)
+            count = self.trainer.strategy.reduce(own, reduce_op="sum")
+            loader.bad_files.check(int(count))
+            self.log(f"{split}/bad_files", count)
 
     def _log_error(
         self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False

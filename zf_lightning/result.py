@@ -43,13 +43,16 @@ def error_lines(figures: dict[str, float]) -> list[str]:
     return lines
 
 
-def check_count(trainer: lightning.Trainer, counted: float, expected: int) -> None:
+def check_count(
+    trainer: lightning.Trainer, counted: float, expected: int, *, bad: float = 0
+) -> None:
     """A test must have counted each image once, unless `trainer.limit_test_batches` cut it short.
 
+    `bad` is the number of files that could not be read, and were allowed for.
     Raises RuntimeError otherwise: the figures would be wrong.
     """
     loader = trainer.test_dataloaders
     assert loader is not None
     complete = sum(trainer.num_test_batches) == len(loader)
-    if complete and int(counted) != expected:
+    if complete and int(counted + bad) != expected:
         raise RuntimeError(f"The test counted {int(counted)} images, and there are {expected}.")

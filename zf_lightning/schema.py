@@ -78,6 +78,12 @@ class Ablation:
 
 
 @dataclass
+class MaxBadFiles:
+    train: float = MISSING
+    evaluation: float = MISSING
+
+
+@dataclass
 class Data:
     name: str = MISSING
     root: str | None = MISSING
@@ -89,6 +95,7 @@ class Data:
     train_per_class: int | None = MISSING
     images: dict[str, int] = MISSING
     seed: int = MISSING
+    max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
     source: Any = MISSING
 
 

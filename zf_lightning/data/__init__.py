@@ -2,10 +2,12 @@
 
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.datamodule import ImageDataModule
+from zf_lightning.data.loader import BatchLoader
 from zf_lightning.data.preprocessing import Preprocessing
 from zf_lightning.data.sources import (
     EmbeddedSource,
     FolderSource,
+    ImageNetSource,
     ImageSource,
     LabelledFiles,
     SampleKey,
@@ -15,9 +17,11 @@ from zf_lightning.data.statistics import PixelStatistics, cached_statistics, com
 
 __all__ = [
     "Batch",
+    "BatchLoader",
     "EmbeddedSource",
     "FolderSource",
     "ImageDataModule",
+    "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
     "PixelStatistics",

@@ -1,10 +1,13 @@
 """The LightningDataModule: three splits of a source as batches of uint8 images."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import lightning
-from torch.utils.data import DataLoader, default_collate
 
 from zf_lightning.cores import available_cores
-from zf_lightning.data.batch import Batch
+from zf_lightning.data.bad_files import BadFiles, limit_of
+from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, Split
 from zf_lightning.errors import UserError
@@ -22,13 +25,21 @@ class ImageDataModule(lightning.LightningDataModule):
         workers: decoding processes for each training process; None: one a core, shared among
             this machine's training processes, at most 16.
         seed: decides the training order.
+        max_bad_files: how many files of the split that is trained on, and of one that is
+            evaluated, may be unreadable: shares below 1, or numbers.
 
     Raises:
-        UserError: the batch cannot be divided among the processes.
+        UserError: an option is not legal, or the batch cannot be divided among the processes.
     """
 
     def __init__(
-        self, source: ImageSource, *, batch_size: int, workers: int | None = None, seed: int = 0
+        self,
+        source: ImageSource,
+        *,
+        batch_size: int,
+        workers: int | None = None,
+        seed: int = 0,
+        max_bad_files: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -39,6 +50,21 @@ class ImageDataModule(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
+        self.max_bad_files = dict(max_bad_files or {})
+        self._train_loader: BatchLoader | None = None
+        self._going_on: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training is in its epoch."""
+        return self._train_loader.state_dict() if self._train_loader is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in mid-epoch.
+
+        Lightning hands a loader its state only where no schedule asks for the number of steps:
+        that makes the loader before the state is read (2.6.6).
+        """
+        self._going_on = state or None
 
     def prepare_data(self) -> None:
         """Make the source ready; Lightning calls this on one process of each machine."""
@@ -48,19 +74,24 @@ class ImageDataModule(lightning.LightningDataModule):
         """Number of samples of a split."""
         return len(self.source.split(split))
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> BatchLoader:
         """Training batches in the epoch's order."""
-        return self._loader("train", shuffle=True)
+        loader = self._loader("train", shuffle=True)
+        if self._going_on is not None:
+            loader.load_state_dict(self._going_on)
+            self._going_on = None
+        self._train_loader = loader
+        return loader
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> BatchLoader:
         """Validation batches."""
         return self._loader("val", shuffle=False)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> BatchLoader:
         """Test batches."""
         return self._loader("test", shuffle=False)
 
-    def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Batch]:
+    def _loader(self, split: Split, *, shuffle: bool) -> BatchLoader:
         rank, processes = 0, 1
         on_this_machine = 1
         if self.trainer is not None:
@@ -83,20 +114,25 @@ class ImageDataModule(lightning.LightningDataModule):
             shuffle=shuffle,
             seed=self.seed,
         )
-        return DataLoader(
+        loader = BatchLoader(
             files,  # type: ignore[arg-type]
             batch_size=self.batch_size // processes,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             pin_memory=self.trainer is not None and _on_gpu(self.trainer),
             persistent_workers=workers > 0 and split != "test",
         )
+        loader.bad_files = self.bad_files(split)
+        return loader
 
-
-def _collate(samples: list[tuple]) -> Batch:
-    images, labels, indices, weights = default_collate(samples)
-    return Batch(images, labels, indices, weights.float())
+    def bad_files(self, split: Split) -> BadFiles:
+        """What counts the unreadable files of a split."""
+        files = self.source.split(split)
+        part = "train" if split == "train" else "evaluation"
+        option = f"data.max_bad_files.{part}"
+        limit = limit_of(self.max_bad_files.get(part, 0), len(files), option=option)
+        return BadFiles(files, limit=limit, option=option)
 
 
 def _on_gpu(trainer: lightning.Trainer) -> bool:

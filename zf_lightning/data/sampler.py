@@ -43,19 +43,22 @@ class EpochSampler(Sampler[SampleKey]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        #: The batch to begin with: a run that goes on in mid-epoch leaves out those before.
+        self.first_batch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Number of samples of the whole epoch for this process."""
         full, rest = divmod(self.length, self.batch_size)
         return full * (self.batch_size // self.processes) + -(-rest // self.processes)
 
     def __iter__(self) -> Iterator[SampleKey]:
         seeds = [self.seed, self.epoch] if self.shuffle else [self.seed]
         order = numpy.random.default_rng(seeds).permutation(self.length)
-        for start in range(0, self.length, self.batch_size):
+        for start in range(self.first_batch * self.batch_size, self.length, self.batch_size):
             batch = order[start : start + self.batch_size]
             each = -(-len(batch) // self.processes)
             # The mean over processes of the means over their samples must be the batch's mean.

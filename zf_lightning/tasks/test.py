@@ -48,7 +48,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         close_wandb(failed=failed)
     figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     expected = data.length("test")
-    check_count(trainer, figures["test/images"], expected)
+    check_count(trainer, figures["test/images"], expected, bad=figures["test/bad_files"])
     result = {
         "task": "test",
         "ckpt": str(path),

@@ -36,6 +36,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     trainer = assembly.build_trainer(config)
     _check_limits(trainer)
     source = assembly.build_source(config)
+    data = assembly.build_datamodule(config, source)
     classifier = ImageClassifier(
         model,
         list(source.class_names),
@@ -43,10 +44,9 @@ def run(config: DictConfig) -> dict[str, Any]:
         scheduler=plain(config.scheduler),
         seed=config.seed,
         description={"config": OmegaConf.to_yaml(config)},
-        statistics=assembly.training_statistics(config, model, source),
+        statistics=assembly.training_statistics(config, model, data),
     )
     assembly.load_start(config, classifier)
-    data = assembly.build_datamodule(config, source)
     last = folder / "checkpoints" / "last.ckpt"
     if last.exists():
         check_same_network(last, model=model, class_names=source.class_names)
@@ -119,7 +119,7 @@ def _test(
     trainer.test(classifier, data, ckpt_path=best if keeps_best else None, verbose=False)
     figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
     expected = data.length("test")
-    check_count(trainer, figures["test/images"], expected)
+    check_count(trainer, figures["test/images"], expected, bad=figures["test/bad_files"])
     ablations = list(config.ablation)
     return {
         "task": "train",

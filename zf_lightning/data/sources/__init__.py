@@ -9,11 +9,13 @@ from zf_lightning.data.sources.base import (
 )
 from zf_lightning.data.sources.embedded import EmbeddedSource
 from zf_lightning.data.sources.folder import FolderSource
+from zf_lightning.data.sources.imagenet import ImageNetSource
 
 __all__ = [
     "SPLITS",
     "EmbeddedSource",
     "FolderSource",
+    "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
     "SampleKey",

@@ -1,15 +1,20 @@
 """What every source of labelled images offers."""
 
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zf_lightning.data.decode import load_image
+from zf_lightning.data.decode import STORED_SIZE, load_image
+from zf_lightning.data.sources.file_names import FileNames
+from zf_lightning.errors import UnreadableImage
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -37,31 +42,63 @@ class SampleKey:
 
 
 class LabelledFiles(Dataset[tuple[Tensor, int, int, float]]):
-    """Image files with a label each; a sample is decoded when it is asked for."""
+    """Image files with a label each; a sample is decoded when it is asked for.
 
-    def __init__(self, root: Path, names: list[str], labels: list[int]) -> None:
+    Names and labels are arrays, so that workers share them: see `FileNames`.
+    """
+
+    #: Paths relative to `root`.
+    names: FileNames
+    #: int64 `[N]`.
+    labels: numpy.ndarray
+
+    def __init__(
+        self, root: Path, names: Sequence[str], labels: Sequence[int] | numpy.ndarray
+    ) -> None:
         """`names` are paths relative to `root`; `labels` has one class number for each."""
+        assert len(names) == len(labels)
         self.root = root
-        self.names = names
-        self.labels = labels
+        self.names = names if isinstance(names, FileNames) else FileNames(names)
+        self.labels = numpy.asarray(labels, dtype=numpy.int64)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.labels)
 
     def __getitem__(self, key: SampleKey | int) -> tuple[Tensor, int, int, float]:
-        """Image uint8 `[3, 256, 256]`, label, index in this split, weight."""
-        if not isinstance(key, SampleKey):
-            key = SampleKey(key)
-        image = load_image(self.root / self.names[key.index])
-        return image, self.labels[key.index], key.index, key.weight
+        """Image uint8 `[3, 256, 256]`, label, index in this split, weight.
 
-    def label_counts(self, classes: int) -> Tensor:
-        """Number of samples of each class, int64 `[classes]`."""
-        return torch.bincount(torch.tensor(self.labels, dtype=torch.int64), minlength=classes)
+        A file that cannot be read raises UnreadableImage for a plain index. For a SampleKey it is
+        a black picture whose weight is NaN: `zf_lightning.data.bad_files` takes it up.
+        """
+        if not isinstance(key, SampleKey):
+            return load_image(self.path(key)), int(self.labels[key]), int(key), 1.0
+        label, weight = int(self.labels[key.index]), key.weight
+        try:
+            image = load_image(self.path(key.index))
+        except UnreadableImage:
+            image = torch.zeros(3, STORED_SIZE, STORED_SIZE, dtype=torch.uint8)
+            # What only fills up a batch is counted where it is not a repetition.
+            weight = float("nan") if weight else 0.0
+        return image, label, key.index, weight
+
+    def path(self, index: int) -> Path:
+        """The file of a sample."""
+        return self.root / self.names[index]
+
+    def subset(self, indices: Sequence[int] | numpy.ndarray) -> "LabelledFiles":
+        """Some of the files, in the order of `indices`."""
+        return LabelledFiles(self.root, [self.names[i] for i in indices], self.labels[indices])
 
     def content_key(self) -> str:
         """A digest of file names, labels and sizes: changes when the files do."""
         digest = hashlib.sha256()
-        for name, label in zip(self.names, self.labels, strict=True):
-            digest.update(f"{name}\0{label}\0{(self.root / name).stat().st_size}\n".encode())
+        root = os.fsencode(self.root)
+        for index, label in enumerate(self.labels):
+            name = self.names.encoded(index)
+            try:
+                size = os.stat(os.path.join(root, name)).st_size
+            except OSError:
+                # Broken links are met when they are read.
+                size = -1
+            digest.update(b"%b\0%d\0%d\n" % (name, label, size))
         return digest.hexdigest()

@@ -1,15 +1,19 @@
 """Images in folders, one folder a class."""
 
-import os
-from collections.abc import Collection, Sequence
+import logging
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy
 
 from zf_lightning.data.sources.base import SPLITS, LabelledFiles, Split
+from zf_lightning.data.sources.class_folders import files_of_classes, limit_per_class
+from zf_lightning.data.sources.scan import IMAGE_SUFFIXES, folder_names, image_names
 from zf_lightning.errors import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+log = logging.getLogger(__name__)
+
 LAYOUT = (
     "expected either one folder a class (ROOT/dog/1.jpg, ROOT/cat/2.jpg) or "
     "ROOT/train and ROOT/val (and ROOT/test) with one folder a class in each"
@@ -18,6 +22,8 @@ LAYOUT = (
 
 class FolderSource:
     """A folder with one folder a class, or with `train`, `val` and perhaps `test` of that kind.
+
+    Images are found at any depth of a class folder.
 
     Without folders of their own the splits are drawn class by class from a seed. With `train` and
     `val` but no `test`, the validation images are tested on, as is usual for ImageNet.
@@ -32,6 +38,9 @@ class FolderSource:
     Raises:
         UserError: the folder is missing, is laid out otherwise, or has fewer than two classes.
     """
+
+    #: Whether images in folders within a class folder belong to the class.
+    nested = True
 
     def __init__(
         self,
@@ -54,20 +63,27 @@ class FolderSource:
         self.shares = {"val": validation_share, "test": test_share}
         self.train_per_class = train_per_class
         self.seed = seed
-        self._class_names: tuple[str, ...] | None = None
+        self._class_ids: tuple[str, ...] | None = None
         self._splits: dict[Split, LabelledFiles] = {}
+        #: Suffixes of the files that are not images by their name.
+        self._others: Counter[str] = Counter()
 
     def prepare(self) -> None:
         """Read the folder; raises UserError where it is not as expected."""
-        if self._class_names is None:
+        if self._class_ids is None:
             self._scan()
 
     @property
-    def class_names(self) -> tuple[str, ...]:
+    def class_ids(self) -> tuple[str, ...]:
         """Names of the class folders in alphabetical order."""
         self.prepare()
-        assert self._class_names is not None
-        return self._class_names
+        assert self._class_ids is not None
+        return self._class_ids
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called where a person reads it, in the order of the labels."""
+        return self.class_ids
 
     def split(self, name: Split) -> LabelledFiles:
         """The files of a split."""
@@ -82,7 +98,14 @@ class FolderSource:
         else:
             self._draw_splits()
         if self.train_per_class is not None:
-            self._limit_training()
+            train = limit_per_class(self._splits["train"], self.train_per_class, seed=self.seed)
+            self._splits["train"] = train
+        self._tell_others()
+
+    def _tell_others(self) -> None:
+        if self._others:
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._others.most_common(5))
+            log.info(f"Left out of {self.root}, being no images by their names: {kinds}")
 
     def _scan_given_splits(self) -> None:
         if not (self.root / "val").is_dir():
@@ -98,62 +121,40 @@ class FolderSource:
                     f"{self.root / split} has classes that {self.root / 'train'} does not have: "
                     f"{', '.join(sorted(extra)[:5])}."
                 )
-            files, labels = [], []
-            for label, name in enumerate(names):
-                found = self._images(self.root / split / name)
-                files += [f"{split}/{name}/{file}" for file in found]
-                labels += [label] * len(found)
-            if not files:
+            splits[split] = self._labelled(split, names)
+            if not len(splits[split]):
                 raise UserError(f"{self.root / split} has no images in its class folders.")
-            splits[split] = LabelledFiles(self.root, files, labels)
         splits.setdefault("test", splits["val"])
-        self._class_names, self._splits = tuple(names), splits
+        self._class_ids, self._splits = tuple(names), splits
 
     def _draw_splits(self) -> None:
         names = self._classes_of(self.root)
-        files: dict[Split, list[str]] = {split: [] for split in SPLITS}
-        labels: dict[Split, list[int]] = {split: [] for split in SPLITS}
+        files = self._labelled("", names)
+        chosen: dict[Split, list[int]] = {split: [] for split in SPLITS}
         for label, name in enumerate(names):
-            found = self._images(self.root / name)
-            if len(found) < 3:
+            members = numpy.flatnonzero(files.labels == label)
+            if len(members) < 3:
                 raise UserError(
-                    f"{self.root / name} has {len(found)} images; a class needs at least 3, one "
+                    f"{self.root / name} has {len(members)} images; a class needs at least 3, one "
                     "for each split (leave a class out with data.exclude)."
                 )
-            for split, part in self._parts(found, label).items():
-                files[split] += [f"{name}/{file}" for file in part]
-                labels[split] += [label] * len(part)
-        self._class_names = tuple(names)
-        self._splits = {s: LabelledFiles(self.root, files[s], labels[s]) for s in SPLITS}
+            for split, part in self._parts(len(members), label).items():
+                chosen[split] += members[numpy.sort(part)].tolist()
+        self._class_ids = tuple(names)
+        self._splits = {split: files.subset(chosen[split]) for split in SPLITS}
 
-    def _parts(self, files: Sequence[str], label: int) -> dict[Split, list[str]]:
-        order = numpy.random.default_rng([self.seed, label]).permutation(len(files))
-        counts = {s: max(1, round(share * len(files))) for s, share in self.shares.items()}
+    def _parts(self, count: int, label: int) -> dict[Split, numpy.ndarray]:
+        order = numpy.random.default_rng([self.seed, label]).permutation(count)
+        counts = {s: max(1, round(share * count)) for s, share in self.shares.items()}
         ends = numpy.cumsum([counts["val"], counts["test"]])
         val, test, train = numpy.split(order, ends)
-        chosen: dict[Split, numpy.ndarray] = {"train": train, "val": val, "test": test}
-        return {split: [files[i] for i in sorted(part)] for split, part in chosen.items()}
+        return {"train": train, "val": val, "test": test}
 
-    def _limit_training(self) -> None:
-        assert self.train_per_class is not None
-        train = self._splits["train"]
-        labels = numpy.array(train.labels)
-        keep: list[int] = []
-        for label in range(len(self.class_names)):
-            members = numpy.flatnonzero(labels == label)
-            # A stream of its own: the splits stay as they are whatever the limit.
-            order = numpy.random.default_rng([self.seed, label, 1]).permutation(members)
-            keep += sorted(order[: self.train_per_class].tolist())
-        self._splits["train"] = LabelledFiles(
-            self.root, [train.names[i] for i in keep], [train.labels[i] for i in keep]
-        )
+    def _labelled(self, folder: str, classes: list[str]) -> LabelledFiles:
+        return files_of_classes(self.root, folder, classes, nested=self.nested, others=self._others)
 
     def _classes_of(self, folder: Path) -> list[str]:
-        found = sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
+        found = folder_names(folder)
         if folder == self.root or folder.name == "train":
             unknown = self.exclude - set(found)
             if unknown:
@@ -164,19 +165,9 @@ class FolderSource:
         if len(names) < 2:
             what = f"one class folder ({names[0]})" if names else "no class folders"
             raise UserError(f"{folder} has {what}, and learning needs at least two; {LAYOUT}.")
-        if not any(self._images(folder / name) for name in names):
+        if not any(image_names(folder / name) for name in names):
             raise UserError(
                 f"The class folders of {folder} hold no images "
                 f"({', '.join(IMAGE_SUFFIXES)}); {LAYOUT}."
             )
         return names
-
-    @staticmethod
-    def _images(folder: Path) -> list[str]:
-        if not folder.is_dir():
-            return []
-        return sorted(
-            entry.name
-            for entry in os.scandir(folder)
-            if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)
-        )

@@ -1,0 +1,99 @@
+"""The checkpoint from which an interrupted run goes on."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Checkpoint
+
+from zf_lightning.errors import UserError
+
+#: Several processes agree about the time only at every so many steps: it costs a collective.
+STEPS_BETWEEN_CLOCKS = 10
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes `last.ckpt` after each epoch, and within epochs by the clock or the steps.
+
+    Lightning's ModelCheckpoint does one or the other. When it is written makes no difference to
+    what is learnt. In mid-epoch it is not written where gradients are being accumulated, which no
+    checkpoint holds, nor before a validation, which a run that goes on would leave out: one step
+    later, or when the epoch is over.
+
+    Args:
+        folder: where `last.ckpt` is written.
+        minutes: also in mid-epoch, after so many minutes; None for never.
+        steps: also in mid-epoch, after so many steps of the optimiser; None for never.
+
+    Raises:
+        UserError: `minutes` or `steps` is not above 0.
+    """
+
+    def __init__(
+        self, *, folder: str | Path, minutes: float | None = None, steps: int | None = None
+    ) -> None:
+        for name, value in (("minutes", minutes), ("steps", steps)):
+            if value is not None and value <= 0:
+                raise UserError(
+                    f"callbacks.last_checkpoint.{name}={value} must be above 0, or null for never."
+                )
+        self.path = Path(folder) / "last.ckpt"
+        self.minutes = minutes
+        self.steps = steps
+        self._written_at = 0.0
+        self._written_step = 0
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Start the clock."""
+        self._written_at = time.monotonic()
+        self._written_step = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Write in mid-epoch, when it is time."""
+        if self._is_safe(trainer, batch_idx) and self._is_due(trainer):
+            self._write(trainer)
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Write after the epoch and its validation."""
+        self._write(trainer)
+
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        if self.steps is not None and trainer.global_step - self._written_step >= self.steps:
+            return True
+        if self.minutes is None:
+            return False
+        late = time.monotonic() - self._written_at >= 60 * self.minutes
+        if trainer.world_size == 1:
+            return late
+        if trainer.global_step % STEPS_BETWEEN_CLOCKS:
+            return False
+        return trainer.strategy.broadcast(late)
+
+    @staticmethod
+    def _is_safe(trainer: lightning.Trainer, batch_idx: int) -> bool:
+        done = batch_idx + 1
+        if trainer.check_val_every_n_epoch is None:
+            done = trainer.fit_loop.total_batch_idx + 1
+        every: Any = trainer.val_check_batch
+        validates = every not in (None, float("inf")) and done % every == 0
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        return not (trainer.is_last_batch or validates or accumulating)
+
+    def _write(self, trainer: lightning.Trainer) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        trainer.save_checkpoint(self.path)
+        self._written_at = time.monotonic()
+        self._written_step = trainer.global_step

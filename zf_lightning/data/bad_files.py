@@ -1,0 +1,100 @@
+"""Files that cannot be read: named, counted, left out, and too many of them an error.
+
+A worker marks such a sample with a weight of NaN (`LabelledFiles`), and the process that trains or
+tests sees it in the batch: so the count is that of a process, whatever the number of its workers.
+The counts of several processes are added up at the end of each epoch (`ImageClassifier`).
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from zf_lightning.data.batch import Batch
+from zf_lightning.data.decode import load_image
+from zf_lightning.errors import UnreadableImage, UserError
+
+log = logging.getLogger(__name__)
+
+#: So many files are named in an error; all are named in the log.
+NAMED = 20
+
+
+def limit_of(allowed: float, files: int, *, option: str) -> int:
+    """How many of `files` may be unreadable: `allowed` is a share below 1, or a number.
+
+    Raises UserError if it is neither.
+    """
+    if allowed < 0 or (allowed >= 1 and allowed != int(allowed)):
+        raise UserError(f"{option}={allowed} is neither a share from 0 to 1 nor a whole number.")
+    return int(allowed) if allowed >= 1 else int(allowed * files)
+
+
+class BadFiles:
+    """The unreadable files that one process has met in a split.
+
+    Args:
+        files: the split, whose `path(index)` names a file.
+        limit: how many are left out; one more is an error.
+        option: what the user sets the limit with, for messages.
+    """
+
+    def __init__(self, files: Any, *, limit: int, option: str) -> None:
+        self.files = files
+        self.limit = limit
+        self.option = option
+        #: Sentences by dataset index, of all epochs.
+        self.met: dict[int, str] = {}
+        self._of_epoch: set[int] = set()
+
+    def start_epoch(self) -> None:
+        """Count from zero."""
+        self._of_epoch.clear()
+
+    @property
+    def count(self) -> int:
+        """How many were met in this epoch."""
+        return len(self._of_epoch)
+
+    def leave_out(self, batch: Batch) -> Batch:
+        """The batch with weight 0 for unreadable files, which are reported and counted.
+
+        The others of this process take over their weight, so that the mean of `weights × loss` is
+        that of the samples that there are: exactly on one process, and on several as far as their
+        parts of a batch count alike.
+        Raises UserError if this process has met more than the limit.
+        """
+        bad = batch.weights.isnan()
+        if not bad.any():
+            return batch
+        for index in batch.indices[bad].tolist():
+            self._of_epoch.add(index)
+            if index not in self.met:
+                self.met[index] = _sentence(self.files.path(index))
+                if len(self.met) <= self.limit:
+                    log.warning(f"{self.met[index]}; it is left out.")
+        self.check(len(self.met))
+        weights = batch.weights.masked_fill(bad, 0.0)
+        kept = int((weights > 0).sum())
+        return batch._replace(weights=weights * ((kept + int(bad.sum())) / max(1, kept)))
+
+    def check(self, count: int) -> None:
+        """Raise UserError if `count`, of all processes, is more than the limit."""
+        if count <= self.limit:
+            return
+        named = list(self.met.values())
+        more = f"; and {count - NAMED} more" if count > NAMED else ""
+        # On another process the files may be others: they stand in the log.
+        listing = f"{'; '.join(named[:NAMED])}{more}" if named else f"{count} files are unreadable"
+        allowed = f"{self.limit} of {len(self.files):,} may be" if self.limit else "none may be"
+        raise UserError(
+            f"{listing}: {allowed} ({self.option}); repair or remove what cannot be read, or allow "
+            "for more."
+        )
+
+
+def _sentence(path: Path) -> str:
+    try:
+        load_image(path)
+    except UnreadableImage as problem:
+        return problem.sentence
+    return f"{path} could not be read at first, and can be now"
