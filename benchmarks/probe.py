@@ -6,14 +6,18 @@
 Validation here is what `ImageClassifier.validation_step` does with uint8 images in memory: resize,
 normalise, crop, forward pass, errors; nothing is decoded, so that the ratio is the worst case. The
 two sides take turns, each repetition with top activations that start empty, which is when most
-images are among the strongest; medians, and the spread of the ratio over the repetitions. On a CPU
+images are among the strongest; medians, and the spread of the ratio over the repetitions. Memory is
+the peak of a process of its own for either side (on a GPU, of what is allocated there). On a CPU
 the seconds are those of the processor, which other programs disturb less than the clock's; several
 threads that wait for one another count in full.
 """
 
 import argparse
 import functools
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -66,6 +70,23 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def peak_memory(*, watched: bool, options: argparse.Namespace) -> float:
+    """Peak memory in MB of a new process that validates once."""
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in vars(options).items()]
+    side = "watched" if watched else "unwatched"
+    command = [sys.executable, __file__, *arguments[:-1], f"--memory-of={side}"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(found.stdout.split()[-1])
+
+
+def print_peak(device: torch.device) -> None:
+    """Print this process's peak memory in MB."""
+    if device.type == "cuda":
+        print(torch.cuda.max_memory_allocated(device) / 2**20)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+
+
 def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -74,6 +95,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory-of", choices=("watched", "unwatched"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
@@ -95,6 +117,13 @@ def main() -> None:
     deconvnet = Deconvnet(classifier.network)
     without: list[float] = []
     watched: list[float] = []
+    if options.memory_of is not None:
+        with torch.inference_mode():
+            validate(
+                classifier, deconvnet, batches, top if options.memory_of == "watched" else None
+            )
+        print_peak(device)
+        return
     with torch.inference_mode():
         validate(classifier, deconvnet, batches[:1], top)
         for _ in range(options.repetitions):
@@ -112,6 +141,11 @@ def main() -> None:
     ratio = statistics.median(watched) / statistics.median(without)
     print(f"  ratio of medians {ratio:.3f} (pairs from {ratios[0]:.3f} to {ratios[-1]:.3f})")
     state = sum(value.numel() * value.element_size() for value in top.state_dict().values())
+    watched_memory, plain = (peak_memory(watched=w, options=options) for w in (True, False))
+    print(
+        f"  peak memory {plain:.0f} MB, watched {watched_memory:.0f} MB: "
+        f"ratio {watched_memory / plain:.3f}"
+    )
     print(f"  state of the probe {state / 1e6:.2f} MB, whatever the number of images")
 
 
