@@ -84,6 +84,13 @@ class MaxBadFiles:
 
 
 @dataclass
+class ImageSets:
+    train: str = MISSING
+    val: str = MISSING
+    test: str = MISSING
+
+
+@dataclass
 class Data:
     name: str = MISSING
     root: str | None = MISSING
@@ -94,6 +101,8 @@ class Data:
     test_share: float = MISSING
     train_per_class: int | None = MISSING
     images: dict[str, int] = MISSING
+    download: bool = MISSING
+    image_sets: ImageSets = field(default_factory=ImageSets)
     seed: int = MISSING
     max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
     source: Any = MISSING

@@ -10,8 +10,11 @@ from zf_lightning.data.sources import (
     ImageNetSource,
     ImageSource,
     LabelledFiles,
+    MultiLabelFiles,
     SampleKey,
     Split,
+    TorchvisionFolders,
+    VocSource,
 )
 from zf_lightning.data.statistics import PixelStatistics, cached_statistics, compute_statistics
 
@@ -24,10 +27,13 @@ __all__ = [
     "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
+    "MultiLabelFiles",
     "PixelStatistics",
     "Preprocessing",
     "SampleKey",
     "Split",
+    "TorchvisionFolders",
+    "VocSource",
     "cached_statistics",
     "compute_statistics",
 ]

@@ -10,6 +10,8 @@ from zf_lightning.data.sources.base import (
 from zf_lightning.data.sources.embedded import EmbeddedSource
 from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.imagenet import ImageNetSource
+from zf_lightning.data.sources.torchvision_folders import TorchvisionFolders
+from zf_lightning.data.sources.voc import MultiLabelFiles, VocSource
 
 __all__ = [
     "SPLITS",
@@ -18,6 +20,9 @@ __all__ = [
     "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
+    "MultiLabelFiles",
     "SampleKey",
     "Split",
+    "TorchvisionFolders",
+    "VocSource",
 ]

@@ -3,9 +3,10 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy
 import torch
@@ -85,9 +86,12 @@ class LabelledFiles(Dataset[tuple[Tensor, int, int, float]]):
         """The file of a sample."""
         return self.root / self.names[index]
 
-    def subset(self, indices: Sequence[int] | numpy.ndarray) -> "LabelledFiles":
+    def subset(self, indices: Sequence[int] | numpy.ndarray) -> Self:
         """Some of the files, in the order of `indices`."""
-        return LabelledFiles(self.root, [self.names[i] for i in indices], self.labels[indices])
+        chosen = copy(self)
+        chosen.names = FileNames(self.names[i] for i in indices)
+        chosen.labels = self.labels[numpy.asarray(indices, dtype=numpy.int64)]
+        return chosen
 
     def content_key(self) -> str:
         """A digest of file names, labels and sizes: changes when the files do."""

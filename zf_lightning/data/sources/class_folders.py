@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy
 
 from zf_lightning.data.sources.base import LabelledFiles
 from zf_lightning.data.sources.scan import image_names
+
+Files = TypeVar("Files", bound=LabelledFiles)
 
 
 def files_of_classes(
@@ -31,7 +34,7 @@ def files_of_classes(
     return LabelledFiles(root, names, labels)
 
 
-def limit_per_class(files: LabelledFiles, per_class: int, *, seed: int) -> LabelledFiles:
+def limit_per_class(files: Files, per_class: int, *, seed: int) -> Files:
     """So many files of each class, drawn from the seed; all of a class that has fewer."""
     keep: list[int] = []
     for label in numpy.unique(files.labels).tolist():

@@ -1,0 +1,63 @@
+"""How long the training waits for its input."""
+
+import time
+from typing import Any
+
+import lightning
+
+from zf_lightning.data import BatchLoader
+
+
+class InputWait(lightning.Callback):
+    """Logs `data/wait` once an epoch: the percentage of its training time spent on waiting.
+
+    It is the time in which the training process asked for a batch and had none; validations are
+    left out of both. Of several processes the one that waits longest counts, because the others
+    wait for it. Well above 5 % the input is what limits the training: more workers
+    (`data.workers`), a faster disk, or smaller images help.
+    """
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._waited = 0.0
+        self._validating = 0.0
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Start the clock of an epoch that goes on: Lightning calls no start of it."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Start the clock of the epoch."""
+        self._began = time.monotonic()
+        self._waited = _seconds_waited(trainer)
+        self._validating = 0.0
+
+    def on_validation_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Stop the clock."""
+        self._validating -= time.monotonic()
+
+    def on_validation_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Go on with the clock."""
+        self._validating += time.monotonic()
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Log the share."""
+        seconds = time.monotonic() - self._began - self._validating
+        waited = _seconds_waited(trainer) - self._waited
+        share = 100 * waited / max(seconds, 1e-9)
+        pl_module.log("data/wait", share, sync_dist=True, reduce_fx="max")
+
+
+def _seconds_waited(trainer: lightning.Trainer) -> float:
+    loader: Any = trainer.train_dataloader
+    return loader.seconds_waited if isinstance(loader, BatchLoader) else 0.0
