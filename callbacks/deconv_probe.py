@@ -12,6 +12,7 @@ import numpy
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
+from torch import Tensor
 
 from zf_lightning.data import Batch, ImageDataModule, LabelledFiles
 from zf_lightning.data.crops import centre_crop
@@ -245,12 +246,17 @@ def load_winners(
 ) -> ImageBatch:
     """Images of a split, as the network saw their centre crops and as a person looks at them."""
     samples = [files[index] for index in indices]
-    images = torch.stack([image for image, *_ in samples]).to(classifier.device)
-    preprocessing = classifier.preprocessing
+    images = torch.stack([image for image, *_ in samples])
+    return image_batch(images, torch.tensor([label for _, label, *_ in samples]), classifier)
+
+
+def image_batch(images: Tensor, labels: Tensor, classifier: ImageClassifier) -> ImageBatch:
+    """Samples uint8 `[N, 3, 256, 256]` as the network takes them and as a person looks at them."""
+    images, preprocessing = images.to(classifier.device), classifier.preprocessing
     return ImageBatch(
         display=centre_crop(preprocessing.resize(images), preprocessing.input_size).cpu(),
         inputs=preprocessing(images),
-        labels=torch.tensor([label for _, label, *_ in samples]),
+        labels=labels,
     )
 
 

@@ -89,6 +89,14 @@ def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
     return classifier.eval()
 
 
+def inspection_device(config: DictConfig) -> torch.device:
+    """Where a task without a Trainer computes: a GPU if there is one and the trainer may use it."""
+    accelerator = config.trainer.get("accelerator", "auto")
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
 def is_first_process() -> bool:
     """True in the process that speaks and writes for all of a distributed run."""
     return getattr(rank_zero_only, "rank", 0) == 0

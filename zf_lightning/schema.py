@@ -127,6 +127,19 @@ class Probe:
 
 
 @dataclass
+class Atlas:
+    layers: Any = MISSING
+    maps: Any = MISSING
+    top: int = MISSING
+    split: str = MISSING
+    pictures: Any = MISSING
+    rule: str = MISSING
+    norm: str = MISSING
+    keep_images: bool = MISSING
+    save_every: float = MISSING
+
+
+@dataclass
 class Task:
     name: str = MISSING
 
@@ -163,6 +176,7 @@ class Config:
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
     probe: Probe = field(default_factory=Probe)
+    atlas: Atlas = field(default_factory=Atlas)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

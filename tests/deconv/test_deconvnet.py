@@ -8,7 +8,7 @@ from deconv_oracles import NETWORKS, projection_by_autograd, small_convnet, some
 from torch import Tensor, nn
 
 from zf_lightning.deconv import Deconvnet, Unit, Units
-from zf_lightning.deconv.deconvnet import Projections
+from zf_lightning.deconv.units import Projections
 from zf_lightning.errors import UserError
 
 LAYERS = ("conv1", "conv2", "conv3", "fc4", "fc5")

@@ -14,6 +14,7 @@ from zf_lightning.data.sources import (
     SampleKey,
     Split,
     TorchvisionFolders,
+    UnlabelledImages,
     VocSource,
 )
 from zf_lightning.data.statistics import PixelStatistics, cached_statistics, compute_statistics
@@ -33,6 +34,7 @@ __all__ = [
     "SampleKey",
     "Split",
     "TorchvisionFolders",
+    "UnlabelledImages",
     "VocSource",
     "cached_statistics",
     "compute_statistics",

@@ -91,6 +91,10 @@ class ImageDataModule(lightning.LightningDataModule):
         """Test batches."""
         return self._loader("test", shuffle=False)
 
+    def evaluation_loader(self, split: Split) -> BatchLoader:
+        """Batches of any split in the fixed order of evaluation."""
+        return self._loader(split, shuffle=False)
+
     def _loader(self, split: Split, *, shuffle: bool) -> BatchLoader:
         rank, processes = 0, 1
         on_this_machine = 1

@@ -7,8 +7,8 @@ and beside it an index in JSON for people and web pages.
 import json
 import math
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,23 @@ class LayerAtlas:
     def clipped(self) -> bool:
         """Whether the receptive field exceeds the image, so that tiles show less than it."""
         return tuple(self.patches.shape[-2:]) != tuple(self.receptive_field)
+
+    def select(self, feature_maps: Sequence[int]) -> "LayerAtlas":
+        """The same with the tiles of some of the drawn feature maps, in their order."""
+        where = {int(number): place for place, number in enumerate(self.drawn)}
+        places = torch.tensor([where[number] for number in feature_maps], dtype=torch.int64)
+        return replace(self, **{name: getattr(self, name)[places] for name in TILES})
+
+    @classmethod
+    def joined(cls, parts: Sequence["LayerAtlas"]) -> "LayerAtlas":
+        """One layer of several parts, each with the tiles of other feature maps."""
+        tiles: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts]) for name in TILES
+        }
+        # A part knows the labels of the images that it has read.
+        labels = torch.stack([part.labels for part in parts]).amax(0)
+        mismatches = [one for part in parts for one in part.mismatches]
+        return replace(parts[0], labels=labels, mismatches=mismatches, **tiles)
 
     @property
     def projections(self) -> Tensor:
@@ -202,6 +219,8 @@ class Atlas:
         }
 
 
+#: What there is for each drawn feature map.
+TILES = ("drawn", "tiles", "patches", "inside", "scaled_projections", "peaks")
 TENSORS = tuple(one.name for one in fields(LayerAtlas) if one.type is Tensor)
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zf_lightning.deconv.atlas import Atlas, LayerAtlas, Mismatch
-from zf_lightning.deconv.deconvnet import Deconvnet, Units
+from zf_lightning.deconv.deconvnet import Deconvnet
 from zf_lightning.deconv.receptive_field import ReceptiveField, crop
 from zf_lightning.deconv.top_activations import TopImages
+from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
 
 
@@ -36,6 +38,7 @@ def build_atlas(
     epoch: int | None = None,
     classes: Sequence[str] = (),
     tolerance: float = 1e-4,
+    on_projected: Callable[[int], Any] | None = None,
 ) -> Atlas:
     """Project the winners of some feature maps and cut out what their units saw.
 
@@ -52,6 +55,7 @@ def build_atlas(
         epoch: recorded in the atlas.
         classes: names of the classes, by label.
         tolerance: relative difference from which a recomputed activation is a mismatch.
+        on_projected: told how many units more are done.
 
     Raises:
         UserError: a feature map does not exist, or an operation below a layer has no rule.
@@ -88,6 +92,8 @@ def build_atlas(
                 found.activations.cpu(),
                 tolerance,
             )
+            if on_projected is not None:
+                on_projected(len(of_layer))
     return Atlas(
         layers={layer: builder.atlas for layer, builder in builders.items()},
         input_size=input_size,

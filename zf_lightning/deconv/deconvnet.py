@@ -1,9 +1,9 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 import fnmatch
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,63 +18,18 @@ from zf_lightning.deconv.receptive_field import (
 )
 from zf_lightning.deconv.reversal import Mode, NormName, RuleName
 from zf_lightning.deconv.rules import Operation, Rule
+from zf_lightning.deconv.search import FoundActivations, find_top_activations
+from zf_lightning.deconv.units import (
+    Projections,
+    Unit,
+    Units,
+    WindowProjections,
+    by_layer,
+    check_range,
+    check_unit,
+)
 from zf_lightning.deconv.windows import Positions, WindowPlan, plan_windows, record_windows
 from zf_lightning.errors import UserError
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One feature map at one position, for one image of a batch."""
-
-    image: int
-    layer: str
-    feature_map: int
-    row: int = 0
-    column: int = 0
-
-
-@dataclass(frozen=True)
-class Units:
-    """Units of one layer, as int64 tensors `[U]`."""
-
-    layer: str
-    images: Tensor
-    feature_maps: Tensor
-    rows: Tensor
-    columns: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, which: Tensor | slice) -> "Units":
-        return Units(
-            self.layer,
-            self.images[which],
-            self.feature_maps[which],
-            self.rows[which],
-            self.columns[which],
-        )
-
-
-@dataclass(frozen=True)
-class Projections:
-    """Units mapped back to pixels, in the order in which they were asked for."""
-
-    #: `[U, 3, H, W]`, or `[U, 3, h, w]` of each unit's window.
-    pixels: Tensor
-    #: `[U]`: the units' activations, which were the seeds of the projections.
-    activations: Tensor
-
-
-@dataclass(frozen=True)
-class WindowProjections(Projections):
-    """Projections of units of one layer, cut to the pixels that the units see."""
-
-    #: `[U]` int64: where each window begins; negative beyond the border.
-    tops: Tensor
-    lefts: Tensor
-    #: `[U, h, w]` bool: False beyond the border, where the projection is zero.
-    inside: Tensor
 
 
 class _Geometry(NamedTuple):
@@ -181,6 +136,10 @@ class Deconvnet:
         """
         return self.graph.with_feature_maps(images, layers)
 
+    def feature_maps(self, images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """Like `with_feature_maps`, going no higher than the layers."""
+        return self.graph.with_feature_maps(images, layers, only=True)[1]
+
     def shapes(
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, tuple[int, ...]]:
@@ -233,6 +192,32 @@ class Deconvnet:
         """
         return self._geometry([layer], shape)[layer].plan
 
+    def top_activations(
+        self,
+        batches: Iterable[Any],
+        *,
+        layers: str | Sequence[str] = "conv",
+        k: int = 9,
+        keep_images: bool = False,
+    ) -> FoundActivations:
+        """The `k` strongest images of every feature map of some layers, in a stream of batches.
+
+        Args:
+            batches: tensors of images, or tuples that begin with one, as a DataLoader gives them.
+                An image's index is its position in this stream, from 0 on.
+            layers: see `find_layers`.
+            keep_images: keep the images that are among the strongest, in bounded memory, for a
+                stream that cannot be read again.
+
+        Example:
+            >>> found = deconvnet.top_activations(loader, layers="conv5", keep_images=True)
+            >>> images, units = found.units("conv5", feature_map=7)
+            >>> deconvnet.project(images, units).pixels  # [9, 3, H, W]
+        """
+        return find_top_activations(
+            self, batches, layers=self.find_layers(layers), k=k, keep_images=keep_images
+        )
+
     def project(self, images: Tensor, units: Sequence[Unit] | Units) -> Projections:
         """Project units, each to all the pixels of its image.
 
@@ -247,7 +232,7 @@ class Deconvnet:
         number = len(units)
         pixels = images.new_zeros(number, *images.shape[1:])
         activations = images.new_zeros(number)
-        groups = _by_layer(units, images.device)
+        groups = by_layer(units, images.device)
         for part in self._parts(images, [group for group, _ in groups]):
             places = groups[part.group][1][part.places]
             activations[places] = part.activations
@@ -262,7 +247,7 @@ class Deconvnet:
 
         The windows are `ReceptiveField.tiles`, and the arguments those of `project`.
         """
-        groups = _by_layer(units, images.device)
+        groups = by_layer(units, images.device)
         if len(groups) != 1:
             raise UserError("Windows of different layers differ in size: project one layer a call.")
         return self.project_layers(images, [groups[0][0]])[0]
@@ -324,8 +309,8 @@ class Deconvnet:
         geometry = self._geometry({group.layer for group in groups}, shape)
         whole = []
         for number, group in enumerate(groups):
-            _check_range("image", group.images, len(images))
-            _check_unit(group, geometry[group.layer].shape)
+            check_range("image", group.images, len(images))
+            check_unit(group, geometry[group.layer].shape)
             plan = geometry[group.layer].plan
             if plan is None or not (plan.share < 1 if self.windows is None else self.windows):
                 whole.append((number, group))
@@ -399,37 +384,3 @@ def _check_images(images: Tensor) -> None:
             f"Images are float [N, C, H, W] as the network takes them, not {images.dtype} "
             f"{list(images.shape)}."
         )
-
-
-def _by_layer(units: Sequence[Unit] | Units, device: torch.device) -> list[tuple[Units, Tensor]]:
-    """The units of each layer as tensors, with their places among all units."""
-    if isinstance(units, Units):
-        moved = (
-            cast(Tensor, getattr(units, name)).to(device)
-            for name in ("images", "feature_maps", "rows", "columns")
-        )
-        return [(Units(units.layer, *moved), torch.arange(len(units), device=device))]
-    groups: dict[str, list[tuple[int, ...]]] = {}
-    for place, unit in enumerate(units):
-        numbers = (unit.image, unit.feature_map, unit.row, unit.column, place)
-        groups.setdefault(unit.layer, []).append(numbers)
-    found = []
-    for layer, rows in groups.items():
-        *columns, places = torch.tensor(rows, dtype=torch.int64, device=device).unbind(1)
-        found.append((Units(layer, *columns), places))
-    return found
-
-
-def _check_unit(units: Units, shape: tuple[int, ...]) -> None:
-    names = ("feature map", "row", "column")
-    # A fully connected layer's units have no position: row and column must be 0.
-    sizes = (*shape, 1, 1)[:3]
-    numbers = (units.feature_maps, units.rows, units.columns)
-    for name, values, size in zip(names, numbers, sizes, strict=True):
-        _check_range(f"{units.layer}: {name}", values, size)
-
-
-def _check_range(name: str, values: Tensor, size: int) -> None:
-    outside = values[(values < 0) | (values >= size)]
-    if len(outside):
-        raise UserError(f"{name} {int(outside[0])} does not exist: there are {size}.")

@@ -163,15 +163,18 @@ class Graph:
         return Recording(mode, input_size, outputs, steps, dict(nodes))
 
     def with_feature_maps(
-        self, images: Tensor, layers: Collection[str]
+        self, images: Tensor, layers: Collection[str], *, only: bool = False
     ) -> tuple[Any, dict[str, Tensor]]:
         """The network's output for images `[N, 3, H, W]`, and the outputs of `layers`.
+
+        With `only`, what the layers do not depend on is not run, and the output is None.
 
         The network itself is run, in the evaluation mode in which it was traced, and needs no
         rules. Raises UserError for a layer that does not exist.
         """
         nodes = {layer: self.node(layer) for layer in layers}
-        watched = _Watched(self.network, self.graph, nodes.values())
+        needed = self._ancestors(nodes.values()) if only else None
+        watched = _Watched(self.network, self.graph, nodes.values(), needed)
         output = watched.run(images)
         return output, {layer: watched.found[node] for layer, node in nodes.items()}
 
@@ -247,8 +250,8 @@ class Graph:
         assert callable(node.target)
         return node.target(*arguments, **options)
 
-    def _below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
-        """The targets and all that they depend on, in the order of the network."""
+    def _ancestors(self, targets: Collection[fx.Node]) -> set[fx.Node]:
+        """The targets and all that they depend on."""
         needed: set[fx.Node] = set()
         waiting = list(targets)
         while waiting:
@@ -256,6 +259,11 @@ class Graph:
             if node not in needed:
                 needed.add(node)
                 waiting.extend(node.all_input_nodes)
+        return needed
+
+    def _below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
+        """The targets and all that they depend on, in the order of the network."""
+        needed = self._ancestors(targets)
         ordered = [node for node in self.graph.nodes if node in needed]
         lacking = [
             node
@@ -357,12 +365,22 @@ def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ..
 class _Watched(fx.Interpreter):
     """Runs a traced network and keeps the outputs of some nodes."""
 
-    def __init__(self, network: nn.Module, graph: fx.Graph, wanted: Collection[fx.Node]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        graph: fx.Graph,
+        wanted: Collection[fx.Node],
+        needed: Collection[fx.Node] | None,
+    ) -> None:
         super().__init__(network, graph=graph)
         self.wanted = set(wanted)
+        #: All, if None.
+        self.needed = needed
         self.found: dict[fx.Node, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        if self.needed is not None and n not in self.needed:
+            return None
         value = super().run_node(n)
         if n in self.wanted:
             changes = any(mutates(self.module, user) for user in n.users)

@@ -49,6 +49,11 @@ class TopImages:
         self.columns = columns
         self.nans = nans
 
+    def cpu(self) -> "TopImages":
+        """The same in the CPU's memory."""
+        names = ("activations", "indices", "rows", "columns", "nans")
+        return TopImages(*(getattr(self, name).cpu() for name in names))
+
     @property
     def present(self) -> Tensor:
         """`[C, k]` bool: where there is an image."""
@@ -125,6 +130,12 @@ class TopActivations(Metric):
             for layer in self.feature_maps:
                 self._update_layer(layer, outputs[layer], indices, once)
             valid = valid & ~once
+
+    def winners(self) -> Tensor:
+        """int64 `[M]`: the dataset indices, by now, of the strongest images of all layers."""
+        found = [getattr(self, _state_names(layer)[0])[..., INDEX] for layer in self.feature_maps]
+        every = torch.cat([indices.flatten() for indices in found]).unique()
+        return every[every != EMPTY_INDEX]
 
     def compute(self) -> dict[str, TopImages]:
         """The strongest images of each layer over all processes, each of which must call it."""

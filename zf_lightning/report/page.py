@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from zf_lightning.report.curves import draw_curves
 
-PICTURE = re.compile(r"epoch=(\d+)_(.+)\.png")
+PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.png")
 
 
 def write_report(folder: Path) -> Path:
@@ -37,20 +37,34 @@ def write_report(folder: Path) -> Path:
 
 
 def find_pictures(folder: Path) -> tuple[list[str], list[int]]:
-    """The layers and the epochs of which there are grids, in order."""
+    """The layers and the epochs of which there are grids, in order; outside training no epochs."""
     found = [match for file in folder.glob("*.png") if (match := PICTURE.fullmatch(file.name))]
     layers = sorted({match[2] for match in found}, key=_natural)
-    return layers, sorted({int(match[1]) for match in found})
+    return layers, sorted({int(match[1]) for match in found if match[1]})
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    layers: dict[str, dict[str, int]] = result["layers"]
+    maps = sum(layer["feature_maps"] for layer in layers.values())
+    return [
+        ("network", f"{result['model']} ({result['weights']})"),
+        ("data", f"{result['images']:,} {result['split']} images of {result['data']}"),
+        ("feature maps", f"{maps:,} in {len(layers)} layers, the top {result['top']} of each"),
+        ("dead feature maps", f"{sum(layer['dead'] for layer in layers.values()):,}"),
+        ("projection", f"rule {result['rule']}, contrast normalisation {result['norm']}"),
+    ]
+
+
 def _read_result(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     result: dict[str, Any] = json.loads(path.read_text())
+    if result.get("task") == "atlas":
+        return _atlas_rows(result)
     if result.get("task") != "train" or "val/top1_error" not in result:
         return []
     rows = [

@@ -11,6 +11,7 @@ from zf_lightning.data.sources.embedded import EmbeddedSource
 from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.imagenet import ImageNetSource
 from zf_lightning.data.sources.torchvision_folders import TorchvisionFolders
+from zf_lightning.data.sources.unlabelled import UnlabelledImages
 from zf_lightning.data.sources.voc import MultiLabelFiles, VocSource
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "SampleKey",
     "Split",
     "TorchvisionFolders",
+    "UnlabelledImages",
     "VocSource",
 ]

@@ -1,0 +1,176 @@
+"""task=atlas: right, resumable, and the same from a stream as from files that are read again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.conftest import Compose
+from zf_lightning import assembly, atlas_search
+from zf_lightning.data import UnlabelledImages
+from zf_lightning.deconv import Atlas, TopActivations
+from zf_lightning.errors import UserError
+from zf_lightning.models import torchvision_network
+from zf_lightning.tasks import atlas as task
+
+LAYERS = ["features.0", "features.3.squeeze", "features.3.expand3x3"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
+    save_file(torchvision_network("squeezenet1_1", num_classes=5).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def asked(image_folder: Path, weights: Path) -> list[str]:
+    return [
+        "task=atlas",
+        "model=torchvision",
+        "model.name=squeezenet1_1",
+        f"model.weights={weights}",
+        "model.input_size=63",
+        "data=images",
+        f"data.root={image_folder}",
+        "data.batch_size=16",
+        "data.workers=0",
+        f"atlas.layers=[{','.join(LAYERS)}]",
+        "atlas.maps=[0,3,5,11]",
+        "atlas.top=4",
+    ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json")]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def test_has_the_strongest_images_of_every_feature_map(
+    compose_config: Compose, asked: list[str], tmp_path: Path, image_folder: Path
+) -> None:
+    config = compose_config(*asked)
+    result = task.run(config)
+    assert result["images"] == 60 and list(result["layers"]) == LAYERS
+    assert all(layer["mismatches"] == 0 for layer in result["layers"].values())
+    classifier = assembly.classifier_to_inspect(config)
+    files = UnlabelledImages(image_folder).split("val")
+    images = torch.stack([files[index][0] for index in range(60)])
+    module = dict(classifier.network.named_modules())
+    outputs: dict[str, Any] = {}
+    for layer in LAYERS:
+        module[layer].register_forward_hook(
+            lambda _, inputs, output, layer=layer: outputs.__setitem__(layer, output.relu())
+        )
+    with torch.no_grad():
+        classifier.network(classifier.preprocessing(images))
+    run = tmp_path / "run"
+    for layer in LAYERS:
+        (path,) = (run / "atlas" / layer).glob("*.safetensors")
+        found = Atlas.load(path).layers[layer]
+        expected = outputs[layer].amax((2, 3)).T.sort(descending=True).values[:, :4]
+        torch.testing.assert_close(found.activations, expected, rtol=1e-4, atol=1e-5)
+        assert found.drawn.tolist() == [0, 3, 5, 11]
+        assert (run / "figures" / f"{layer}.png").exists()
+    assert "features.3.squeeze" in (run / "report" / "index.html").read_text()
+
+
+def test_goes_on_where_it_was_stopped(
+    compose_config: Compose,
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Files of two feature maps each.
+    monkeypatch.setattr(task, "BLOCK_BYTES", 1)
+    run = tmp_path / "run"
+    task.run(compose_config(*asked))
+    expected = contents(run / "atlas")
+    assert len(expected) == 1 + 2 * 3 * 4
+    run.rename(tmp_path / "uninterrupted")
+
+    updates = 0
+    update = TopActivations.update
+
+    def stopping(self: TopActivations, *arguments: Any) -> None:
+        nonlocal updates
+        updates += 1
+        if updates == 3:
+            raise KeyboardInterrupt
+        update(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TopActivations, "update", stopping)
+        task.run(compose_config(*asked, "atlas.save_every=0"))
+    counted: list[int] = []
+    save = atlas_search.AtlasSearch._save
+    monkeypatch.setattr(
+        atlas_search.AtlasSearch,
+        "_save",
+        lambda self, batches: (counted.append(batches), save(self, batches)),
+    )
+    result = task.run(compose_config(*asked))
+    # The first two of four batches were not seen again.
+    assert counted == [4] and result["images"] == 60
+    assert contents(run / "atlas") == expected
+    # Projections that are not there are made; a search that is done is not repeated.
+    for layer in LAYERS[1:]:
+        for file in sorted((run / "atlas" / layer).glob("*.json"))[1:]:
+            file.unlink()
+    monkeypatch.setattr(TopActivations, "update", stopping)
+    updates = 2
+    task.run(compose_config(*asked))
+    assert contents(run / "atlas") == expected
+
+
+def test_a_stream_gives_the_same_as_files_that_are_read_again(
+    compose_config: Compose,
+    asked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = tmp_path / "run"
+    task.run(compose_config(*asked))
+    expected = contents(run / "atlas")
+    run.rename(tmp_path / "read again")
+    monkeypatch.setattr(task, "load_winners", None)
+    task.run(compose_config(*asked, "atlas.keep_images=true"))
+    found = contents(run / "atlas")
+    # The search itself holds the images.
+    assert found.pop("search.safetensors") != expected.pop("search.safetensors")
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("atlas.layers=[conv9]", "has no layer conv9"),
+        ("atlas.layers=conv*", "No layer is meant by conv"),
+        ("atlas.split=everything", "not one of train, val, test"),
+        ("atlas.maps=some", "neither a number"),
+        ("data.root=/nowhere", "is not a folder"),
+    ],
+)
+def test_mistakes(override: str, words: str, compose_config: Compose, asked: list[str]) -> None:
+    with pytest.raises(UserError, match=words):
+        task.run(compose_config(*asked, override))
+
+
+def test_another_atlas_is_not_overwritten(compose_config: Compose, asked: list[str]) -> None:
+    one = "atlas.layers=features.0"
+    task.run(compose_config(*asked, one))
+    task.run(compose_config(*asked, one, "atlas.pictures=2"))
+    with pytest.raises(UserError, match="holds an atlas of another network, data or options"):
+        task.run(compose_config(*asked, one, "atlas.top=3"))
+
+
+def test_images_without_classes_are_not_trained_on(
+    compose_config: Compose, image_folder: Path
+) -> None:
+    from zf_lightning.tasks import train
+
+    with pytest.raises(UserError, match="has no classes to learn"):
+        train.run(compose_config("data=images", f"data.root={image_folder}", "logger=none"))
