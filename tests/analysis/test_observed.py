@@ -32,6 +32,19 @@ def test_an_operation_in_place_does_not_change_what_was_seen() -> None:
         torch.testing.assert_close(found["wide"], network.wide(summed).relu().flatten(1))
 
 
+def test_what_enters_a_relu_is_seen_on_demand() -> None:
+    network, images = chain().eval(), pictures()
+    _, found = ObservedNetwork(network).features(images, ["0", "8", "2"], rectified=False)
+    with torch.no_grad():
+        assert torch.equal(found["0"], network[0](images).flatten(1))
+        assert torch.equal(found["8"], network[:9](images).flatten(1))
+        assert torch.equal(found["2"], network[:3](images).flatten(1)), "a pool has no ReLU"
+    network = Branches().eval()
+    _, found = ObservedNetwork(network).features(images, ["stem"], rectified=False)
+    with torch.no_grad():
+        torch.testing.assert_close(found["stem"], network.norm(network.stem(images)).flatten(1))
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network, images = chain().train(), pictures()
     network[4].eval()

@@ -32,10 +32,12 @@ def one_by_one(
                 [found.layer],
                 lambda _, output, totals=totals: totals.append(output[0, found.feature_map].sum()),
             )
-            row.append((totals[0], scores.log_softmax(1)[0, found.label], scores.argmax()))
+            row.append((totals[0], scores.double().log_softmax(1)[0, found.label], scores.argmax()))
         rows.append(row)
-    values = torch.tensor([[[float(value) for value in cell] for cell in row] for row in rows])
-    return values[..., 0], values[..., 1], values[..., 2].to(torch.int64)
+    values = torch.tensor(
+        [[[float(value) for value in cell] for cell in row] for row in rows]
+    ).double()
+    return values[..., 0].float(), values[..., 1], values[..., 2].to(torch.int64)
 
 
 @settings(max_examples=25, deadline=None)
@@ -70,14 +72,14 @@ def test_every_pixel_is_hidden_and_the_probability_is_captums() -> None:
     expected = captum.attr.Occlusion(lambda x: network(x).log_softmax(1)).attribute(
         images, (3, 8, 8), strides=(3, 6, 6), target=1, perturbations_per_eval=7
     )
-    total, hidden = torch.zeros(31, 37), torch.zeros(31, 37)
+    total, hidden = torch.zeros(31, 37).double(), torch.zeros(31, 37)
     for row, top in enumerate(found.tops):
         for column, left in enumerate(found.lefts):
             lost = found.log_probability_unoccluded - found.log_probability[row, column]
             total[top : top + 8, left : left + 8] += lost
             hidden[top : top + 8, left : left + 8] += 1
     assert hidden.min() > 0
-    torch.testing.assert_close(total / hidden, expected[0, 0].float(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(total / hidden, expected[0, 0].double(), rtol=1e-3, atol=1e-5)
 
 
 def test_the_strongest_map_and_the_predicted_class_are_followed() -> None:

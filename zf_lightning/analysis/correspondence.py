@@ -7,8 +7,12 @@ its values, and the words "mean feature sign change" of its early version, are t
 
 What the paper leaves open is decided so:
 
-- The sign of zero is zero, a third value. After a ReLU many features are 0 in both images: there
-  all images agree, which is why Delta is small.
+- Features are what leaves the ReLU, and the sign of zero is zero, a third value. Where a feature is
+  0 before and after, e_i is zero and all images agree: only so can random places, which have
+  nothing in common, come as low as the paper's 0.1. The price is that Delta also says how many
+  features a mask touches at all: a place to which few features respond has a low Delta, too.
+  `rectified=False` takes what enters the ReLU: nearly no difference is zero there, and unrelated
+  changes are at 0.5.
 - The mask is a square, of the same size for all parts and random places.
 - A random place is uniform among those where the square lies in the image, for each image its own.
 - The spread is the standard deviation over the pairs of images, for random places over the pairs
@@ -81,6 +85,7 @@ def correspondence(
     fill: Tensor | float = 0.0,
     draws: int = 10,
     seed: int = 0,
+    rectified: bool = True,
     batch_size: int = 32,
 ) -> Correspondence:
     """Table 1 for any parts: Delta for each, and for random places.
@@ -93,6 +98,7 @@ def correspondence(
         fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
         draws: how often a random place is drawn for every image; the paper does not say.
         seed: decides the random places.
+        rectified: whether features are what leaves the ReLU of a layer, or what enters it.
         batch_size: most images that go through the network at a time.
 
     Raises:
@@ -109,14 +115,14 @@ def correspondence(
         outside = ((centres < 0) | (centres >= limits)).any(1)
         if outside.any():
             raise UserError(f"{part} of image {int(outside.nonzero()[0])} lies outside the image.")
-    originals = _features(observed, images, layers, batch_size)
+    originals = _features(observed, images, layers, batch_size, rectified)
     by_part: dict[str, dict[str, Consistency]] = {layer: {} for layer in layers}
     starts: dict[str, Tensor] = {}
 
     def distances(tops: Tensor, lefts: Tensor) -> dict[str, Tensor]:
         device = images.device
         masked = hide(images, tops.to(device), lefts.to(device), size, fill)
-        features = _features(observed, masked, layers, batch_size)
+        features = _features(observed, masked, layers, batch_size, rectified)
         return {layer: sign_distances(originals[layer] - features[layer]) for layer in layers}
 
     for part, centres in parts.items():
@@ -174,7 +180,13 @@ def below_random(
 
 
 def _features(
-    observed: ObservedNetwork, images: Tensor, layers: Sequence[str], batch_size: int
+    observed: ObservedNetwork,
+    images: Tensor,
+    layers: Sequence[str],
+    batch_size: int,
+    rectified: bool,
 ) -> dict[str, Tensor]:
-    parts = [observed.features(some, layers)[1] for some in images.split(batch_size)]
+    parts = [
+        observed.features(some, layers, rectified=rectified)[1] for some in images.split(batch_size)
+    ]
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}

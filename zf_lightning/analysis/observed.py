@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from zf_lightning.deconv.graph import Graph
+from zf_lightning.deconv.rules import RECTIFIERS, rule_key
 from zf_lightning.errors import UserError
 
 #: Called with a layer's name and its output, `[N, C, H, W]` or `[N, C]`, as soon as that is there.
@@ -88,27 +89,50 @@ class ObservedNetwork:
         for layer in layers:
             self.graph.node(layer)
 
-    def run(self, images: Tensor, layers: Collection[str] = (), observe: Observe = print) -> Tensor:
+    def run(
+        self,
+        images: Tensor,
+        layers: Collection[str] = (),
+        observe: Observe = print,
+        *,
+        rectified: bool = True,
+    ) -> Tensor:
         """Scores `[N, classes]` of images `[N, 3, H, W]`; `observe` sees the `layers` on the way.
 
+        With `rectified=False` it sees what enters their ReLU.
         Raises UserError for a layer that does not exist, or a network with another output.
         """
         watched: dict[fx.Node, list[str]] = {}
         for layer in layers:
-            watched.setdefault(self.graph.node(layer), []).append(layer)
+            node = self.graph.node(layer)
+            if not rectified and self._rectifies(node):
+                node = node.all_input_nodes[0]
+            watched.setdefault(node, []).append(layer)
         interpreter = _Observer(self.network, watched, observe, self.graph.graph)
         with torch.no_grad(), evaluation_mode(self.network):
             scores = interpreter.run(images)
         return check_scores(scores, len(images))
 
-    def features(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scores `[N, classes]`, and the output of each of `layers`, flattened to `[N, D]`."""
+    def features(
+        self, images: Tensor, layers: Sequence[str], *, rectified: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scores `[N, classes]`, and the output of each of `layers`, flattened to `[N, D]`.
+
+        With `rectified=False`, what enters their ReLU instead.
+        """
         found: dict[str, Tensor] = {}
 
         def keep(layer: str, output: Tensor) -> None:
             found[layer] = output.flatten(1).float().clone()
 
-        return self.run(images, layers, keep), found
+        return self.run(images, layers, keep, rectified=rectified), found
+
+    def _rectifies(self, node: fx.Node) -> bool:
+        """Whether a node is a ReLU or one of its relatives."""
+        if node.op == "call_module":
+            module = self.network.get_submodule(str(node.target))
+            return rule_key(dict.fromkeys(RECTIFIERS), module) is not None
+        return node.target in RECTIFIERS
 
 
 class _Observer(fx.Interpreter):

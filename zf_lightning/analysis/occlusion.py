@@ -32,7 +32,7 @@ class Occlusion:
     #: The class whose probability is followed, and the logarithm of it in the unoccluded image.
     label: int
     log_probability_unoccluded: float
-    #: `[R, K]` float32: the logarithm of the probability of the class (Fig. 7d).
+    #: `[R, K]` float64: the logarithm of the probability of the class (Fig. 7d).
     log_probability: Tensor
     #: The most probable class of the unoccluded image.
     predicted: int
@@ -41,7 +41,7 @@ class Occlusion:
 
     @property
     def probability(self) -> Tensor:
-        """`[R, K]` float32 in 0..1: the probability of the class."""
+        """`[R, K]` float64 in 0..1: the probability of the class."""
         return self.log_probability.exp()
 
     @property
@@ -147,7 +147,7 @@ def _unoccluded(
             raise UserError(f"{layer} has no feature maps: name a convolutional layer.")
         totals.append(output.float().sum((2, 3))[0])
 
-    log_probabilities = observed.run(image, [layer], total).log_softmax(1)[0]
+    log_probabilities = _log_probabilities(observed.run(image, [layer], total))[0]
     predicted = int(log_probabilities.argmax())
     label = predicted if label is None else label
     if not 0 <= label < len(log_probabilities):
@@ -191,5 +191,10 @@ def _answers(
     def total(_: str, output: Tensor) -> None:
         totals.append(output[:, feature_map].float().sum((1, 2)))
 
-    log_probabilities = observed.run(images, [layer], total).log_softmax(1)
+    log_probabilities = _log_probabilities(observed.run(images, [layer], total))
     return totals[0], log_probabilities[:, label], log_probabilities.argmax(1)
+
+
+def _log_probabilities(scores: Tensor) -> Tensor:
+    # In float32 the probability of what a network is sure of is 1 wherever the square is.
+    return scores.double().log_softmax(1)
