@@ -48,16 +48,22 @@ def one_by_one(
     st.integers(1, 20),
     st.integers(5, 13),
     st.integers(1, 70),
+    st.booleans(),
 )
 def test_it_equals_a_loop_over_positions(
-    make: type[nn.Module], height: int, width: int, size: int, stride: int, batch_size: int
+    make: type[nn.Module],
+    height: int,
+    width: int,
+    size: int,
+    stride: int,
+    batch_size: int,
+    windows: bool,
 ) -> None:
     network = make().eval()
     images = pictures(2, height, width)
     fill = torch.full((3, 1, 1), 0.3)
-    found = occlude(
-        network, images, size=size, stride=stride, fill=fill, batch_size=batch_size, labels=[2, 0]
-    )
+    options = {"size": size, "stride": stride, "batch_size": batch_size, "windows": windows}
+    found = occlude(network, images, fill=fill, labels=[2, 0], **options)
     for image, one in zip(images, found, strict=True):
         activation, log_probability, most_probable = one_by_one(network, image, one, fill)
         torch.testing.assert_close(one.activation, activation, rtol=1e-4, atol=1e-5)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from zf_lightning.analysis.changed import Changed, ChangedPass
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.analysis.squares import grid_starts, hide
+from zf_lightning.deconv.receptive_field import crop
 from zf_lightning.errors import UserError
 
 
@@ -66,6 +68,7 @@ def occlude(
     stride: int,
     fill: Tensor | float = 0.0,
     batch_size: int = 64,
+    windows: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> list[Occlusion]:
     """Slide a square over images, and record panels b, d and e of Fig. 7 in one pass.
@@ -81,6 +84,8 @@ def occlude(
         size, stride: of the square and between its positions, in pixels.
         fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
         batch_size: most images that go through the network at a time, which bounds the memory.
+        windows: whether only what the square changed is computed again (see `changed`): the same
+            result, on a CPU in a third of the time.
         progress: told how many positions have been done, whenever some have.
 
     Raises:
@@ -99,10 +104,14 @@ def occlude(
         image = images[place]
         known = None if labels is None else labels[place]
         start = _unoccluded(observed, image[None], layer, known)
-        parts = [
-            _answers(observed, batch, layer, start.feature_map, start.label)
-            for batch in _occluded(image, tops, lefts, size, fill, batch_size, progress)
-        ]
+        run = _changed if windows else _occluded
+        parts = []
+        places = torch.cartesian_prod(torch.tensor(tops), torch.tensor(lefts)).view(-1, 2)
+        positions = places.split(batch_size)
+        for number, batch in enumerate(run(observed, image, positions, size, fill, start, layer)):
+            parts.append(batch)
+            if progress is not None:
+                progress(len(positions[number]))
         shape = (len(tops), len(lefts))
         activation, log_probability, most_probable = (
             torch.cat(values).cpu().view(shape) for values in zip(*parts, strict=True)
@@ -125,6 +134,10 @@ def occlude(
             )
         )
     return found
+
+
+#: Total activation, log-probability and most probable class `[N]` of occluded images.
+_Answers = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -163,36 +176,63 @@ def _unoccluded(
 
 
 def _occluded(
+    observed: ObservedNetwork,
     image: Tensor,
-    tops: Sequence[int],
-    lefts: Sequence[int],
+    positions: Sequence[Tensor],
     size: int,
     fill: Tensor | float,
-    batch_size: int,
-    progress: Callable[[int], None] | None,
-) -> Iterator[Tensor]:
-    """The image with the square at each position, row by row, `[N, 3, H, W]` at a time."""
-    places = torch.cartesian_prod(torch.tensor(tops), torch.tensor(lefts)).view(-1, 2)
-    for some in places.to(image.device).split(batch_size):
+    start: _Unoccluded,
+    layer: str,
+) -> Iterator[_Answers]:
+    """Run whole images, each with the square at one of `positions` `[N, 2]`."""
+    for some in positions:
+        tops, lefts = some.to(image.device).unbind(1)
+        hidden = hide(image.expand(len(some), *image.shape), tops, lefts, size, fill)
+        totals: list[Tensor] = []
+
+        def total(_: str, output: Tensor, totals: list[Tensor] = totals) -> None:
+            totals.append(output[:, start.feature_map].double().sum((1, 2)))
+
         # On a CPU convolutions and pools are faster so.
-        batch = image.expand(len(some), *image.shape)
-        hidden = hide(batch, some[:, 0], some[:, 1], size, fill)
-        yield hidden.contiguous(memory_format=torch.channels_last)
-        if progress is not None:
-            progress(len(some))
+        hidden = hidden.contiguous(memory_format=torch.channels_last)
+        yield _answers(totals, observed.run(hidden, [layer], total), start)
 
 
-def _answers(
-    observed: ObservedNetwork, images: Tensor, layer: str, feature_map: int, label: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Total activation, log-probability and most probable class `[N]` of occluded images."""
-    totals: list[Tensor] = []
+def _changed(
+    observed: ObservedNetwork,
+    image: Tensor,
+    positions: Sequence[Tensor],
+    size: int,
+    fill: Tensor | float,
+    start: _Unoccluded,
+    layer: str,
+) -> Iterator[_Answers]:
+    """The same by what the square changed alone."""
+    ends = torch.tensor([image.shape[1] - size, image.shape[2] - size])
+    filled = torch.as_tensor(fill, dtype=image.dtype, device=image.device).expand(image.shape)
+    changed_pass = ChangedPass(observed, image[None], (layer,))
+    for some in positions:
+        # Where the square is cut off at the border, its window holds pixels beside it too.
+        tops, lefts = torch.minimum(some, ends).to(image.device).unbind(1)
+        each = torch.zeros(len(some), dtype=torch.int64, device=image.device)
+        around, _ = crop(image[None], each, tops, lefts, (size, size))
+        filling, _ = crop(filled[None], each, tops, lefts, (size, size))
+        beside = some.to(image.device) - torch.stack([tops, lefts], 1)
+        windows = hide(around, beside[:, 0], beside[:, 1], size, filling)
+        totals: list[Tensor] = []
 
-    def total(_: str, output: Tensor) -> None:
-        totals.append(output[:, feature_map].float().sum((1, 2)))
+        def total(_: str, output: Changed | Tensor, totals: list[Tensor] = totals) -> None:
+            if isinstance(output, Changed):
+                totals.append(output.totals(start.feature_map))
+            else:
+                totals.append(output[:, start.feature_map].double().sum((1, 2)))
 
-    log_probabilities = _log_probabilities(observed.run(images, [layer], total))
-    return totals[0], log_probabilities[:, label], log_probabilities.argmax(1)
+        yield _answers(totals, changed_pass.run(windows, tops, lefts, total), start)
+
+
+def _answers(totals: list[Tensor], scores: Tensor, start: _Unoccluded) -> _Answers:
+    log_probabilities = _log_probabilities(scores)
+    return totals[0].float(), log_probabilities[:, start.label], scores.argmax(1)
 
 
 def _log_probabilities(scores: Tensor) -> Tensor:
