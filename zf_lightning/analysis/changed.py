@@ -1,0 +1,255 @@
+"""A network run again only where its image has changed.
+
+A square that hides a part of an image changes a window of every feature map above it, and leaves
+the rest as it was. So the image is run once, as it is, and for each position of the square only
+the windows are computed again, with what surrounds them taken from the first pass. The windows of
+all positions have one size, so that they make one batch. They grow from layer to layer; where they
+are about as large as the map, or an operation has none (a fully connected layer), whole maps are
+computed. The result is that of whole passes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from zf_lightning.analysis.observed import ObservedNetwork, check_scores, evaluation_mode
+from zf_lightning.deconv.receptive_field import Pair, crop, inside_image
+from zf_lightning.deconv.reversal import POINTWISE, Mode, Support
+from zf_lightning.deconv.rules import rule_key
+
+#: Share of a map above which whole maps are computed: cutting windows out has its price, too.
+LARGEST_WINDOW = 0.8
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Feature maps of N images, each of which differs from a common one in a window of its own."""
+
+    #: `[1, C, H, W]`: the maps of the image as it is.
+    common: Tensor
+    #: `[N, C, h, w]`.
+    windows: Tensor
+    #: `[N]` int64 on the CPU: first row and first column of each window, which lies in the map.
+    tops: Tensor
+    lefts: Tensor
+
+    @property
+    def size(self) -> Pair:
+        """Height and width of the windows."""
+        return int(self.windows.shape[2]), int(self.windows.shape[3])
+
+    @property
+    def map_size(self) -> Pair:
+        """Height and width of the maps."""
+        return int(self.common.shape[2]), int(self.common.shape[3])
+
+    def whole(self) -> Tensor:
+        """The maps themselves: `[N, C, H, W]`."""
+        zeros = torch.zeros_like(self.tops)
+        return self.patches(zeros, zeros, self.map_size, 0.0)
+
+    def patches(self, tops: Tensor, lefts: Tensor, size: Pair, border_value: float) -> Tensor:
+        """Cut `[N, C, *size]` out of the maps, from `tops` and `lefts` `[N]` on.
+
+        What lies beyond the border has `border_value`.
+        """
+        number, device = len(self.windows), self.common.device
+        starts = tops.to(device), lefts.to(device)
+        which = torch.zeros(number, dtype=torch.int64, device=device)
+        found, _ = crop(self.common, which, *starts, size)
+        if border_value and _crosses(tops, lefts, size, self.map_size):
+            inside = inside_image(*starts, size, self.map_size)
+            found = found.masked_fill(~inside[:, None], border_value)
+        rows = (self.tops - tops)[:, None] + torch.arange(self.size[0])
+        columns = (self.lefts - lefts)[:, None] + torch.arange(self.size[1])
+        # `crop` leaves the channels last in memory: positions are then copied as a whole.
+        target, source = found.permute(0, 2, 3, 1), self.windows.permute(0, 2, 3, 1)
+        each = torch.arange(number, device=device)
+        kept = ((rows >= 0) & (rows < size[0]))[:, :, None]
+        kept = kept & ((columns >= 0) & (columns < size[1]))[:, None, :]
+        if kept.all():
+            places = (each[:, None, None], rows[:, :, None].to(device), columns[:, None].to(device))
+            target[places] = source
+        else:
+            image, row, column = kept.nonzero(as_tuple=True)
+            at = rows[image, row].to(device), columns[image, column].to(device)
+            image, row, column = (values.to(device) for values in (image, row, column))
+            target[(image, *at)] = source[image, row, column]
+        return found
+
+    def totals(self, feature_map: int) -> Tensor:
+        """Sum over positions of one feature map: float64 `[N]`."""
+        device = self.common.device
+        which = torch.zeros(len(self.windows), dtype=torch.int64, device=device)
+        common = self.common[:, feature_map : feature_map + 1].double()
+        before, _ = crop(common, which, self.tops.to(device), self.lefts.to(device), self.size)
+        after = self.windows[:, feature_map].double()
+        return common.sum() - before.sum((1, 2, 3)) + after.sum((1, 2))
+
+
+class _Operation(NamedTuple):
+    """What is known of an operation that can be run on windows."""
+
+    support: Support
+    border_value: float
+
+
+class ChangedPass:
+    """Runs a network on versions of one image that differ from it in a window.
+
+    Args:
+        observed: the network.
+        image: float `[1, 3, H, W]` as the network takes it, unchanged.
+        layers: whose outputs are shown to `observe`, as `Changed` or as whole maps.
+    """
+
+    def __init__(self, observed: ObservedNetwork, image: Tensor, layers: tuple[str, ...]) -> None:
+        self._observed = observed
+        self._watched = {observed.graph.node(layer): layer for layer in layers}
+        recorder = _Recorder(observed)
+        with torch.no_grad(), evaluation_mode(observed.network):
+            recorder.run(image.contiguous(memory_format=torch.channels_last))
+        self._common = recorder.common
+        self._operations = recorder.operations
+
+    def run(
+        self,
+        windows: Tensor,
+        tops: Tensor,
+        lefts: Tensor,
+        observe: Callable[[str, Changed | Tensor], None],
+    ) -> Tensor:
+        """Scores `[N, classes]` of the image with each of the windows put in its place.
+
+        Args:
+            windows: `[N, 3, h, w]`.
+            tops, lefts: `[N]` int64, first row and column of each, which lies in the image.
+        """
+        image = self._common[self._observed.graph.input]
+        changed = Changed(image, windows, tops.cpu(), lefts.cpu())
+        interpreter = _ChangedInterpreter(
+            self._observed, self._common, self._operations, self._watched, observe
+        )
+        with torch.no_grad(), evaluation_mode(self._observed.network):
+            return check_scores(interpreter.run(changed), len(windows))
+
+
+class _Recorder(fx.Interpreter):
+    """Keeps the maps of the unchanged image, and which operations can be run on windows."""
+
+    def __init__(self, observed: ObservedNetwork) -> None:
+        super().__init__(observed.network, graph=observed.graph.graph)
+        self._deconv_graph = observed.graph
+        self.common: dict[fx.Node, Tensor] = {}
+        self.operations: dict[fx.Node, _Operation] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        graph = self._deconv_graph
+        sources = graph.sources(n)
+        if sources and all(source in self.common for source in sources) and self._has_rule(n):
+            values, step = graph.run_rule(n, self.env, Mode())
+            reversal = step.reversal
+            if reversal.windowed and isinstance(reversal.support, Support) and values.dim() == 4:
+                self.common[n] = values
+                self.operations[n] = _Operation(reversal.support, reversal.border_value)
+            return values
+        value = super().run_node(n)
+        if n is graph.input:
+            self.common[n] = value
+        return value
+
+    def _has_rule(self, node: fx.Node) -> bool:
+        rules = self._deconv_graph.rules
+        if node.op == "call_module":
+            return rule_key(rules, self.module.get_submodule(str(node.target))) is not None
+        return node.op in ("call_function", "call_method") and node.target in rules
+
+
+class _ChangedInterpreter(fx.Interpreter):
+    """Runs operations on windows as long as that is less work, and on whole maps after that."""
+
+    def __init__(
+        self,
+        observed: ObservedNetwork,
+        common: Mapping[fx.Node, Tensor],
+        operations: Mapping[fx.Node, _Operation],
+        watched: Mapping[fx.Node, str],
+        observe: Callable[[str, Changed | Tensor], None],
+    ) -> None:
+        super().__init__(observed.network, graph=observed.graph.graph)
+        self._deconv_graph = observed.graph
+        self._common = common
+        self._operations = operations
+        self._watched = watched
+        self._observe = observe
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = self._locally(n)
+        if value is None:
+            for source in n.all_input_nodes:
+                found = self.env[source]
+                if isinstance(found, Changed):
+                    self.env[source] = found.whole()
+            value = super().run_node(n)
+        if n in self._watched:
+            self._observe(self._watched[n], value)
+        return value
+
+    def _locally(self, node: fx.Node) -> Changed | None:
+        """The operation on windows; None where it is to be run on whole maps."""
+        if node not in self._operations:
+            return None
+        sources = self._deconv_graph.sources(node)
+        found = [self.env[source] for source in sources]
+        if not all(isinstance(value, Changed) for value in found):
+            return None
+        support, border_value = self._operations[node]
+        common = self._common[node]
+        map_size = int(common.shape[2]), int(common.shape[3])
+        starts, sizes = zip(
+            *(_seen_by(found, axis, support, map_size[axis]) for axis in (0, 1)), strict=True
+        )
+        if sizes[0] * sizes[1] > LARGEST_WINDOW * map_size[0] * map_size[1]:
+            return None
+        below = [starts[axis] * support.stride[axis] + support.offset[axis] for axis in (0, 1)]
+        extent = [
+            (sizes[axis] - 1) * support.stride[axis] + support.extent[axis] for axis in (0, 1)
+        ]
+        values = dict(self.env)
+        for source, changed in zip(sources, found, strict=True):
+            unmoved = support == POINTWISE and changed.map_size == map_size
+            if unmoved and changed.size == sizes:
+                values[source] = changed.windows
+            else:
+                values[source] = changed.patches(
+                    below[0], below[1], (extent[0], extent[1]), border_value
+                )
+        windows, _ = self._deconv_graph.run_rule(node, values, Mode(windows=True))
+        return Changed(common, windows, starts[0], starts[1])
+
+
+def _seen_by(
+    changes: list[Changed], axis: int, support: Support, length: int
+) -> tuple[Tensor, int]:
+    """First position `[N]` and number of those of an output that see any of the windows.
+
+    All get the largest number, and are moved so that they lie within 0..`length`.
+    """
+    first = torch.stack([(changed.tops, changed.lefts)[axis] for changed in changes])
+    sizes = torch.tensor([changed.size[axis] for changed in changes])[:, None]
+    low, high = first.amin(0), (first + sizes).amax(0)
+    extent, stride, offset = support.extent[axis], support.stride[axis], support.offset[axis]
+    number = min((int((high - low).max()) + extent - 2) // stride + 1, length)
+    begin = -((extent - 1 + offset - low) // stride)
+    return begin.clamp(0, length - number), number
+
+
+def _crosses(tops: Tensor, lefts: Tensor, size: Pair, map_size: Pair) -> bool:
+    """Whether any of some windows reaches beyond the border."""
+    return any(
+        int(starts.min()) < 0 or int(starts.max()) + size[axis] > map_size[axis]
+        for axis, starts in enumerate((tops, lefts))
+    )

@@ -1,0 +1,192 @@
+"""Correspondence: does hiding the same part change the features of all images alike? (Table 1)
+
+For image i and layer l, e_i is the difference of the features of the original and of the masked
+image. Delta is the Hamming distance of sign(e_i) and sign(e_j), averaged over the dimensions of
+the layer and over the pairs of images: 0 if all images change alike. The paper prints a sum, but
+its values, and the words "mean feature sign change" of its early version, are those of an average.
+
+What the paper leaves open is decided so:
+
+- Features are what leaves the ReLU, and the sign of zero is zero, a third value. Where a feature is
+  0 before and after, e_i is zero and all images agree: only so can random places, which have
+  nothing in common, come as low as the paper's 0.1. The price is that Delta also says how many
+  features a mask touches at all: a place to which few features respond has a low Delta, too.
+  `rectified=False` takes what enters the ReLU: nearly no difference is zero there, and unrelated
+  changes are at 0.5.
+- The mask is a square, of the same size for all parts and random places.
+- A random place is uniform among those where the square lies in the image, for each image its own.
+- The spread is the standard deviation over the pairs of images, for random places over the pairs
+  of all draws.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zf_lightning.analysis.observed import ObservedNetwork
+from zf_lightning.analysis.squares import around, hide, random_starts
+from zf_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Delta of one part, or of random places, in one layer."""
+
+    #: `[draws, N, N]` float64: the share of dimensions whose signs differ, of each pair of images.
+    #: One draw for a part.
+    distances: Tensor
+
+    @property
+    def pairs(self) -> Tensor:
+        """`[draws * P]`: the distances of the P pairs of different images."""
+        number = self.distances.shape[1]
+        first, second = torch.triu_indices(number, number, 1)
+        return self.distances[:, first, second].flatten()
+
+    @property
+    def delta(self) -> float:
+        """Mean over dimensions, pairs and draws."""
+        return float(self.pairs.mean())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the pairs of all draws."""
+        return float(self.pairs.std(correction=0))
+
+    @property
+    def of_draws(self) -> list[float]:
+        """Delta of each draw."""
+        return self.pairs.view(len(self.distances), -1).mean(1).tolist()
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Delta by layer and by part, and what was hidden."""
+
+    parts: dict[str, dict[str, Consistency]]
+    #: By layer.
+    random: dict[str, Consistency]
+    #: Height and width of the mask in pixels.
+    size: int
+    #: `[N, 2]` int64 by part: where the masks begin (row, column); and of the first random draw.
+    starts: dict[str, Tensor]
+    random_starts: Tensor
+
+
+def correspondence(
+    network: nn.Module | ObservedNetwork,
+    images: Tensor,
+    parts: Mapping[str, Tensor],
+    *,
+    layers: Sequence[str] | None = None,
+    size: int,
+    fill: Tensor | float = 0.0,
+    draws: int = 10,
+    seed: int = 0,
+    rectified: bool = True,
+    batch_size: int = 32,
+) -> Correspondence:
+    """Table 1 for any parts: Delta for each, and for random places.
+
+    Args:
+        images: float `[N, 3, H, W]` as the network takes them.
+        parts: by name the centres `[N, 2]` (row, column) in pixels of the images.
+        layers: `ObservedNetwork.middle_and_late` if None (layers 5 and 7 in the paper).
+        size: height and width of the mask in pixels.
+        fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
+        draws: how often a random place is drawn for every image; the paper does not say.
+        seed: decides the random places.
+        rectified: whether features are what leaves the ReLU of a layer, or what enters it.
+        batch_size: most images that go through the network at a time.
+
+    Raises:
+        UserError: fewer than two images, a part outside an image, or a layer that does not exist.
+    """
+    observed = network if isinstance(network, ObservedNetwork) else ObservedNetwork(network)
+    layers = list(observed.middle_and_late if layers is None else layers)
+    if len(images) < 2:
+        raise UserError("Correspondence compares images: give at least two.")
+    if draws < 1:
+        raise UserError(f"draws is {draws}, but must be at least 1.")
+    limits = torch.tensor(images.shape[2:])
+    for part, centres in parts.items():
+        outside = ((centres < 0) | (centres >= limits)).any(1)
+        if outside.any():
+            raise UserError(f"{part} of image {int(outside.nonzero()[0])} lies outside the image.")
+    originals = _features(observed, images, layers, batch_size, rectified)
+    by_part: dict[str, dict[str, Consistency]] = {layer: {} for layer in layers}
+    starts: dict[str, Tensor] = {}
+
+    def distances(tops: Tensor, lefts: Tensor) -> dict[str, Tensor]:
+        device = images.device
+        masked = hide(images, tops.to(device), lefts.to(device), size, fill)
+        features = _features(observed, masked, layers, batch_size, rectified)
+        return {layer: sign_distances(originals[layer] - features[layer]) for layer in layers}
+
+    for part, centres in parts.items():
+        tops, lefts = around(centres, size)
+        starts[part] = torch.stack([tops, lefts], 1)
+        for layer, found in distances(tops, lefts).items():
+            by_part[layer][part] = Consistency(found[None])
+    generator = torch.Generator().manual_seed(seed)
+    image_size = (int(images.shape[2]), int(images.shape[3]))
+    places = [random_starts(len(images), image_size, size, generator) for _ in range(draws)]
+    drawn = [distances(*place) for place in places]
+    return Correspondence(
+        by_part,
+        {layer: Consistency(torch.stack([found[layer] for found in drawn])) for layer in layers},
+        size,
+        starts,
+        torch.stack(places[0], 1),
+    )
+
+
+def sign_distances(differences: Tensor) -> Tensor:
+    """Share of dimensions in which the signs (-1, 0, 1) differ: float64 `[N, N]` of `[N, D]`."""
+    signs = differences.sign()
+    return torch.stack([(signs != own).double().mean(1) for own in signs]).cpu()
+
+
+def below_random(
+    part: Consistency,
+    random: Consistency,
+    *,
+    level: float = 0.95,
+    samples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """How far Delta of a part lies below that of random places, and a confidence interval.
+
+    The interval is a percentile bootstrap over images: pairs share images, so that pairs are not
+    independent, but images are. An image drawn twice is not paired with itself.
+
+    Returns:
+        The difference random - part, and the ends of its interval.
+    """
+    difference = random.distances.mean(0) - part.distances.mean(0)
+    number = len(difference)
+    different = ~torch.eye(number, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(seed)
+    means = []
+    for _ in range(samples):
+        chosen = torch.randint(number, (number,), generator=generator)
+        pairs = different[chosen][:, chosen]
+        if pairs.any():
+            means.append(difference[chosen][:, chosen][pairs].mean())
+    ends = torch.stack(means).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double())
+    return float(difference[different].mean()), float(ends[0]), float(ends[1])
+
+
+def _features(
+    observed: ObservedNetwork,
+    images: Tensor,
+    layers: Sequence[str],
+    batch_size: int,
+    rectified: bool,
+) -> dict[str, Tensor]:
+    parts = [
+        observed.features(some, layers, rectified=rectified)[1] for some in images.split(batch_size)
+    ]
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}

@@ -1,0 +1,142 @@
+"""Evolution of features during training, from the atlases of a run (Sec. 4, Fig. 4).
+
+The paper draws the strongest projection of some feature maps at eight epochs, says that sudden
+jumps come from another image becoming the strongest, that lower layers converge within a few
+epochs, and that upper layers need 40 to 50. As numbers:
+
+- *Jaccard*: the images that the top k of a feature map have in common at two epochs, over those
+  that they have together: 1 if the top k is the same set, 0 if none is left. Images that do not
+  excite the feature map do not count.
+- *Similarity*: the cosine of the angle between the strongest projections of a feature map at two
+  epochs, pixel by pixel from where the unit sees.
+- A layer has *settled* at the first epoch from which on the Jaccard of its top k with that of the
+  last epoch, averaged over its feature maps, stays at or above a threshold (default 0.5).
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zf_lightning.deconv.atlas import Atlas, LayerAtlas
+from zf_lightning.errors import UserError
+
+#: The epochs of Fig. 4, counted from 1.
+PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
+
+
+@dataclass(frozen=True)
+class LayerEvolution:
+    """How one layer changed over the E epochs of a run's atlases."""
+
+    layer: str
+    #: Counted from 1.
+    epochs: tuple[int, ...]
+    #: `[E - 1, C]` float64: Jaccard of the top k with that of the atlas before; NaN where nothing
+    #: excites the feature map in either.
+    jaccard_with_previous: Tensor
+    #: `[E, C]` float64: the same with the last.
+    jaccard_with_last: Tensor
+    #: `[E - 1, C]` bool: whether another image is the strongest than in the atlas before.
+    jumped: Tensor
+    #: `[E - 1, M]` float64: cosine of the strongest projections of the drawn feature maps with
+    #: those of the atlas before; NaN where one is empty.
+    similarity_with_previous: Tensor
+
+    def settled(self, threshold: float = 0.5) -> int | None:
+        """The epoch from which on the top k is that of the last epoch; None if only at the end."""
+        means = self.jaccard_with_last.nanmean(1)
+        below = (~(means >= threshold)).nonzero()
+        place = int(below[-1]) + 1 if len(below) else 0
+        return self.epochs[place] if place < len(self.epochs) - 1 else None
+
+
+def evolution(atlases: Sequence[Atlas]) -> list[LayerEvolution]:
+    """Follow each layer through atlases of one network, in the order of their epochs.
+
+    Raises UserError for fewer than two atlases, or ones of different networks.
+    """
+    if len(atlases) < 2:
+        raise UserError("Evolution compares epochs: it needs atlases of at least two.")
+    if any(atlas.epoch is None for atlas in atlases):
+        raise UserError("An atlas was made outside training: it has no epoch.")
+    ordered = sorted(atlases, key=lambda atlas: atlas.epoch or 0)
+    first = ordered[0]
+    for other in ordered[1:]:
+        if _shapes(first) != _shapes(other):
+            raise UserError(
+                f"The atlases of epochs {(first.epoch or 0) + 1} and {(other.epoch or 0) + 1} are "
+                "of different networks, or drawn with other options: give those of one run."
+            )
+    return [_layer_evolution(layer, ordered) for layer in first.layers]
+
+
+def epochs_to_show(available: Sequence[int], wanted: Sequence[int] | None = None) -> list[int]:
+    """The epochs, counted from 1, that a figure shows: the paper's, as far as the run has them.
+
+    Where the run has fewer than four of them, as many of its own as the figure has columns, evenly.
+    Raises UserError where `wanted` names an epoch that the run does not have.
+    """
+    have = sorted(set(available))
+    if wanted is not None:
+        missing = [epoch for epoch in wanted if epoch not in have]
+        if missing:
+            raise UserError(
+                f"There is no atlas of epoch {missing[0]}; there are those of "
+                f"{', '.join(map(str, have))}."
+            )
+        return sorted(set(wanted))
+    shown = [epoch for epoch in PAPER_EPOCHS if epoch in have]
+    if len(shown) >= 4:
+        # Where there is room, the last epoch shows what the others became.
+        room = len(shown) < len(PAPER_EPOCHS) and have[-1] not in shown
+        return [*shown, have[-1]] if room else shown
+    steps = min(len(have), len(PAPER_EPOCHS))
+    places = torch.linspace(0, len(have) - 1, steps).round().to(torch.int64).tolist()
+    return [have[place] for place in places]
+
+
+def jaccard(first: LayerAtlas, second: LayerAtlas) -> Tensor:
+    """`[C]` float64: common images of the top k over all of them; NaN if there are none."""
+    values = []
+    for one, other in zip(_images(first), _images(second), strict=True):
+        together = one | other
+        values.append(len(one & other) / len(together) if together else float("nan"))
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def similarity(first: LayerAtlas, second: LayerAtlas) -> Tensor:
+    """`[M]` float64: cosine of the strongest projections of the drawn feature maps."""
+    one = first.scaled_projections[:, 0].double().flatten(1)
+    other = second.scaled_projections[:, 0].double().flatten(1)
+    norms = one.norm(dim=1) * other.norm(dim=1)
+    return torch.where(norms > 0, (one * other).sum(1) / norms, torch.nan)
+
+
+def _layer_evolution(layer: str, atlases: Sequence[Atlas]) -> LayerEvolution:
+    found = [atlas.layers[layer] for atlas in atlases]
+    pairs = list(itertools.pairwise(found))
+    return LayerEvolution(
+        layer,
+        tuple((atlas.epoch or 0) + 1 for atlas in atlases),
+        torch.stack([jaccard(one, other) for one, other in pairs]),
+        torch.stack([jaccard(one, found[-1]) for one in found]),
+        torch.stack([one.indices[:, 0] != other.indices[:, 0] for one, other in pairs]),
+        torch.stack([similarity(one, other) for one, other in pairs]),
+    )
+
+
+def _images(layer: LayerAtlas) -> list[set[int]]:
+    """The images of each feature map's top k that excite it."""
+    excited = (layer.activations > 0) & (layer.indices >= 0)
+    return [
+        set(indices[mask].tolist()) for indices, mask in zip(layer.indices, excited, strict=True)
+    ]
+
+
+def _shapes(atlas: Atlas) -> list[tuple[str, int, list[int]]]:
+    return [
+        (name, len(layer.activations), layer.drawn.tolist()) for name, layer in atlas.layers.items()
+    ]

@@ -1,0 +1,174 @@
+"""A network that shows what its layers put out, on the way to its output."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from zf_lightning.deconv.graph import Graph
+from zf_lightning.deconv.rules import RECTIFIERS, rule_key
+from zf_lightning.errors import UserError
+
+#: Called with a layer's name and its output, `[N, C, H, W]` or `[N, C]`, as soon as that is there.
+#: The tensor may change afterwards (operations in place): what is wanted of it is taken at once.
+Observe = Callable[[str, Tensor], None]
+
+
+class ObservedNetwork:
+    """Runs a network in evaluation mode, layers named as in `zf_lightning.deconv`.
+
+    A layer's output is what leaves the batch normalisation and the ReLU that follow it. The
+    network is only read: modes, gradients and random state stay as they are. Operations need no
+    rule of the deconvnet.
+
+    Args:
+        network: takes images `[N, 3, H, W]` and returns `[N, classes]`, before a softmax.
+
+    Raises:
+        UserError: the network cannot be traced to a graph.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.graph = Graph(network)
+        self.network = self.graph.network
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers with weights, from the input on; the last gives the classes."""
+        return self.graph.layers
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are, and images have to be."""
+        return next(self.network.parameters(), torch.empty(0)).device
+
+    def is_fully_connected(self, layer: str) -> bool:
+        """Whether a layer of that name is an `nn.Linear`."""
+        return isinstance(dict(self.network.named_modules()).get(layer), nn.Linear)
+
+    @property
+    def last_convolution(self) -> str:
+        """The convolution before the layers that decide: layer 5 in the paper.
+
+        Raises UserError if there is none.
+        """
+        hidden = [layer for layer in self.layers[:-1] if not self.is_fully_connected(layer)]
+        if not hidden:
+            raise UserError("The network has no hidden convolution: name a layer.")
+        return hidden[-1]
+
+    @property
+    def last_hidden(self) -> str:
+        """The last layer before the one that gives the classes: layer 7 in the paper.
+
+        Raises UserError if there is none.
+        """
+        if len(self.layers) < 2:
+            raise UserError("The network has no hidden layer: name a layer.")
+        return self.layers[-2]
+
+    @property
+    def middle_and_late(self) -> tuple[str, str]:
+        """What stands for layers 5 and 7 of the paper: two layers that can be compared.
+
+        The last convolution and the last hidden layer. Where these are the same, because the
+        network has no hidden fully connected layer, the middle one is the convolution at two
+        thirds of the depth.
+        """
+        late = self.last_hidden
+        middle = self.last_convolution
+        if middle == late:
+            hidden = [layer for layer in self.layers[:-1] if not self.is_fully_connected(layer)]
+            middle = hidden[max(0, round(len(hidden) * 2 / 3) - 1)]
+        return middle, late
+
+    def check_layers(self, layers: Collection[str]) -> None:
+        """Raise UserError for a layer that does not exist."""
+        for layer in layers:
+            self.graph.node(layer)
+
+    def run(
+        self,
+        images: Tensor,
+        layers: Collection[str] = (),
+        observe: Observe = print,
+        *,
+        rectified: bool = True,
+    ) -> Tensor:
+        """Scores `[N, classes]` of images `[N, 3, H, W]`; `observe` sees the `layers` on the way.
+
+        With `rectified=False` it sees what enters their ReLU.
+        Raises UserError for a layer that does not exist, or a network with another output.
+        """
+        watched: dict[fx.Node, list[str]] = {}
+        for layer in layers:
+            node = self.graph.node(layer)
+            if not rectified and self._rectifies(node):
+                node = node.all_input_nodes[0]
+            watched.setdefault(node, []).append(layer)
+        interpreter = _Observer(self.network, watched, observe, self.graph.graph)
+        with torch.no_grad(), evaluation_mode(self.network):
+            scores = interpreter.run(images)
+        return check_scores(scores, len(images))
+
+    def features(
+        self, images: Tensor, layers: Sequence[str], *, rectified: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scores `[N, classes]`, and the output of each of `layers`, flattened to `[N, D]`.
+
+        With `rectified=False`, what enters their ReLU instead.
+        """
+        found: dict[str, Tensor] = {}
+
+        def keep(layer: str, output: Tensor) -> None:
+            found[layer] = output.flatten(1).float().clone()
+
+        return self.run(images, layers, keep, rectified=rectified), found
+
+    def _rectifies(self, node: fx.Node) -> bool:
+        """Whether a node is a ReLU or one of its relatives."""
+        if node.op == "call_module":
+            module = self.network.get_submodule(str(node.target))
+            return rule_key(dict.fromkeys(RECTIFIERS), module) is not None
+        return node.target in RECTIFIERS
+
+
+class _Observer(fx.Interpreter):
+    def __init__(
+        self,
+        network: nn.Module,
+        watched: dict[fx.Node, list[str]],
+        observe: Observe,
+        graph: fx.Graph,
+    ) -> None:
+        super().__init__(network, graph=graph)
+        self._watched = watched
+        self._observe = observe
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        for layer in self._watched.get(n, ()):
+            self._observe(layer, value)
+        return value
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, and afterwards each of its modules as it was."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def check_scores(scores: Any, images: int) -> Tensor:
+    """The scores of a network as float32 `[N, classes]`; UserError if they are something else."""
+    if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != images:
+        found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise UserError(f"The network's output is {found}, not scores [N, classes].")
+    return scores.float()

@@ -1,0 +1,240 @@
+"""Sensitivity to occlusion: what hiding each place of an image changes (Sec. 4.2, Fig. 7)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zf_lightning.analysis.changed import Changed, ChangedPass
+from zf_lightning.analysis.observed import ObservedNetwork
+from zf_lightning.analysis.squares import grid_starts, hide
+from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """One image, and what a square at each of R × K positions did to its network's answer.
+
+    The square at `[r, k]` begins at row `tops[r]` and column `lefts[k]`; all maps are on the CPU.
+    """
+
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    #: Height and width of the square, and of the image, in pixels.
+    size: int
+    image_size: tuple[int, int]
+    layer: str
+    #: The layer's strongest feature map in the unoccluded image, and its total activation there.
+    feature_map: int
+    total_activation: float
+    #: `[R, K]` float32: the feature map's total activation, summed over positions (Fig. 7b).
+    activation: Tensor
+    #: The class whose probability is followed, and the logarithm of it in the unoccluded image.
+    label: int
+    log_probability_unoccluded: float
+    #: `[R, K]` float64: the logarithm of the probability of the class (Fig. 7d).
+    log_probability: Tensor
+    #: The most probable class of the unoccluded image.
+    predicted: int
+    #: `[R, K]` int64: the most probable class (Fig. 7e).
+    most_probable: Tensor
+
+    @property
+    def probability(self) -> Tensor:
+        """`[R, K]` float64 in 0..1: the probability of the class."""
+        return self.log_probability.exp()
+
+    @property
+    def flat(self) -> bool:
+        """Whether the probability is the same everywhere, so that no position is its lowest."""
+        return bool((self.log_probability == self.log_probability.flatten()[0]).all())
+
+    @property
+    def worst(self) -> tuple[int, int]:
+        """First row and column, in pixels, of the square that lowers the probability most."""
+        place = int(self.log_probability.argmin())
+        return self.tops[place // len(self.lefts)], self.lefts[place % len(self.lefts)]
+
+
+def occlude(
+    network: nn.Module | ObservedNetwork,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    labels: Sequence[int | None] | None = None,
+    size: int,
+    stride: int,
+    fill: Tensor | float = 0.0,
+    batch_size: int = 64,
+    windows: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> list[Occlusion]:
+    """Slide a square over images, and record panels b, d and e of Fig. 7 in one pass.
+
+    The strongest feature map is the one with the largest total activation in the unoccluded image:
+    the paper follows the total of the map that responds most strongly there, and does not say
+    whether it means the map's total or its peak.
+
+    Args:
+        images: float `[N, 3, H, W]` as the network takes them.
+        layer: whose strongest feature map is followed; the last convolution if None.
+        labels: the class of each image; where it is None, the most probable of the unoccluded one.
+        size, stride: of the square and between its positions, in pixels.
+        fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
+        batch_size: most images that go through the network at a time, which bounds the memory.
+        windows: whether only what the square changed is computed again (see `changed`): the same
+            result, on a CPU in a third of the time.
+        progress: told how many positions have been done, whenever some have.
+
+    Raises:
+        UserError: the layer does not exist or has no feature maps, or the square does not fit.
+    """
+    observed = network if isinstance(network, ObservedNetwork) else ObservedNetwork(network)
+    layer = observed.last_convolution if layer is None else layer
+    height, width = int(images.shape[2]), int(images.shape[3])
+    tops, lefts = grid_starts(height, size, stride), grid_starts(width, size, stride)
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}, but must be at least 1.")
+    if labels is not None and len(labels) != len(images):
+        raise UserError(f"There are {len(images)} images, but {len(labels)} labels.")
+    found = []
+    for place in range(len(images)):
+        image = images[place]
+        known = None if labels is None else labels[place]
+        start = _unoccluded(observed, image[None], layer, known)
+        run = _changed if windows else _occluded
+        parts = []
+        places = torch.cartesian_prod(torch.tensor(tops), torch.tensor(lefts)).view(-1, 2)
+        positions = places.split(batch_size)
+        for number, batch in enumerate(run(observed, image, positions, size, fill, start, layer)):
+            parts.append(batch)
+            if progress is not None:
+                progress(len(positions[number]))
+        shape = (len(tops), len(lefts))
+        activation, log_probability, most_probable = (
+            torch.cat(values).cpu().view(shape) for values in zip(*parts, strict=True)
+        )
+        found.append(
+            Occlusion(
+                tuple(tops),
+                tuple(lefts),
+                size,
+                (height, width),
+                layer,
+                start.feature_map,
+                start.total,
+                activation,
+                start.label,
+                start.log_probability,
+                log_probability,
+                start.predicted,
+                most_probable,
+            )
+        )
+    return found
+
+
+#: Total activation, log-probability and most probable class `[N]` of occluded images.
+_Answers = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Unoccluded:
+    feature_map: int
+    total: float
+    label: int
+    log_probability: float
+    predicted: int
+
+
+def _unoccluded(
+    observed: ObservedNetwork, image: Tensor, layer: str, label: int | None
+) -> _Unoccluded:
+    """The strongest feature map and the class to follow."""
+    totals: list[Tensor] = []
+
+    def total(_: str, output: Tensor) -> None:
+        if output.dim() != 4:
+            raise UserError(f"{layer} has no feature maps: name a convolutional layer.")
+        totals.append(output.float().sum((2, 3))[0])
+
+    log_probabilities = _log_probabilities(observed.run(image, [layer], total))[0]
+    predicted = int(log_probabilities.argmax())
+    label = predicted if label is None else label
+    if not 0 <= label < len(log_probabilities):
+        raise UserError(f"There is no class {label}: the network has {len(log_probabilities)}.")
+    feature_map = int(totals[0].argmax())
+    return _Unoccluded(
+        feature_map,
+        float(totals[0][feature_map]),
+        label,
+        float(log_probabilities[label]),
+        predicted,
+    )
+
+
+def _occluded(
+    observed: ObservedNetwork,
+    image: Tensor,
+    positions: Sequence[Tensor],
+    size: int,
+    fill: Tensor | float,
+    start: _Unoccluded,
+    layer: str,
+) -> Iterator[_Answers]:
+    """Run whole images, each with the square at one of `positions` `[N, 2]`."""
+    for some in positions:
+        tops, lefts = some.to(image.device).unbind(1)
+        hidden = hide(image.expand(len(some), *image.shape), tops, lefts, size, fill)
+        totals: list[Tensor] = []
+
+        def total(_: str, output: Tensor, totals: list[Tensor] = totals) -> None:
+            totals.append(output[:, start.feature_map].double().sum((1, 2)))
+
+        # On a CPU convolutions and pools are faster so.
+        hidden = hidden.contiguous(memory_format=torch.channels_last)
+        yield _answers(totals, observed.run(hidden, [layer], total), start)
+
+
+def _changed(
+    observed: ObservedNetwork,
+    image: Tensor,
+    positions: Sequence[Tensor],
+    size: int,
+    fill: Tensor | float,
+    start: _Unoccluded,
+    layer: str,
+) -> Iterator[_Answers]:
+    """The same by what the square changed alone."""
+    ends = torch.tensor([image.shape[1] - size, image.shape[2] - size])
+    filled = torch.as_tensor(fill, dtype=image.dtype, device=image.device).expand(image.shape)
+    changed_pass = ChangedPass(observed, image[None], (layer,))
+    for some in positions:
+        # Where the square is cut off at the border, its window holds pixels beside it too.
+        tops, lefts = torch.minimum(some, ends).to(image.device).unbind(1)
+        each = torch.zeros(len(some), dtype=torch.int64, device=image.device)
+        around, _ = crop(image[None], each, tops, lefts, (size, size))
+        filling, _ = crop(filled[None], each, tops, lefts, (size, size))
+        beside = some.to(image.device) - torch.stack([tops, lefts], 1)
+        windows = hide(around, beside[:, 0], beside[:, 1], size, filling)
+        totals: list[Tensor] = []
+
+        def total(_: str, output: Changed | Tensor, totals: list[Tensor] = totals) -> None:
+            if isinstance(output, Changed):
+                totals.append(output.totals(start.feature_map))
+            else:
+                totals.append(output[:, start.feature_map].double().sum((1, 2)))
+
+        yield _answers(totals, changed_pass.run(windows, tops, lefts, total), start)
+
+
+def _answers(totals: list[Tensor], scores: Tensor, start: _Unoccluded) -> _Answers:
+    log_probabilities = _log_probabilities(scores)
+    return totals[0].float(), log_probabilities[:, start.label], scores.argmax(1)
+
+
+def _log_probabilities(scores: Tensor) -> Tensor:
+    # In float32 the probability of what a network is sure of is 1 wherever the square is.
+    return scores.double().log_softmax(1)
