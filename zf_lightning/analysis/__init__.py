@@ -1,0 +1,1 @@
+"""What the paper measures of a trained network: functions of a network and images."""
