@@ -7,14 +7,19 @@ from zf_lightning.data.preprocessing import Preprocessing
 from zf_lightning.data.sources import (
     EmbeddedSource,
     FolderSource,
+    FoldSource,
     ImageNetSource,
     ImageSource,
     LabelledFiles,
     MultiLabelFiles,
     SampleKey,
+    SourceWithout,
     Split,
     TorchvisionFolders,
     VocSource,
+    WholeSet,
+    read_names,
+    whole_set,
 )
 from zf_lightning.data.statistics import PixelStatistics, cached_statistics, compute_statistics
 
@@ -22,6 +27,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "EmbeddedSource",
+    "FoldSource",
     "FolderSource",
     "ImageDataModule",
     "ImageNetSource",
@@ -31,9 +37,13 @@ __all__ = [
     "PixelStatistics",
     "Preprocessing",
     "SampleKey",
+    "SourceWithout",
     "Split",
     "TorchvisionFolders",
     "VocSource",
+    "WholeSet",
     "cached_statistics",
     "compute_statistics",
+    "read_names",
+    "whole_set",
 ]

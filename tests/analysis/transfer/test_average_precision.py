@@ -36,8 +36,8 @@ def test_known_values() -> None:
 
 
 def test_difficult_images_and_the_order_of_equal_scores_do_not_count() -> None:
-    present, scores = numpy.array([1, -1, 0, 1]), numpy.array([0.9, 0.95, 0.5, 0.2])
-    kept = present != -1
+    present, scores = numpy.array([1, 2, 0, 1]), numpy.array([0.9, 0.95, 0.5, 0.2])
+    kept = present != 2
     assert average_precision(present, scores) == average_precision(present[kept], scores[kept])
     equal = numpy.zeros(4)
     assert average_precision(numpy.array([1, 0, 0, 0]), equal) == pytest.approx(25.0)
@@ -45,5 +45,5 @@ def test_difficult_images_and_the_order_of_equal_scores_do_not_count() -> None:
 
 
 def test_a_class_in_no_image_has_none() -> None:
-    table = numpy.array([[1, 0], [0, -1]])
+    table = numpy.array([[1, 0], [0, 2]])
     assert average_precisions(table, numpy.array([[0.9, 0.1], [0.2, 0.3]])) == [100.0, None]

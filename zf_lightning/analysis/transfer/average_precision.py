@@ -10,8 +10,8 @@ import numpy
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
-#: A class in a VOC table: in the image, not in it, or there but too hard to be counted.
-PRESENT, ABSENT, DIFFICULT = 1, 0, -1
+#: A class in a VOC table: not in the image, in it, or there but too hard to be counted.
+ABSENT, PRESENT, DIFFICULT = 0, 1, 2
 
 
 def average_precision(
@@ -20,7 +20,7 @@ def average_precision(
     """The average precision of one class in percent; None where no image has it.
 
     Args:
-        present: `[N]`, `PRESENT`, `ABSENT` or `DIFFICULT`; images of the last are left out.
+        present: `[N]`, `ABSENT`, `PRESENT` or `DIFFICULT`; images of the last are left out.
         scores: `[N]`, higher where the class is thought to be in the image.
     """
     counted = present != DIFFICULT

@@ -41,7 +41,8 @@ class Score:
     #: In percent for each class; None where no test image has it. Only where several classes can
     #: be in an image.
     average_precisions: list[float | None] | None
-    strength: float
+    #: The C that cross-validation chose; None for a network that was trained.
+    strength: float | None
     cross_validated: bool
     train_images: int
     test_images: int

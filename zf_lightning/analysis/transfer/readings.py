@@ -23,6 +23,7 @@ from torch.nn import functional
 from zf_lightning.deconv.graph import PROPERTIES, QUERIES, Graph
 from zf_lightning.deconv.rules import BATCH_NORMS, LAYERS, RECTIFIERS, Operation, rule_key
 from zf_lightning.errors import UserError
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
 #: What belongs to the layer before it, besides its batch normalisation and its ReLU.
 FOLLOWERS: frozenset[Operation] = frozenset(
@@ -36,6 +37,7 @@ FOLLOWERS: frozenset[Operation] = frozenset(
         functional.adaptive_max_pool2d,
         nn.AdaptiveAvgPool2d,
         functional.adaptive_avg_pool2d,
+        LocalResponseNorm,
         nn.LocalResponseNorm,
         functional.local_response_norm,
         nn.Dropout,
