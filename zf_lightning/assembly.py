@@ -14,7 +14,14 @@ from omegaconf import DictConfig
 from zf_lightning.checkpoint import find_checkpoint, load_classifier
 from zf_lightning.checkpoint_file import WholeCheckpointFile
 from zf_lightning.cores import available_cores
-from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
+from zf_lightning.data import (
+    ImageDataModule,
+    ImageSource,
+    PixelStatistics,
+    SourceWithout,
+    cached_statistics,
+    read_names,
+)
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import instantiate, plain
 from zf_lightning.models import (
@@ -107,6 +114,8 @@ def build_source(config: DictConfig) -> ImageSource:
     if config.data.root is None:
         raise UserError(f"data={config.data.name} needs data.root=FOLDER.")
     source: ImageSource = instantiate(config.data.source)
+    if config.data.get("exclude_files") is not None:
+        source = SourceWithout(source, read_names(config.data.exclude_files))
     source.prepare()
     return source
 

@@ -1,7 +1,7 @@
 """Checkpoints: finding them, loading them, and the configuration that they bring along."""
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,16 @@ def check_same_classes(path: Path, *, known: Sequence[str], found: Sequence[str]
         )
 
 
-def configuration_of(path: Path, current: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def configuration_of(
+    path: Path,
+    current: DictConfig,
+    overrides: Sequence[str],
+    *,
+    parts: Collection[str] = LEARNT,
+) -> DictConfig:
     """The configuration to use a checkpoint with: its own network and data, on this machine.
+
+    `parts` are those that come from the checkpoint.
 
     What says where things are and what is done comes from `current`, and so does whatever
     `overrides`, the command line, names: `data=…` as a whole, `data.root=…` alone.
@@ -89,12 +97,12 @@ def configuration_of(path: Path, current: DictConfig, overrides: Sequence[str]) 
     assert isinstance(stored, DictConfig)
     result = OmegaConf.create(OmegaConf.to_yaml(current))
     assert isinstance(result, DictConfig)
-    for part in LEARNT:
+    for part in parts:
         if not any(override_key(override) == part for override in overrides):
             result[part] = stored[part]
     for override in overrides:
         key = override_key(override)
-        if "." in key and key.split(".")[0] in LEARNT:
+        if "." in key and key.split(".")[0] in parts:
             OmegaConf.update(result, key, OmegaConf.select(current, key), force_add=True)
     return result
 

@@ -8,7 +8,7 @@ import pkgutil
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +23,9 @@ from zf_lightning.assembly import is_first_process
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
 
+#: Options of several values, which may be written without brackets.
+LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
+
 
 def prepare() -> None:
     """Register what composing the configuration needs; called before Hydra starts."""
@@ -32,6 +35,22 @@ def prepare() -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     schema.register()
     sweep.register_resolvers()
+    sys.argv[1:] = with_lists(sys.argv[1:])
+
+
+def with_lists(arguments: Sequence[str]) -> list[str]:
+    """A command line in which `transfer.per_class=15,30` says `transfer.per_class=[15,30]`.
+
+    Hydra keeps bare commas for sweeps, where they stay what they are.
+    """
+    if {"-m", "--multirun"} & set(arguments):
+        return list(arguments)
+    found = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        bare = "," in value and not any(character in value for character in "[]{}()'\"")
+        found.append(f"{key}=[{value}]" if equals and key in LISTS and bare else argument)
+    return found
 
 
 @contextlib.contextmanager

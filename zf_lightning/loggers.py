@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import wandb
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zf_lightning.errors import UserError
+from zf_lightning.tables import Table
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +171,16 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
                 f"Weights & Biases did not take the run ({reason}); to go on without its server "
                 "use logger.wandb.mode=offline, and upload the run later."
             ) from problem
+
+
+def log_table(loggers: Sequence[Logger], table: Table) -> None:
+    """Give a table to the loggers that take one: wandb as a table, TensorBoard as text."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            rows: list[Any] = [list(row) for row in table.rows]
+            logger.log_table(table.name, columns=list(table.columns), data=rows)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text(table.name, table.markdown())
 
 
 def close_wandb(*, failed: bool = False) -> str | None:

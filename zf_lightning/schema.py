@@ -105,6 +105,7 @@ class Data:
     image_sets: ImageSets = field(default_factory=ImageSets)
     seed: int = MISSING
     max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
+    exclude_files: str | None = MISSING
     source: Any = MISSING
 
 
@@ -137,6 +138,19 @@ class Atlas:
     norm: str = MISSING
     keep_images: bool = MISSING
     save_every: float = MISSING
+
+
+@dataclass
+class Transfer:
+    per_class: Any = MISSING
+    per_class_of: dict[str, Any] = MISSING
+    folds: int = MISSING
+    test_per_class: int = MISSING
+    layers: Any = MISSING
+    classifiers: Any = MISSING
+    class_weight: str | None = MISSING
+    pooled_size: int | None = MISSING
+    from_scratch: bool = MISSING
 
 
 @dataclass
@@ -177,6 +191,7 @@ class Config:
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
     probe: Probe = field(default_factory=Probe)
     atlas: Atlas = field(default_factory=Atlas)
+    transfer: Transfer = field(default_factory=Transfer)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

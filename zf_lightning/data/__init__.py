@@ -7,15 +7,20 @@ from zf_lightning.data.preprocessing import Preprocessing
 from zf_lightning.data.sources import (
     EmbeddedSource,
     FolderSource,
+    FoldSource,
     ImageNetSource,
     ImageSource,
     LabelledFiles,
     MultiLabelFiles,
     SampleKey,
+    SourceWithout,
     Split,
     TorchvisionFolders,
     UnlabelledImages,
     VocSource,
+    WholeSet,
+    read_names,
+    whole_set,
 )
 from zf_lightning.data.statistics import PixelStatistics, cached_statistics, compute_statistics
 
@@ -23,6 +28,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "EmbeddedSource",
+    "FoldSource",
     "FolderSource",
     "ImageDataModule",
     "ImageNetSource",
@@ -32,10 +38,14 @@ __all__ = [
     "PixelStatistics",
     "Preprocessing",
     "SampleKey",
+    "SourceWithout",
     "Split",
     "TorchvisionFolders",
     "UnlabelledImages",
     "VocSource",
+    "WholeSet",
     "cached_statistics",
     "compute_statistics",
+    "read_names",
+    "whole_set",
 ]

@@ -9,22 +9,29 @@ from zf_lightning.data.sources.base import (
 )
 from zf_lightning.data.sources.embedded import EmbeddedSource
 from zf_lightning.data.sources.folder import FolderSource
+from zf_lightning.data.sources.folds import FoldSource, WholeSet, whole_set
 from zf_lightning.data.sources.imagenet import ImageNetSource
 from zf_lightning.data.sources.torchvision_folders import TorchvisionFolders
 from zf_lightning.data.sources.unlabelled import UnlabelledImages
 from zf_lightning.data.sources.voc import MultiLabelFiles, VocSource
+from zf_lightning.data.sources.without import SourceWithout, read_names
 
 __all__ = [
     "SPLITS",
     "EmbeddedSource",
+    "FoldSource",
     "FolderSource",
     "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
     "MultiLabelFiles",
     "SampleKey",
+    "SourceWithout",
     "Split",
     "TorchvisionFolders",
     "UnlabelledImages",
     "VocSource",
+    "WholeSet",
+    "read_names",
+    "whole_set",
 ]

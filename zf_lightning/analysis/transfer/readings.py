@@ -1,0 +1,244 @@
+"""Where a network is read: its stages, and what leaves each of them (Table 7).
+
+The rule, for any network that can be traced. All that reaches the output passes through certain
+values, in a chain: after a convolution of ZFNet, after the sum that ends a residual block, after
+the concatenation that ends an Inception or a Fire module. What lies between two of them and has
+weights is a stage, named by its layer, or by the module that all its layers are in. A stage is
+read at the last such value before the next stage begins, or before the feature maps are flattened:
+behind its ReLU, its pooling and its contrast normalisation, where it has them. A stage inside the
+module of the next one (`squeeze` of a Fire module) is a part of that.
+
+The paper numbers its layers so, but does not say whether Table 7 reads them before or after
+pooling and normalisation; what leaves them is what the next layer works with.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from zf_lightning.deconv.graph import PROPERTIES, QUERIES, Graph
+from zf_lightning.deconv.rules import BATCH_NORMS, LAYERS, RECTIFIERS, Operation, rule_key
+from zf_lightning.errors import UserError
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm
+
+#: What belongs to the layer before it, besides its batch normalisation and its ReLU.
+FOLLOWERS: frozenset[Operation] = frozenset(
+    {
+        nn.MaxPool2d,
+        functional.max_pool2d,
+        torch.max_pool2d,
+        nn.AvgPool2d,
+        functional.avg_pool2d,
+        nn.AdaptiveMaxPool2d,
+        functional.adaptive_max_pool2d,
+        nn.AdaptiveAvgPool2d,
+        functional.adaptive_avg_pool2d,
+        LocalResponseNorm,
+        nn.LocalResponseNorm,
+        functional.local_response_norm,
+        nn.Dropout,
+        functional.dropout,
+    }
+)
+#: Where feature maps end; they are read before.
+FLATTENING: frozenset[Operation] = frozenset(
+    {nn.Flatten, torch.flatten, "flatten", torch.reshape, "reshape", "view"}
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network that is read as one layer."""
+
+    name: str
+    #: The node of the traced graph whose value is read.
+    node: fx.Node
+
+
+class Readings:
+    """The chosen layers of a network, all read in one forward pass.
+
+    Args:
+        network: in evaluation mode; takes images `[N, 3, H, W]`.
+        layers: `all`: every stage but the output; `last`: the last of them; or names of stages,
+            of modules, or of nodes of the traced graph.
+        pooled_size: feature maps larger than this are reduced to it by adaptive average pooling;
+            None: they are kept as they are.
+
+    Raises:
+        UserError: the network cannot be traced, or has no such layer.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: str | Sequence[str] = "all",
+        *,
+        pooled_size: int | None = 6,
+    ) -> None:
+        graph = Graph(network)
+        self.pooled_size = pooled_size
+        self._module = fx.GraphModule(graph.network, graph.graph)
+        stages = find_stages(graph)
+        hidden = stages[:-1]
+        if layers in ("all", "last"):
+            if not hidden:
+                raise UserError("The network has no layer below its output to be read.")
+            chosen = hidden if layers == "all" else hidden[-1:]
+        else:
+            names = [layers] if isinstance(layers, str) else list(layers)
+            chosen = [_chosen(graph, stages, name) for name in dict.fromkeys(names)]
+        self.stages: tuple[Stage, ...] = tuple(chosen)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of what is read."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """For each layer, the node of the graph at which it is read."""
+        return {stage.name: stage.node.name for stage in self.stages}
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Features `[N, D]` of each layer, for images `[N, 3, H, W]` as the network takes them."""
+        assert not self._module.training, "features are read in evaluation mode"
+        reader = _Reader(self._module, self.stages, self._reduce)
+        reader.run(images)
+        return reader.found
+
+    def _reduce(self, values: Tensor) -> Tensor:
+        size = self.pooled_size
+        if size is not None and values.ndim == 4 and max(values.shape[2:]) > size:
+            height, width = (min(size, length) for length in values.shape[2:])
+            values = functional.adaptive_avg_pool2d(values.float(), (height, width))
+        # A copy: what comes later in the network may write over its input.
+        return values.flatten(1).float().clone()
+
+
+class _Reader(fx.Interpreter):
+    """Runs a traced network and takes down what is read, as soon as it is there."""
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        stages: Collection[Stage],
+        reduce: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__(module)
+        self.found: dict[str, Tensor] = {}
+        self._names: dict[str, list[str]] = {}
+        for stage in stages:
+            self._names.setdefault(stage.node.name, []).append(stage.name)
+        self._reduce = reduce
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        for name in self._names.get(n.name, ()):
+            self.found[name] = self._reduce(value)
+        return value
+
+
+def find_stages(graph: Graph) -> list[Stage]:
+    """The stages of a traced network, from the input to the output."""
+    stages: list[Stage] = []
+    flat = False
+    for node, layers in _regions(graph):
+        if layers:
+            stages.append(Stage(_common_name(layers), node))
+            flat = False
+        elif stages:
+            flat = flat or _is(graph, node, FLATTENING)
+            if not flat:
+                stages[-1] = Stage(stages[-1].name, node)
+    merged: list[Stage] = []
+    for stage in stages:
+        while merged and merged[-1].name.startswith(f"{stage.name}."):
+            merged.pop()
+        merged.append(stage)
+    return merged
+
+
+def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
+    """The values that everything passes through, each with the layers since the one before it."""
+    nodes = _between(graph)
+    place = {node: number for number, node in enumerate(nodes)}
+    reach = 0
+    layers: list[fx.Node] = []
+    for number, node in enumerate(nodes):
+        if _is(graph, node, LAYERS):
+            layers.append(node)
+        # Nothing before this node is needed by what comes after it.
+        if reach <= number:
+            yield node, layers
+            layers = []
+        reach = max([reach, *(place[user] for user in node.users if user in place)])
+
+
+def _between(graph: Graph) -> list[fx.Node]:
+    """The nodes on the ways from the image to the output, in order."""
+    from_image = {graph.input}
+    for node in graph.graph.nodes:
+        if not _is_query(node) and any(source in from_image for source in node.all_input_nodes):
+            from_image.add(node)
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    needed: set[fx.Node] = set()
+    waiting = list(output.all_input_nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed and node in from_image:
+            needed.add(node)
+            waiting.extend(node.all_input_nodes)
+    return [node for node in graph.graph.nodes if node in needed]
+
+
+def _is_query(node: fx.Node) -> bool:
+    """Whether a node asks for the shape of a tensor."""
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in PROPERTIES
+    return node.op == "call_method" and node.target in QUERIES
+
+
+def _chosen(graph: Graph, stages: Sequence[Stage], name: str) -> Stage:
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    try:
+        node = graph.node(name)
+    except UserError:
+        raise UserError(
+            f"There is no layer {name} to be read; the stages of the network are "
+            f"{', '.join(stage.name for stage in stages)}."
+        ) from None
+    kinds = BATCH_NORMS | RECTIFIERS | FOLLOWERS
+    while len(node.users) == 1 and _is(graph, next(iter(node.users)), kinds):
+        node = next(iter(node.users))
+    return Stage(name, node)
+
+
+def _is(graph: Graph, node: fx.Node, kinds: Collection[Operation]) -> bool:
+    if node.op == "call_module":
+        module = graph.network.get_submodule(str(node.target))
+        return rule_key(dict.fromkeys(kinds), module) is not None
+    return node.op in ("call_function", "call_method") and node.target in kinds
+
+
+def _common_name(layers: Sequence[fx.Node]) -> str:
+    """The layer's own name, or that of the innermost module with all the layers in it."""
+    names = [
+        str(node.target) if node.op == "call_module" else node.name.replace("_", ".")
+        for node in layers
+    ]
+    if len(names) == 1:
+        return names[0]
+    common: list[str] = []
+    for parts in zip(*(name.split(".") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return ".".join(common) or names[-1]

@@ -1,0 +1,104 @@
+"""The whole of a source as one set, and a fold of it as a source to train on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+from numpy.typing import NDArray
+
+from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledFiles, Split
+from zf_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class WholeSet:
+    """Every file of a source once, in the order of the names, whatever split it is in."""
+
+    files: LabelledFiles
+    #: Positions of the splits' files in `files`, int64.
+    members: dict[Split, NDArray[numpy.int64]]
+    #: `[N, classes]` 0/1/2, absent, present or difficult, where several classes are in an image.
+    presence: NDArray[numpy.int64] | None
+
+
+def whole_set(source: ImageSource) -> WholeSet:
+    """The files of all splits of a source together.
+
+    Raises UserError if its images are not files.
+    """
+    splits = {split: source.split(split) for split in SPLITS}
+    for files in splits.values():
+        if not isinstance(files, LabelledFiles):
+            raise UserError("This task needs images in files: choose data that is not in shards.")
+    labels: dict[str, int] = {}
+    tables: dict[str, NDArray[numpy.int8]] = {}
+    for files in splits.values():
+        labels.update(zip(files.names, files.labels.tolist(), strict=True))
+        presence = getattr(files, "presence", None)
+        if presence is not None:
+            tables.update(zip(files.names, presence, strict=True))
+    names = sorted(labels)
+    place = {name: position for position, name in enumerate(names)}
+    return WholeSet(
+        LabelledFiles(splits["train"].root, names, [labels[name] for name in names]),
+        {
+            split: numpy.array([place[name] for name in files.names], dtype=numpy.int64)
+            for split, files in splits.items()
+        },
+        numpy.stack([tables[name] for name in names]).astype(numpy.int64) if tables else None,
+    )
+
+
+class FoldSource:
+    """One fold of the transfer protocol, to train a network on from scratch.
+
+    The training images are validated on as well: a fold has no others to spare, and the test
+    images must decide nothing.
+
+    Args:
+        source: all the images.
+        folds: the file that `task=transfer` wrote: `files`, and for each number of training images
+            a list of folds with positions in it.
+        per_class: number of training images of each class, as the file has it.
+        fold: from 0 on.
+
+    Raises:
+        UserError: the file belongs to other images.
+    """
+
+    def __init__(
+        self, source: ImageSource, *, folds: str | Path, per_class: str, fold: int
+    ) -> None:
+        self._source = source
+        self._path = Path(folds)
+        self._per_class = per_class
+        self._fold = fold
+        self._splits: dict[Split, LabelledFiles] = {}
+
+    def prepare(self) -> None:
+        """Prepare the source and read the fold."""
+        if self._splits:
+            return
+        self._source.prepare()
+        files = whole_set(self._source).files
+        place = {name: position for position, name in enumerate(files.names)}
+        stored = json.loads(self._path.read_text())
+        parts = {}
+        for part, chosen in stored["folds"][self._per_class][self._fold].items():
+            names = [stored["files"][position] for position in chosen]
+            lost = [name for name in names if name not in place]
+            if lost:
+                raise UserError(f"{self._path} names {lost[0]}, which the data does not have.")
+            parts[part] = files.subset([place[name] for name in names])
+        self._splits = {"train": parts["train"], "val": parts["train"], "test": parts["test"]}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the source."""
+        return self._source.class_names
+
+    def split(self, name: Split) -> LabelledFiles:
+        """The files of a split of the fold."""
+        self.prepare()
+        return self._splits[name]

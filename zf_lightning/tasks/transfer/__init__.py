@@ -1,0 +1,211 @@
+"""task=transfer: do the features generalise to other data (Tables 4 to 7, Fig. 9)?"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from zf_lightning import assembly
+from zf_lightning.analysis.transfer import CLASSIFIERS, Fold, Score, draw_folds
+from zf_lightning.data import ImageSource, WholeSet, whole_set
+from zf_lightning.errors import UserError
+from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
+from zf_lightning.instantiate import plain
+from zf_lightning.loggers import close_wandb, log_configuration, log_table
+from zf_lightning.options import names_of, numbers_of
+from zf_lightning.result import write_result
+from zf_lightning.tables import Table
+from zf_lightning.tasks.transfer import from_scratch, frozen
+from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
+
+log = logging.getLogger(__name__)
+
+Folds = dict[int | None, list[Fold]]
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Score classifiers on frozen layers, and networks trained from scratch; write the tables.
+
+    What an interrupted run has done is not done again: features are kept in `paths.cache`, scores
+    and trainings in the run's folder. Returns the contents of `result.json`.
+    """
+    transfer = config.transfer
+    classifiers = names_of(transfer.classifiers, option="transfer.classifiers")
+    unknown = set(classifiers) - set(CLASSIFIERS)
+    if unknown:
+        raise UserError(
+            f"transfer.classifiers: {', '.join(sorted(unknown))} is not one of "
+            f"{', '.join(CLASSIFIERS)}."
+        )
+    if transfer.class_weight not in (None, "balanced"):
+        raise UserError(f"transfer.class_weight={transfer.class_weight} is neither null, balanced.")
+    pretrained = config.ckpt is not None or config.model.weights is not None
+    if not pretrained and not transfer.from_scratch:
+        raise UserError(
+            "This task needs a trained network: give ckpt=FILE or RUN_FOLDER, or model=torchvision "
+            "model.name=NAME model.weights=FILE; or transfer.from_scratch=true alone."
+        )
+    trainer = assembly.build_trainer(config, callbacks=False)
+    classifier = assembly.classifier_to_inspect(config) if pretrained else None
+    source = assembly.build_source(config)
+    images = whole_set(source)
+    folds = choose_folds(config, images, source)
+    folder = Path(config.paths.run)
+    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    path = write_folds(folder, images, folds)
+    _describe(config, images, source, folds)
+
+    reading: Frozen | None = None
+    scores: list[Score] = []
+    if classifier is not None:
+        reading = frozen.score(
+            config,
+            classifier,
+            images,
+            folds,
+            classes=len(source.class_names),
+            classifiers=classifiers,
+            device=trainer.strategy.root_device,
+        )
+        scores += reading.scores
+    if transfer.from_scratch:
+        scores += from_scratch.score(config, images, folds, path)
+    tables = build_tables(
+        scores, reading, data=config.data.name, class_names=tuple(source.class_names)
+    )
+    result = _result(config, images, source, folds, reading, scores)
+    upload = _publish(trainer, config, tables)
+    _draw(folder, scores, reading, data=config.data.name)
+    write_result(folder, result)
+    for table in tables:
+        log.info(f"\n{table.title}")
+        for line in table.text():
+            log.info(f"  {line}")
+        for note in table.notes:
+            log.info(note)
+    log.info(f"Everything is in {folder}: tables/, figures/, result.json, folds.json")
+    if upload:
+        log.info(f"To upload the run to Weights & Biases: {upload}")
+    return result
+
+
+def choose_folds(config: DictConfig, images: WholeSet, source: ImageSource) -> Folds:
+    """The folds of every number of training images; under None, the set's own split."""
+    transfer = config.transfer
+    if transfer.per_class == "split":
+        return {None: [Fold(images.members["train"], images.members["test"])]}
+    return {
+        number: draw_folds(
+            images.files.labels,
+            source.class_names,
+            per_class=number,
+            folds=transfer.folds,
+            test_per_class=transfer.test_per_class,
+            seed=config.seed,
+        )
+        for number in numbers_of(transfer.per_class, option="transfer.per_class")
+    }
+
+
+def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
+    """Write `folds.json`: all file names, and each fold's positions among them."""
+    contents = {
+        "files": list(images.files.names),
+        "folds": {
+            fold_key(number): [
+                {"train": fold.train.tolist(), "test": fold.test.tolist()} for fold in several
+            ]
+            for number, several in folds.items()
+        },
+    }
+    path = folder / "folds.json"
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(contents) + "\n")
+    unfinished.rename(path)
+    return path
+
+
+def fold_key(per_class: int | None) -> str:
+    """How `folds.json` and folders call a number of training images."""
+    return "split" if per_class is None else str(per_class)
+
+
+def _describe(config: DictConfig, images: WholeSet, source: ImageSource, folds: Folds) -> None:
+    counts = numpy.bincount(images.files.labels, minlength=len(source.class_names))
+    log.info(
+        f"{config.data.name}: {len(images.files):,} images of {len(source.class_names)} classes "
+        f"with {counts.min()} to {counts.max()} images"
+    )
+    for number, several in folds.items():
+        first = several[0]
+        log.info(
+            f"  {'own split' if number is None else f'{number} a class'}: "
+            f"{len(first.train):,} training and {len(first.test):,} test images, "
+            f"{len(several)} fold{'s' if len(several) > 1 else ''}"
+        )
+
+
+def _result(
+    config: DictConfig,
+    images: WholeSet,
+    source: ImageSource,
+    folds: Folds,
+    reading: Frozen | None,
+    scores: Sequence[Score],
+) -> dict[str, Any]:
+    accuracies = {
+        "/".join(["transfer", s.layer, s.classifier, fold_key(s.per_class), f"fold={s.fold}"]): (
+            s.accuracy
+        )
+        for s in scores
+    }
+    return {
+        "task": "transfer",
+        "ckpt": None if config.ckpt is None else str(config.ckpt),
+        "model": config.model.name if reading is None else reading.model,
+        "data": config.data.name,
+        "classes": len(source.class_names),
+        "images": len(images.files),
+        "seed": config.seed,
+        "folds": max(len(several) for several in folds.values()),
+        "overrides": list(HydraConfig.get().overrides.task),
+        "read_at": {} if reading is None else reading.places,
+        "dimensions": {} if reading is None else reading.dimensions,
+        "pooled_size": config.transfer.pooled_size,
+        "class_weight": config.transfer.class_weight,
+        "strengths": {
+            "/".join([s.layer, s.classifier, fold_key(s.per_class), f"fold={s.fold}"]): s.strength
+            for s in scores
+            if s.strength is not None
+        },
+        **accuracies,
+    }
+
+
+def _publish(trainer: lightning.Trainer, config: DictConfig, tables: Sequence[Table]) -> str | None:
+    """Write the tables as files and give them to the loggers; returns how to upload the run."""
+    failed = True
+    try:
+        log_configuration(trainer.loggers, plain(config))
+        for table in tables:
+            table.write(Path(config.paths.run) / "tables")
+            log_table(trainer.loggers, table)
+        failed = False
+    finally:
+        upload = close_wandb(failed=failed)
+    return upload
+
+
+def _draw(folder: Path, scores: Sequence[Score], reading: Frozen | None, *, data: str) -> None:
+    (folder / "figures").mkdir(exist_ok=True)
+    by_layer, by_images = plot_lines(scores, reading, data=data)
+    if len({point for line in by_layer for point in line.places}) > 1:
+        accuracy_by_layer(by_layer, folder / "figures" / "accuracy_by_layer.png")
+    if len({point for line in by_images for point in line.places}) > 1:
+        accuracy_by_images(by_images, folder / "figures" / "accuracy_by_images.png")

@@ -1,0 +1,155 @@
+"""Frozen layers of a trained network, classified: one forward pass for all layers and folds."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from zf_lightning.analysis.transfer import (
+    FeatureCache,
+    Fold,
+    Readings,
+    Score,
+    ScoreFile,
+    evaluate,
+)
+from zf_lightning.analysis.transfer.classifiers import PARTS, STRENGTHS
+from zf_lightning.assembly import is_first_process
+from zf_lightning.cores import available_cores
+from zf_lightning.data import WholeSet
+from zf_lightning.errors import UserError
+from zf_lightning.module import ImageClassifier
+from zf_lightning.options import names_of
+from zf_lightning.tasks.transfer.tables import Frozen
+
+log = logging.getLogger(__name__)
+
+#: Part of the cache's key: changes when the features or their files do.
+VERSION = 1
+
+
+def score(
+    config: DictConfig,
+    classifier: ImageClassifier,
+    images: WholeSet,
+    folds: Mapping[int | None, Sequence[Fold]],
+    *,
+    classes: int,
+    classifiers: Sequence[str],
+    device: torch.device,
+) -> Frozen:
+    """Read the layers of every image, from its centre crop, and score the classifiers on them.
+
+    Raises UserError for layers that are not there, or too little disk for the features.
+    """
+    transfer = config.transfer
+    if transfer.pooled_size is not None and transfer.pooled_size < 1:
+        raise UserError(f"transfer.pooled_size={transfer.pooled_size} must be at least 1, or null.")
+    chosen = names_of(transfer.layers, option="transfer.layers")
+    whole = chosen[0] if chosen in (["all"], ["last"]) else chosen
+    readings = Readings(classifier.network, whole, pooled_size=transfer.pooled_size)
+    what = json.dumps(
+        [
+            VERSION,
+            images.files.content_key(),
+            fingerprint(classifier),
+            transfer.pooled_size,
+        ]
+    )
+    key = hashlib.sha256(what.encode()).hexdigest()[:16]
+    cache = FeatureCache(Path(config.paths.cache) / f"features-{key}", images=len(images.files))
+    _extract(config, classifier, readings, images, cache, device=device)
+    dimensions = {layer: cache.layer(layer).dimensions for layer in readings.layers}
+    for layer, place in readings.places.items():
+        log.info(f"  {layer}: {dimensions[layer]:,} features, read at {place}")
+    experiment = [what, list(map(str, folds)), transfer.class_weight, config.seed, STRENGTHS, PARTS]
+    experiment += [transfer.folds, transfer.test_per_class]
+    scores = ScoreFile(Path(config.paths.run) / "scores.jsonl", experiment=json.dumps(experiment))
+    total = len(readings.layers) * len(classifiers) * sum(map(len, folds.values()))
+    with tqdm(total=total, desc="classifiers", disable=not is_first_process()) as bar:
+
+        def progress(one: Score) -> None:
+            bar.set_postfix_str(f"{one.layer} {one.classifier} {one.accuracy:.1f} %")
+            bar.update()
+
+        found = evaluate(
+            cache,
+            readings.layers,
+            images.files.labels,
+            folds,
+            scores,
+            classes=classes,
+            classifiers=classifiers,
+            class_weight=transfer.class_weight,
+            present=images.presence,
+            seed=config.seed,
+            progress=progress,
+        )
+    return Frozen(
+        model=classifier.hparams["model"]["name"],
+        scores=found,
+        places=readings.places,
+        dimensions=dimensions,
+    )
+
+
+def fingerprint(classifier: ImageClassifier) -> str:
+    """A digest of what turns a picture into features: layers, weights and preprocessing."""
+    digest = hashlib.sha256(repr(classifier.network).encode())
+    for module in (classifier.network, classifier.preprocessing):
+        for name, value in sorted(module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _extract(
+    config: DictConfig,
+    classifier: ImageClassifier,
+    readings: Readings,
+    images: WholeSet,
+    cache: FeatureCache,
+    *,
+    device: torch.device,
+) -> None:
+    if cache.complete(readings.layers):
+        log.info(f"Features of {', '.join(readings.layers)} from {cache.folder}")
+        return
+    start = cache.start(readings.layers)
+    log.info(
+        f"Reading {', '.join(readings.layers)} of {len(images.files):,} images into {cache.folder}"
+        + (f", from image {start:,} on" if start else "")
+    )
+    workers = config.data.workers
+    loader: DataLoader = DataLoader(
+        Subset(images.files, range(start, len(images.files))),
+        batch_size=config.data.batch_size,
+        num_workers=min(16, available_cores()) if workers is None else workers,
+    )
+    classifier.to(device)
+
+    def features(batch: Tensor) -> Mapping[str, Tensor]:
+        return readings(classifier.preprocessing(batch.to(device)))
+
+    def batches() -> Iterator[Tensor]:
+        with tqdm(
+            total=len(images.files),
+            initial=start,
+            desc="features",
+            unit="image",
+            disable=not is_first_process(),
+        ) as bar:
+            for batch, *_ in loader:
+                yield batch
+                bar.update(len(batch))
+
+    with torch.inference_mode():
+        cache.fill(readings.layers, features, batches())
+    classifier.to("cpu")
