@@ -111,6 +111,7 @@ class Probe:
 @dataclass
 class Task:
     name: str = MISSING
+    training_error_images: int = MISSING
 
 
 @dataclass

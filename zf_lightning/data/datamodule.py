@@ -6,7 +6,8 @@ from torch.utils.data import DataLoader, default_collate
 from zf_lightning.cores import available_cores
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.sampler import EpochSampler
-from zf_lightning.data.sources.base import ImageSource, Split
+from zf_lightning.data.sources.base import ImageSource, LabelledFiles, Split
+from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
 
 
@@ -60,7 +61,13 @@ class ImageDataModule(lightning.LightningDataModule):
         """Test batches."""
         return self._loader("test", shuffle=False)
 
-    def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Batch]:
+    def evaluation_dataloader(self, split: Split, *, at_most: int) -> DataLoader[Batch]:
+        """Batches of at most so many samples of a split, always the same ones."""
+        return self._loader(split, shuffle=False, at_most=at_most)
+
+    def _loader(
+        self, split: Split, *, shuffle: bool, at_most: int | None = None
+    ) -> DataLoader[Batch]:
         rank, processes = 0, 1
         on_this_machine = 1
         if self.trainer is not None:
@@ -74,7 +81,9 @@ class ImageDataModule(lightning.LightningDataModule):
         workers = self.workers
         if workers is None:
             workers = min(16, max(1, available_cores() // on_this_machine))
-        files = self.source.split(split)
+        files: LabelledFiles | FixedSubset = self.source.split(split)
+        if at_most is not None and at_most < len(files):
+            files = FixedSubset(self.source.split(split), at_most)
         sampler = EpochSampler(
             len(files),
             batch_size=self.batch_size,
@@ -90,7 +99,8 @@ class ImageDataModule(lightning.LightningDataModule):
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=self.trainer is not None and _on_gpu(self.trainer),
-            persistent_workers=workers > 0 and split != "test",
+            # An evaluation is made once; the epochs keep their workers.
+            persistent_workers=workers > 0 and split != "test" and at_most is None,
         )
 
 
