@@ -11,8 +11,7 @@ from zf_lightning import command_line
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Run the task that the command line asks for."""
-    with command_line.clear_messages():
-        command_line.run(config, script=Path(__file__).resolve())
+    command_line.run(config, script=Path(__file__).resolve())
 
 
 if __name__ == "__main__":

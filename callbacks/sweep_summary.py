@@ -1,35 +1,59 @@
-"""The end of a sweep: which of its jobs came through, and an exit status that says so."""
+"""The end of a sweep: the table of its jobs, and an exit status that says if all came through."""
 
-import logging
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from zf_lightning.sweep import read_outcomes, remember_swept, start_outcomes
-
-log = logging.getLogger(__name__)
+from zf_lightning.loggers import log_sweep_table
+from zf_lightning.report import write_sweep_report
+from zf_lightning.sweep import (
+    begin_sweep,
+    build_table,
+    read_jobs,
+    remember_swept,
+    swept_keys,
+    table_text,
+    table_values,
+)
 
 
 class SweepSummary(Callback):
-    """Lists the jobs of a sweep when all have ended; exits with 1 if one failed."""
+    """Makes the table of a sweep when all jobs have ended; exits with 1 if one failed."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Begin a new list of outcomes, and note what is swept."""
-        remember_swept(config.hydra.overrides.task)
-        start_outcomes(Path(config.hydra.sweep.dir))
+        """Note what is swept, and begin a new list of jobs."""
+        params = config.hydra.sweeper.get("params") or {}
+        given = [f"{key}={value}" for key, value in params.items()]
+        remember_swept([*given, *config.hydra.overrides.task])
+        begin_sweep()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the list."""
-        folder = Path(config.hydra.sweep.dir)
-        outcomes = read_outcomes(folder)
-        failed = [outcome for outcome in outcomes if outcome.exit_code != 0]
-        print(f"\nSweep of {len(outcomes)} jobs in {folder}:")
-        for outcome in outcomes:
-            word = "done" if outcome.exit_code == 0 else f"FAILED (exit {outcome.exit_code})"
-            print(f"  {word:<18} {outcome.folder}")
+        """Print the table, write it, and log it to wandb where the jobs did."""
+        try:
+            failed = _summarise(Path(config.hydra.sweep.dir))
+        except Exception:
+            # Hydra would turn what a callback raises into a warning, and exit with 0.
+            traceback.print_exc()
+            failed = True
         if failed:
-            print(f"{len(failed)} of {len(outcomes)} jobs failed; see run.log in their folders.")
             sys.exit(1)
+
+
+def _summarise(folder: Path) -> bool:
+    jobs = read_jobs(folder)
+    table = build_table(jobs, swept_keys())
+    page = write_sweep_report(folder, table)
+    failed = [job for job in jobs if job.exit_code != 0]
+    print(f"\n{table_text(table)}")
+    upload = log_sweep_table(folder, [job.folder for job in jobs], table_values(table))
+    for job in failed:
+        print(f"FAILED (exit {job.exit_code}): {job.folder}; see run.log there.")
+    print(f"{len(failed)} of {len(jobs)} jobs failed." if failed else f"{len(jobs)} jobs done.")
+    print(f"The table is in {folder}: {table.name}.csv, .md and .png, and {page}")
+    if upload:
+        print(f"To upload it to Weights & Biases: {upload}")
+    return bool(failed)

@@ -10,7 +10,13 @@ import pytest
 import wandb
 
 from zf_lightning.errors import UserError
-from zf_lightning.loggers import MetricsFile, close_wandb, log_configuration, wandb_logger
+from zf_lightning.loggers import (
+    MetricsFile,
+    close_wandb,
+    log_configuration,
+    log_sweep_table,
+    wandb_logger,
+)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -84,6 +90,18 @@ def test_wandb_without_a_server_keeps_everything_in_the_runs_folder(tmp_path: Pa
     again = wandb_logger(**options(folder, "auto"))
     assert again.version == logger.version
     assert close_wandb() is None
+
+
+def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
+    sweep, job = tmp_path / "my_sweep", tmp_path / "my_sweep" / "job"
+    job.mkdir(parents=True)
+    table = (["ablation", "val/top1_error"], [["drop_fc7", 41.25], ["none", None]])
+    assert log_sweep_table(sweep, [job], table) is None
+    (job / "config.yaml").write_text("logger: {wandb: {project: p, entity: null, mode: auto}}")
+    upload = log_sweep_table(sweep, [job], table)
+    assert upload is not None and upload.startswith(f"wandb sync {sweep}")
+    stored = next((sweep / "wandb").glob("offline-run-*/files/media/table/*.json"))
+    assert "41.25" in stored.read_text()
 
 
 def test_without_an_api_key_wandb_is_offline(

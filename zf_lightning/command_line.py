@@ -81,8 +81,14 @@ def run(config: DictConfig, script: Path) -> None:
                 "A sweep (-m) cannot run under torchrun, where every process would run it; start "
                 "it with python main.py -m and set trainer.devices."
             )
-        sweep.run_job(script)
+        # What it raises ends the sweep, and is put into words where the sweep was started.
+        sweep.run_job(config, script)
         return
+    with clear_messages():
+        _run_task(config)
+
+
+def _run_task(config: DictConfig) -> None:
     _check_shared_folder()
     quieten()
     schema.check_keys(config)

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.tables import Table
@@ -191,6 +192,39 @@ def close_wandb(*, failed: bool = False) -> str | None:
     folder = Path(run.settings.sync_dir) if run.settings._offline else None
     wandb.finish(exit_code=int(failed))
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
+
+
+def log_sweep_table(
+    folder: Path, jobs: Sequence[Path], table: tuple[list[str], list[list[Any]]]
+) -> str | None:
+    """Log the table of a sweep as a run of its own, in the group of the sweep's jobs.
+
+    Where and how follows the first of `jobs` whose configuration logs to wandb; if none does,
+    nothing happens. Returns how to upload the run if it was offline.
+    """
+    for job in jobs:
+        path = job / "config.yaml"
+        options = OmegaConf.select(OmegaConf.load(path), "logger.wandb") if path.exists() else None
+        if options is not None:
+            break
+    else:
+        return None
+    name = folder.resolve().name
+    logger = wandb_logger(
+        folder=folder,
+        project=options.project,
+        entity=options.entity,
+        group=name,
+        name=f"table of {name}",
+        tags=["table"],
+        mode=options.mode,
+    )
+    columns: list[Any] = table[0]
+    try:
+        logger.experiment.log({"table": wandb.Table(columns=columns, data=table[1])})
+    except wandb.Error as problem:
+        log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
+    return close_wandb()
 
 
 def _has_api_key() -> bool:

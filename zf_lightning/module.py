@@ -62,8 +62,11 @@ class ImageClassifier(lightning.LightningModule):
         self.watch: Watch | None = None
         self.train_error = ClassificationError()
         self.val_error = ClassificationError()
+        self.val_error_tencrop = ClassificationError()
         self.test_error = ClassificationError()
         self.test_error_tencrop = ClassificationError()
+        #: The split that each data loader of a test delivers.
+        self.tested_splits: tuple[str, ...] = ("test",)
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities `[N, classes]` of uint8 images `[N, 3, 256, 256]`, from the centre crop."""
@@ -108,22 +111,42 @@ class ImageClassifier(lightning.LightningModule):
                 if config.reduce_on_plateau:
                     config.scheduler.step(values[str(config.monitor)])  # type: ignore[arg-type]
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Score the centre crop, and the mean of the softmax over the ten crops, of each sample."""
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
+        """Score the centre crop, and the mean of the softmax over the ten crops, of each sample.
+
+        Of training images the centre crop alone: the paper's training error needs no more.
+        """
+        split = self.tested_splits[dataloader_idx]
+        if split == "train":
+            self.train_error.update(self(batch.images), batch.labels, batch.valid)
+            return
+        error = self.test_error if split == "test" else self.val_error
+        error_tencrop = self.test_error_tencrop if split == "test" else self.val_error_tencrop
         crops = self.preprocessing.ten_crops(batch.images)
         total = torch.zeros((), device=self.device)
         for number in range(len(crops)):
             probabilities = self.network(crops[number]).float().softmax(1)
             if number == crops.centre:
-                self.test_error.update(probabilities, batch.labels, batch.valid)
+                error.update(probabilities, batch.labels, batch.valid)
             total = total + probabilities
-        self.test_error_tencrop.update(total / len(crops), batch.labels, batch.valid)
+        error_tencrop.update(total / len(crops), batch.labels, batch.valid)
 
     def on_test_epoch_end(self) -> None:
         """Log top-1 and top-5 error, with one crop and with ten."""
-        self._log_error("test", self.test_error)
-        self._log_error("test", self.test_error_tencrop, suffix="_tencrop")
-        self._log_bad_files("test", self.trainer.test_dataloaders)
+        loaders = self.trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        for split, loader in zip(self.tested_splits, loaders, strict=True):
+            suffix = {"val": "_tencrop", "train": "_centre_crop"}.get(split, "")
+            if split == "test":
+                self._log_error("test", self.test_error)
+                self._log_error("test", self.test_error_tencrop, suffix="_tencrop")
+            elif split == "val":
+                # With one crop each epoch's validation has logged it: no second value at this step.
+                self.val_error.reset()
+                self._log_error("val", self.val_error_tencrop, suffix=suffix)
+            else:
+                self._log_error("train", self.train_error, suffix=suffix)
+            self._log_bad_files(split, loader, suffix=suffix)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the configuration."""
@@ -170,13 +193,13 @@ class ImageClassifier(lightning.LightningModule):
         if self.global_rank == 0:
             self.train_error.load_totals(checkpoint.get("train_error", {}))
 
-    def _log_bad_files(self, split: str, loader: Any) -> None:
+    def _log_bad_files(self, split: str, loader: Any, *, suffix: str = "") -> None:
         """Log how many files all processes together had to leave out; too many are an error."""
         if isinstance(loader, BatchLoader) and loader.bad_files is not None:
             own = torch.tensor(float(loader.bad_files.count), device=self.device)
             count = self.trainer.strategy.reduce(own, reduce_op="sum")
             loader.bad_files.check(int(count))
-            self.log(f"{split}/bad_files", count)
+            self.log(f"{split}/bad_files{suffix}", count)
 
     def _log_error(
         self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
@@ -187,7 +210,7 @@ class ImageClassifier(lightning.LightningModule):
         for name, value in values.items():
             shown = prog_bar and name == "top1_error"
             self.log(f"{split}/{name}{suffix}", value.float(), prog_bar=shown)
-        self.log(f"{split}/images", count.float())
+        self.log(f"{split}/images{suffix}", count.float())
         return {f"{split}/{name}{suffix}": float(value) for name, value in values.items()}
 
 

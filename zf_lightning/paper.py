@@ -46,9 +46,30 @@ BASE_NETWORK = {
 }
 
 
+#: How a table calls the two base networks.
+BASE_NETWORK_NAMES = {"zfnet": "its own network", "alexnet": "its replication of Krizhevsky et al."}
+
+#: What must stand beside figures of Table 3.
+COMPARABLE = (
+    "The paper's figures are for the full-width network on ImageNet 2012: only those of a "
+    "full-width network trained on ImageNet compare with them."
+)
+
+
 def table_3(model: str, ablation: str) -> AblationRow | None:
     """The row of Table 3 for a model and an ablation of ours; None where the paper has none."""
     return TABLE_3.get(BASE_NETWORK.get(model, ""), {}).get(ablation)
+
+
+def table_3_of_other_network(model: str, ablation: str) -> tuple[str, AblationRow] | None:
+    """The other base network and its row, for a row that the paper ran on that network only."""
+    base = BASE_NETWORK.get(model)
+    if base is None or table_3(model, ablation) is not None:
+        return None
+    for other, rows in TABLE_3.items():
+        if other != base and ablation in rows:
+            return other, rows[ablation]
+    return None
 
 
 @dataclass(frozen=True)

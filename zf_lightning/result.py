@@ -44,15 +44,17 @@ def error_lines(figures: dict[str, float]) -> list[str]:
 
 
 def check_count(
-    trainer: lightning.Trainer, counted: float, expected: int, *, bad: float = 0
+    trainer: lightning.Trainer, counted: float, expected: int, *, bad: float = 0, loader: int = 0
 ) -> None:
     """A test must have counted each image once, unless `trainer.limit_test_batches` cut it short.
 
-    `bad` is the number of files that could not be read, and were allowed for.
+    `bad` is the number of files that could not be read, and were allowed for; `loader` says which
+    of several data loaders delivered the images.
     Raises RuntimeError otherwise: the figures would be wrong.
     """
-    loader = trainer.test_dataloaders
-    assert loader is not None
-    complete = sum(trainer.num_test_batches) == len(loader)
+    loaders = trainer.test_dataloaders
+    assert loaders is not None
+    batches = len(loaders[loader] if isinstance(loaders, list) else loaders)
+    complete = trainer.num_test_batches[loader] == batches
     if complete and int(counted + bad) != expected:
         raise RuntimeError(f"The test counted {int(counted)} images, and there are {expected}.")

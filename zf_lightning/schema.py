@@ -156,6 +156,7 @@ class Transfer:
 @dataclass
 class Task:
     name: str = MISSING
+    training_error_images: int = MISSING
 
 
 @dataclass

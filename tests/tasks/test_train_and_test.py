@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from tests.conftest import Compose
-from zf_lightning import checkpoint
+from zf_lightning import assembly, checkpoint
+from zf_lightning.data.sources.base import SampleKey
+from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
 from zf_lightning.module import ImageClassifier
 from zf_lightning.tasks import test as test_task
@@ -40,6 +42,7 @@ def test_a_run_leaves_its_results_and_its_checkpoint_gives_them_again(
     assert result["test/images"] == result["test/images_in_split"] == 6
     assert result["val/images"] == 6
     assert result["epochs"] == 2
+    assert result["train/images_centre_crop"] == 48
     assert result["paper"]["val/top1_error"] == 38.4
     assert {"config.yaml", "metrics.csv"} <= {file.name for file in folder.iterdir()}
     assert {"best.ckpt", "last.ckpt"} == {f.name for f in (folder / "checkpoints").iterdir()}
@@ -67,10 +70,11 @@ def test_a_run_that_goes_on_ends_like_one_that_was_not_interrupted(
     expected, expected_steps = weights(tmp_path / "run"), steps(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / "whole")
 
-    train.run(compose_config(*tiny, *steady, "trainer.max_epochs=1"))
+    interrupted = train.run(compose_config(*tiny, *steady, "trainer.max_epochs=1"))
     first = steps(tmp_path / "run")
     resumed = train.run(compose_config(*tiny, *steady, "trainer.max_epochs=3"))
     assert resumed["epochs"] == 3
+    assert resumed["train/seconds"] > interrupted["train/seconds"]
     assert rates(tmp_path / "run") == rates(tmp_path / "whole")
     for name, value in weights(tmp_path / "run").items():
         assert torch.equal(value, expected[name]), name
@@ -118,6 +122,22 @@ def test_a_limited_run_says_how_many_images_it_counted(
     # A network that the paper did not try has no row of it.
     assert result["paper"] is None
     assert result["test/images_in_split"] == 6
+
+
+def test_the_training_error_is_that_of_centre_crops_of_fixed_images(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    config = compose_config(*tiny, "trainer.max_epochs=1", "task.training_error_images=21")
+    result = train.run(config)
+    assert result["train/images_centre_crop"] == 21
+    assert result["val/images_tencrop"] == result["val/images"] == 6
+    classifier = checkpoint.load_classifier(tmp_path / "run" / "checkpoints" / "best.ckpt").eval()
+    files = FixedSubset(assembly.build_source(config).split("train"), 21)
+    samples = [files[SampleKey(number)] for number in range(len(files))]
+    with torch.no_grad():
+        found = classifier(torch.stack([image for image, *_ in samples])).argmax(1)
+    wrong = (found != torch.tensor([label for _, label, *_ in samples])).sum().item()
+    assert result["train/top1_error_centre_crop"] == pytest.approx(100 * wrong / 21)
 
 
 def test_ten_crop_error_averages_the_softmax_of_the_ten_crops(

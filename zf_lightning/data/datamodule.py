@@ -9,7 +9,8 @@ from zf_lightning.cores import available_cores
 from zf_lightning.data.bad_files import BadFiles, limit_of
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
-from zf_lightning.data.sources.base import ImageSource, Split
+from zf_lightning.data.sources.base import ImageSource, LabelledFiles, Split
+from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
 
 
@@ -91,11 +92,14 @@ class ImageDataModule(lightning.LightningDataModule):
         """Test batches."""
         return self._loader("test", shuffle=False)
 
-    def evaluation_loader(self, split: Split) -> BatchLoader:
-        """Batches of any split in the fixed order of evaluation."""
-        return self._loader(split, shuffle=False)
+    def evaluation_loader(self, split: Split, *, at_most: int | None = None) -> BatchLoader:
+        """Batches of a split, or of at most so many of its samples, in the order of evaluation.
 
-    def _loader(self, split: Split, *, shuffle: bool) -> BatchLoader:
+        Those that are chosen are always the same.
+        """
+        return self._loader(split, shuffle=False, at_most=at_most)
+
+    def _loader(self, split: Split, *, shuffle: bool, at_most: int | None = None) -> BatchLoader:
         rank, processes = 0, 1
         on_this_machine = 1
         if self.trainer is not None:
@@ -109,7 +113,9 @@ class ImageDataModule(lightning.LightningDataModule):
         workers = self.workers
         if workers is None:
             workers = min(16, max(1, available_cores() // on_this_machine))
-        files = self.source.split(split)
+        files: LabelledFiles | FixedSubset = self.source.split(split)
+        if at_most is not None and at_most < len(files):
+            files = FixedSubset(self.source.split(split), at_most)
         sampler = EpochSampler(
             len(files),
             batch_size=self.batch_size,
@@ -125,7 +131,8 @@ class ImageDataModule(lightning.LightningDataModule):
             num_workers=workers,
             collate_fn=collate,
             pin_memory=self.trainer is not None and _on_gpu(self.trainer),
-            persistent_workers=workers > 0 and split != "test",
+            # An evaluation is made once; the epochs keep their workers.
+            persistent_workers=workers > 0 and split != "test" and at_most is None,
         )
         loader.bad_files = self.bad_files(split)
         return loader

@@ -2,5 +2,6 @@
 
 from zf_lightning.report.page import write_report
 from zf_lightning.report.panel import atlas_panel
+from zf_lightning.report.sweep_page import write_sweep_report
 
-__all__ = ["atlas_panel", "write_report"]
+__all__ = ["atlas_panel", "write_report", "write_sweep_report"]

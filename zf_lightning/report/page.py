@@ -71,7 +71,7 @@ def _read_result(path: Path) -> list[tuple[str, str]]:
         ("network", f"{result['model']}, {result['parameters']:,} parameters"),
         ("ablation", ", ".join(result["ablation"])),
         ("data", f"{result['data']}, {result['classes']} classes"),
-        ("trained", f"{result['epochs']} epochs in {result['train/seconds']:.0f} s"),
+        ("trained", _trained(result)),
         ("best epoch", str(result["best_epoch"])),
         ("validation error", _errors(result, "val/top1_error", "val/top5_error")),
         ("test images", f"{result['test/images']:,.0f} of {result['test/images_in_split']:,}"),
@@ -91,6 +91,11 @@ def _read_result(path: Path) -> list[tuple[str, str]]:
             )
         )
     return rows
+
+
+def _trained(result: dict[str, Any]) -> str:
+    seconds = result["train/seconds"]
+    return f"{result['epochs']} epochs" + ("" if seconds is None else f" in {seconds:.0f} s")
 
 
 def _errors(values: dict[str, float], top1: str, top5: str) -> str:

@@ -2,17 +2,18 @@
 
 import logging
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import lightning
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning import assembly
 from zf_lightning.checkpoint import check_same_network, read_checkpoint
 from zf_lightning.data import ImageDataModule
+from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import plain
 from zf_lightning.loggers import close_wandb, log_configuration
@@ -20,7 +21,7 @@ from zf_lightning.models import parameter_count
 from zf_lightning.module import ImageClassifier
 from zf_lightning.report import write_report
 from zf_lightning.result import check_count, error_lines, paper_figures, write_result
-from zf_lightning.sweep import override_key
+from zf_lightning.sweep import changes_layers
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         _log_configuration(trainer, config)
         # For what a user's own network or callback draws; what is drawn here has seeds of its own.
         lightning.seed_everything(config.seed, workers=True, verbose=False)
-        began = time.monotonic()
         _fit(trainer, classifier, data, last if last.exists() else None, folder)
-        seconds = time.monotonic() - began
         result = _test(trainer, classifier, data, config, model)
-        result["train/seconds"] = round(seconds, 1)
         failed = False
     finally:
         upload = close_wandb(failed=failed)
@@ -103,7 +101,11 @@ def _test(
     config: DictConfig,
     model: dict[str, Any],
 ) -> dict[str, Any]:
-    """The figures of the best checkpoint, or of the last weights where none was kept."""
+    """The figures of the best checkpoint, or of the last weights where none was kept.
+
+    Those of training and validation images too, for the columns of Table 3: the training error is
+    the paper's only if it is that of the weights whose validation error stands beside it.
+    """
     best = Path(config.paths.run) / "checkpoints" / "best.ckpt"
     keeps_best = trainer.checkpoint_callback is not None and best.exists()
     figures: dict[str, float] = {
@@ -118,33 +120,55 @@ def _test(
         epoch = checkpoint["epoch"] + 1
     else:
         log.info("No checkpoint was kept: testing the weights as they are.")
-    trainer.test(classifier, data, ckpt_path=best if keeps_best else None, verbose=False)
+    # ImageNet's test labels are not public: there the validation images are tested on.
+    tested_on = "test" if data.source.split("test") is not data.source.split("val") else "val"
+    lengths: dict[Split, int] = {"test": data.length("test")}
+    if tested_on == "test":
+        lengths["val"] = data.length("val")
+    if config.task.training_error_images:
+        lengths["train"] = min(data.length("train"), config.task.training_error_images)
+    classifier.tested_splits = tuple(lengths)
+    loaders = [data.evaluation_loader(s, at_most=n) for s, n in lengths.items()]
+    trainer.test(classifier, loaders, ckpt_path=best if keeps_best else None, verbose=False)
     figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-    expected = data.length("test")
-    check_count(trainer, figures["test/images"], expected, bad=figures["test/bad_files"])
+    suffixes = {"test": "", "val": "_tencrop", "train": "_centre_crop"}
+    for loader, (split, length) in enumerate(lengths.items()):
+        counted = figures[f"{split}/images{suffixes[split]}"]
+        bad = figures[f"{split}/bad_files{suffixes[split]}"]
+        check_count(trainer, counted, length, bad=bad, loader=loader)
+    if tested_on == "val":
+        for name in ("top1_error", "top5_error", "loss", "images"):
+            figures[f"val/{name}_tencrop"] = figures[f"test/{name}_tencrop"]
     ablations = list(config.ablation)
+    own_layers = changes_layers(HydraConfig.get().overrides.task)
     return {
         "task": "train",
         "model": model["name"],
         "ablation": ablations,
         "data": config.data.name,
         "classes": len(classifier.class_names),
+        "width": model["width"],
         "seed": config.seed,
         "parameters": parameter_count(classifier.network),
         "epochs": trainer.current_epoch,
         "best_epoch": epoch,
-        # ImageNet's test labels are not public: there the validation images are tested on.
-        "tested_on": "test" if data.source.split("test") is not data.source.split("val") else "val",
-        "test/images_in_split": expected,
+        "tested_on": tested_on,
+        "train/seconds": _training_seconds(trainer),
+        "test/images_in_split": lengths["test"],
         **figures,
-        "paper": None if _own_layers() else paper_figures(model["name"], ablations),
+        "paper": None if own_layers else paper_figures(model["name"], ablations),
     }
 
 
-def _own_layers() -> bool:
-    """Whether the command line changed layers one by one: the paper has no row for that."""
-    keys = map(override_key, HydraConfig.get().overrides.task)
-    return any(key.startswith(("model.convs", "model.fcs")) for key in keys)
+def _training_seconds(trainer: lightning.Trainer) -> float | None:
+    """Time in training and its validations, over all parts of a run that was interrupted.
+
+    None if `callbacks.timer` was switched off.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer):
+            return round(callback.time_elapsed("train"), 1)
+    return None
 
 
 def _check_limits(trainer: lightning.Trainer) -> None:
@@ -164,8 +188,10 @@ def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
 
 
 def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
+    seconds = result["train/seconds"]
+    took = "" if seconds is None else f" in {seconds:.0f} s"
     log.info(
-        f"\nTrained {result['epochs']} epochs ({result['train/seconds']:.0f} s this time). Tested "
+        f"\nTrained {result['epochs']} epochs{took}. Tested "
         f"epoch {result['best_epoch']} on {int(result['test/images']):,} of "
         f"{result['test/images_in_split']:,} {result['tested_on']} images:"
     )

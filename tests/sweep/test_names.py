@@ -2,13 +2,8 @@
 
 import pytest
 
-from zf_lightning.sweep import (
-    DISTRIBUTED_VARIABLES,
-    SWEEP_OPTIONS,
-    SWEPT_VARIABLE,
-    job_folder,
-    remember_swept,
-)
+from zf_lightning.sweep import DISTRIBUTED_VARIABLES, SWEEP_OPTIONS, job_folder, remember_swept
+from zf_lightning.sweep.names import SWEPT_VARIABLE
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,175 @@
+"""The table of a sweep, from the results of its jobs."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zf_lightning.report import write_sweep_report
+from zf_lightning.sweep import Job, SweepTable, build_table, table_csv, table_markdown, table_text
+
+
+def job(folder: Path, overrides: str, *, exit_code: int = 0, **figures: Any) -> Job:
+    """A finished job with the figures of a training run; `top1` is its ten-crop error."""
+    name = overrides.replace(" ", ",")
+    (folder / name / "report").mkdir(parents=True)
+    (folder / name / "report" / "index.html").write_text("a report")
+    found = Job(folder / name, tuple(overrides.split()), "start", 0, exit_code)
+    if exit_code == 0:
+        values = dict(o.split("=", 1) for o in found.overrides)
+        top1 = figures.pop("top1", 50.0)
+        result = {
+            "task": "train",
+            "model": values.get("model", "zfnet"),
+            "ablation": values.get("ablation", "none").strip("[]").split(","),
+            "data": "imagenet",
+            "classes": 1000,
+            "width": 1.0,
+            "epochs": 70,
+            "parameters": 62_357_608,
+            "train/seconds": 3661.0,
+            "train/top1_error_centre_crop": top1 - 10,
+            "val/top1_error": top1 + 2,
+            "val/top5_error": top1 / 2 + 1,
+            "val/top1_error_tencrop": top1,
+            "val/top5_error_tencrop": top1 / 2,
+            "test/top1_error": 1.0,
+            **figures,
+        }
+        (found.folder / "result.json").write_text(json.dumps(result))
+    return found
+
+
+def lines(table: SweepTable) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table_csv(table))))
+
+
+def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, "ablation=none", top1=40.0),
+        job(tmp_path, "ablation=fc_2048", top1=42.5),
+        job(tmp_path, "ablation=drop_fc7", top1=39.0),
+    ]
+    table = build_table(jobs, ["ablation"])
+    assert table.name == "ablation"
+    assert [row.label for row in table.rows] == ["none", "fc_2048", "drop_fc7"]
+    none, smaller, dropped = lines(table)
+    assert none["difference"] == "" and none["paper/difference"] == "0.0"
+    assert float(smaller["difference"]) == 2.5
+    assert float(smaller["paper/val/top1_error"]) == 40.2
+    assert float(smaller["paper/difference"]) == 1.8
+    assert float(smaller["val/top1_error_tencrop_minus_paper"]) == pytest.approx(2.3)
+    # The paper removed layer 7 from its replication only: 40.0 against 40.5.
+    assert dropped["paper/network"] == "alexnet"
+    assert float(dropped["paper/difference"]) == -0.5
+    text = table_text(table)
+    assert "zfnet of width 1.0 on imagenet, 1000 classes, 70 epochs" in text
+    assert "only those of a full-width network trained on ImageNet compare" in text
+    assert "40.0†" in text and "† The paper ran this row on its replication" in text
+    assert "1:01:01" in text
+    assert "40.2 " in text and "40.2†" not in text
+
+
+def test_seeds_are_averaged_and_compared_with_their_own_base(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, f"ablation={name} seed={seed}", top1=base + seed)
+        for name, base in (("none", 40.0), ("drop_conv34", 43.0))
+        for seed in (0, 1, 2)
+    ]
+    table = build_table(jobs, ["ablation", "seed"])
+    assert table.keys == ("ablation",) and len(table.rows) == 2
+    error = table.rows[1].figures["val/top1_error_tencrop"]
+    assert error.mean == pytest.approx(44.0) and error.deviation == pytest.approx(1.0)
+    # Each seed is three above its own base: the difference has no spread.
+    assert table.rows[1].difference is not None
+    assert table.rows[1].difference.mean == pytest.approx(3.0)
+    assert table.rows[1].difference.deviation == pytest.approx(0.0)
+    assert "44.00 ± 1.00" in table_markdown(table)
+    assert "Means of 3 seeds" in table_text(table)
+
+
+def test_failed_and_stalled_jobs_are_marked(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, "ablation=none", stalled=True),
+        job(tmp_path, "ablation=drop_fc7", exit_code=-9),
+    ]
+    # What an earlier start left there does not count as this one's result.
+    (jobs[1].folder / "result.json").write_text((jobs[0].folder / "result.json").read_text())
+    table = build_table(jobs, ["ablation"])
+    assert [row.marks for row in table.rows] == [("stalled",), ("FAILED (exit -9)",)]
+    assert "FAILED (exit -9)" in table_text(table)
+    assert lines(table)[1]["val/top1_error"] == ""
+    several = [job(tmp_path, f"seed={n}", exit_code=n) for n in range(3)]
+    assert build_table(several, ["seed"]).rows[0].marks == ("FAILED (2 of 3)",)
+
+
+def test_layers_changed_one_by_one_and_combined_ablations_have_no_row_in_the_paper(
+    tmp_path: Path,
+) -> None:
+    jobs = [
+        job(tmp_path, "ablation=none model.convs.conv3.maps=500"),
+        job(tmp_path, "ablation=[drop_fc7,fc_2048]"),
+    ]
+    table = build_table(jobs, ["ablation"])
+    assert not table.has_paper
+    assert "paper" not in table_text(table) + table_markdown(table) + table_csv(table)
+
+
+def test_any_sweep_has_a_table_of_what_it_varies(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, f"optimizer.lr={lr} model.width={width} seed=4", top1=lr * 100)
+        for lr in (0.1, 0.2)
+        for width in (0.5, 1)
+    ]
+    table = build_table(jobs, ["optimizer.lr", "model.width"])
+    assert table.name == "sweep"
+    assert len(table.rows) == 4
+    assert table.rows[1].label == "optimizer.lr=0.1, model.width=1"
+    assert lines(table)[2]["optimizer.lr"] == "0.2"
+    assert all(row.difference is None for row in table.rows)
+
+
+def test_both_networks_are_compared_each_with_its_own_base(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, f"model={model} ablation={name}", top1=top1)
+        for model, name, top1 in (
+            ("alexnet", "none", 41.0),
+            ("alexnet", "fc_8192", 40.0),
+            ("zfnet", "none", 38.0),
+            ("zfnet", "fc_8192", 39.0),
+        )
+    ]
+    rows = build_table(jobs, ["model", "ablation"]).rows
+    assert [row.difference and row.difference.mean for row in rows] == [None, -1.0, None, 1.0]
+    assert [row.paper and row.paper.row.val_top1_error for row in rows] == [40.5, 40.0, 38.4, 38.8]
+
+
+def test_the_folder_of_a_sweep_gets_table_plot_and_page(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, "ablation=none", top1=40.0),
+        job(tmp_path, "ablation=drop_fc7", exit_code=1),
+        job(tmp_path, "ablation=fc_8192", top1=41.0, **{"val/loss": math.pi}),
+    ]
+    page = write_sweep_report(tmp_path, build_table(jobs, ["ablation"]))
+    for suffix in ("csv", "md", "png"):
+        assert (tmp_path / f"ablation.{suffix}").stat().st_size > 100
+    text = page.read_text()
+    assert '<a href="../ablation%3Dnone/report/index.html"' in text
+    assert "FAILED (exit 1)" in text and '<img src="../ablation.png"' in text
+    (tmp_path / "x").mkdir()
+    nothing = write_sweep_report(tmp_path / "x", build_table([jobs[1]], ["ablation"]))
+    assert "No job has finished." in nothing.read_text()
+
+
+def test_tests_of_checkpoints_have_a_table_too(tmp_path: Path) -> None:
+    found = job(tmp_path, "ckpt=a")
+    result = {"task": "test", "model": "zfnet", "data": "d", "classes": 3, "parameters": 7}
+    result |= {"test/top1_error": 12.5, "test/top5_error": 3.5, "test/loss": 1.0}
+    (found.folder / "result.json").write_text(json.dumps(result))
+    table = build_table([found], ["ckpt"])
+    assert "12.50" in table_text(table)
+    assert lines(table)[0]["test/top5_error"] == "3.5"

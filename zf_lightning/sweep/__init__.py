@@ -1,0 +1,34 @@
+"""Sweeps: each job a process of its own, and the table of them all (Table 3)."""
+
+from zf_lightning.sweep.jobs import DISTRIBUTED_VARIABLES, SWEEP_OPTIONS, run_job
+from zf_lightning.sweep.names import (
+    job_folder,
+    override_key,
+    register_resolvers,
+    remember_swept,
+    swept_keys,
+)
+from zf_lightning.sweep.record import Job, begin_sweep, read_jobs
+from zf_lightning.sweep.table import SweepTable, build_table, changes_layers
+from zf_lightning.sweep.text import table_csv, table_markdown, table_text, table_values
+
+__all__ = [
+    "DISTRIBUTED_VARIABLES",
+    "SWEEP_OPTIONS",
+    "Job",
+    "SweepTable",
+    "begin_sweep",
+    "build_table",
+    "changes_layers",
+    "job_folder",
+    "override_key",
+    "read_jobs",
+    "register_resolvers",
+    "remember_swept",
+    "run_job",
+    "swept_keys",
+    "table_csv",
+    "table_markdown",
+    "table_text",
+    "table_values",
+]

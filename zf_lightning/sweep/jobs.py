@@ -1,0 +1,93 @@
+"""Each job of a sweep as its own single run in a fresh process.
+
+Lightning starts the other processes of a distributed run by running the script again; inside a
+Hydra multirun these would run the whole sweep again, deadlock, or train on part of the data.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from zf_lightning.errors import UserError
+from zf_lightning.sweep.names import override_key, swept_keys
+from zf_lightning.sweep.record import Job, current_start
+
+#: What a parent process of a distributed run leaves in the environment.
+DISTRIBUTED_VARIABLES = re.compile(
+    r"(RANK|LOCAL_RANK|GROUP_RANK|NODE_RANK|ROLE_.*|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR"
+    r"|MASTER_PORT|TORCHELASTIC_.*|PL_.*)"
+)
+#: Hydra's own options that belong to the sweep and not to a job of it.
+SWEEP_OPTIONS = re.compile(r"hydra[./](sweep|sweeper|launcher|mode|run)\b")
+
+
+def run_job(config: DictConfig, script: Path) -> int:
+    """Run the current job of a Hydra sweep as `script` with the job's overrides; its exit code.
+
+    Called in the process that Hydra's launcher gave the job. A failure is recorded and does not
+    raise, so that the next job goes on; the sweep's summary reports it.
+    Raises UserError, which ends the sweep, if an earlier job of it had the same folder.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    job = Job(folder, tuple(hydra.overrides.task), current_start(), hydra.job.num)
+    earlier = Job.read(folder)
+    if earlier is not None and earlier.start == job.start:
+        raise UserError(f"Two jobs of this sweep have the same folder {folder}; name them apart.")
+    job.write()
+    print(f"\n--- {folder.name} ---", flush=True)
+    environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
+    done = subprocess.run(
+        _command(config, script, folder), env=environment, cwd=hydra.runtime.cwd, check=False
+    )
+    replace(job, exit_code=done.returncode).write()
+    return done.returncode
+
+
+def _command(config: DictConfig, script: Path, folder: Path) -> list[str]:
+    hydra = HydraConfig.get()
+    overrides = [o for o in hydra.overrides.hydra if not SWEEP_OPTIONS.match(o.lstrip("+~"))]
+    return [
+        sys.executable,
+        str(script),
+        *_configuration_flags(),
+        *hydra.overrides.task,
+        *overrides,
+        *_wandb_tags(config),
+        f"hydra.run.dir={_quoted(str(folder))}",
+        f"sweep={_quoted(Path(hydra.sweep.dir).resolve().name)}",
+    ]
+
+
+def _configuration_flags() -> list[str]:
+    hydra = HydraConfig.get()
+    flags = []
+    if hydra.job.config_name not in (None, "config"):
+        flags += ["--config-name", hydra.job.config_name]
+    for source in hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            flags += ["--config-dir", source.path]
+    return flags
+
+
+def _wandb_tags(config: DictConfig) -> list[str]:
+    """The swept overrides as tags of the job's run in wandb, after those that the user gave."""
+    tags: Any = OmegaConf.select(config, "logger.wandb.tags")
+    if tags is None:
+        return []
+    swept = [o for o in HydraConfig.get().overrides.task if override_key(o) in swept_keys()]
+    # wandb takes no tag of more than 64 characters.
+    quoted = ",".join(_quoted(tag[:64]) for tag in [*tags, *swept])
+    return [f"logger.wandb.tags=[{quoted}]"]
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,53 @@
+"""What a sweep varies, and what its jobs are called."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+SWEPT_VARIABLE = "ZF_LIGHTNING_SWEPT"
+
+
+def job_folder(overrides: Sequence[str]) -> str:
+    """A job's folder, named by the overrides that are swept, or by all if none is known to be.
+
+    Without slashes, and no longer than a file system takes.
+    """
+    swept = swept_keys()
+    chosen = [text for text in overrides if override_key(text) in swept] or list(overrides)
+    whole = ",".join(chosen)
+    name = re.sub(r"[^\w.,=+@~\-]", "_", whole)
+    if len(name) > 150:
+        name = f"{name[:140]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return name or "unchanged"
+
+
+def override_key(override: str) -> str:
+    """What an override changes: `model.width` of `model.width=0.5`."""
+    return override.lstrip("+~").split("=")[0].split("@")[0]
+
+
+def override_value(override: str) -> str:
+    """What an override changes it to: `0.5` of `model.width=0.5`, nothing of `~callbacks.probe`."""
+    return override.partition("=")[2]
+
+
+def remember_swept(overrides: Sequence[str]) -> None:
+    """Keep which overrides of a sweep take several values, for the names of its jobs."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = [one.key_or_group for one in parsed if one.is_sweep_override()]
+    # In the environment, so that a launcher's worker processes know it too.
+    os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys(swept))
+
+
+def swept_keys() -> list[str]:
+    """What the current sweep varies, in the order of its command."""
+    return [key for key in os.environ.get(SWEPT_VARIABLE, "").split(",") if key]
+
+
+def register_resolvers() -> None:
+    """Make `${job_folder:…}` known to OmegaConf."""
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
