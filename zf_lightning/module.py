@@ -61,6 +61,8 @@ class ImageClassifier(lightning.LightningModule):
         #: Runs the network and hands its feature maps to the callbacks of the validation.
         self.watch: Watch | None = None
         self.train_error = ClassificationError()
+        # Not the one above, which a checkpoint in mid-epoch brings along.
+        self.train_error_centre_crop = ClassificationError()
         self.val_error = ClassificationError()
         self.val_error_tencrop = ClassificationError()
         self.test_error = ClassificationError()
@@ -118,7 +120,8 @@ class ImageClassifier(lightning.LightningModule):
         """
         split = self.tested_splits[dataloader_idx]
         if split == "train":
-            self.train_error.update(self(batch.images), batch.labels, batch.valid)
+            error = self.train_error_centre_crop
+            error.update(self(batch.images), batch.labels, batch.valid)
             return
         error = self.test_error if split == "test" else self.val_error
         error_tencrop = self.test_error_tencrop if split == "test" else self.val_error_tencrop
@@ -145,7 +148,7 @@ class ImageClassifier(lightning.LightningModule):
                 self.val_error.reset()
                 self._log_error("val", self.val_error_tencrop, suffix=suffix)
             else:
-                self._log_error("train", self.train_error, suffix=suffix)
+                self._log_error("train", self.train_error_centre_crop, suffix=suffix)
             self._log_bad_files(split, loader, suffix=suffix)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -125,8 +125,10 @@ def _test(
     lengths: dict[Split, int] = {"test": data.length("test")}
     if tested_on == "test":
         lengths["val"] = data.length("val")
-    if config.task.training_error_images:
-        lengths["train"] = min(data.length("train"), config.task.training_error_images)
+    # Tasks that train on the way to something else do not ask for it.
+    training_images = config.task.get("training_error_images", 0)
+    if training_images:
+        lengths["train"] = min(data.length("train"), training_images)
     classifier.tested_splits = tuple(lengths)
     loaders = [data.evaluation_loader(s, at_most=n) for s, n in lengths.items()]
     trainer.test(classifier, loaders, ckpt_path=best if keeps_best else None, verbose=False)
