@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import lightning
+import torch
 
 from zf_lightning.data import BatchLoader
 
@@ -55,7 +56,11 @@ class InputWait(lightning.Callback):
         seconds = time.monotonic() - self._began - self._validating
         waited = _seconds_waited(trainer) - self._waited
         share = 100 * waited / max(seconds, 1e-9)
-        pl_module.log("data/wait", share, sync_dist=True, reduce_fx="max")
+        # Reduced here, on every process: with `sync_dist` Lightning would do so when the progress
+        # bar of the first process asks for the value, and wait for the others for ever.
+        longest = torch.tensor(share, dtype=torch.float32, device=pl_module.device)
+        longest = trainer.strategy.reduce(longest, reduce_op="max")
+        pl_module.log("data/wait", longest)
 
 
 def _seconds_waited(trainer: lightning.Trainer) -> float:

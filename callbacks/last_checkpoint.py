@@ -94,6 +94,6 @@ class LastCheckpoint(Checkpoint):
     def _write(self, trainer: lightning.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self._written_at = time.monotonic()
         self._written_step = trainer.global_step

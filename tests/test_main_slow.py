@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,55 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(
         assert torch.equal(value, expected[key]), key
     metrics = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "killed")]
     assert [row.split(",")[:2] for row in metrics[0]] == [row.split(",")[:2] for row in metrics[1]]
+
+
+def test_a_test_is_the_same_on_one_two_and_three_processes(
+    image_folder: Path, tiny: list[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "images"
+    for split, names in (("train", range(10)), ("val", range(10, 20))):
+        for colour in ("red", "green", "blue"):
+            (root / split / colour).mkdir(parents=True)
+            for name in names:
+                file = f"{name:03}.png"
+                shutil.copy(image_folder / colour / file, root / split / colour / file)
+    (root / "val" / "red" / "013.png").write_text("damaged")
+    (root / "train" / "blue" / "003.png").write_text("damaged")
+    allowed = ["data.max_bad_files.train=1", "data.max_bad_files.evaluation=1"]
+    done = command(
+        *tiny,
+        *allowed,
+        f"data.root={root}",
+        "trainer.devices=2",
+        "trainer.max_epochs=1",
+        "hydra.run.dir=trained",
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    # The mean image is computed once, whatever the number of processes.
+    assert len(list((tmp_path / "data" / "cache").glob("*.safetensors"))) == 1
+    trained = json.loads((tmp_path / "trained" / "result.json").read_text())
+    assert trained["train/bad_files"] == trained["val/bad_files"] == 1
+    results = []
+    for devices, workers, batch in ((1, 0, 7), (2, 1, 6), (3, 1, 12)):
+        done = command(
+            "task=test",
+            "ckpt=trained",
+            *allowed,
+            f"data.workers={workers}",
+            f"data.batch_size={batch}",
+            f"trainer.devices={devices}",
+            "logger=none",
+            f"hydra.run.dir={devices}",
+            folder=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads((tmp_path / str(devices) / "result.json").read_text()))
+    for result in results:
+        assert result["test/images"] == 29 and result["test/bad_files"] == 1
+        for name in ("top1_error", "top5_error", "top1_error_tencrop", "top5_error_tencrop"):
+            assert result[f"test/{name}"] == results[0][f"test/{name}"]
+        assert result["test/loss"] == pytest.approx(results[0]["test/loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize(("devices", "workers"), [(1, 2), (2, 1)])

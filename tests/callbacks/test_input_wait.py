@@ -18,9 +18,12 @@ def test_validations_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     loader = BatchLoader([0])  # type: ignore[arg-type]
     loader.seconds_waited = 7.0
-    trainer: Any = SimpleNamespace(train_dataloader=loader)
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
+    trainer: Any = SimpleNamespace(train_dataloader=loader, strategy=strategy)
     logged: dict[str, float] = {}
-    module: Any = SimpleNamespace(log=lambda name, value, **_: logged.update({name: value}))
+    module: Any = SimpleNamespace(
+        device="cpu", log=lambda name, value: logged.update({name: float(value)})
+    )
     wait = InputWait()
     wait.on_train_epoch_start(trainer, module)
     now[0], loader.seconds_waited = 130.0, 10.0

@@ -1,6 +1,8 @@
 """Decoding, preprocessing and the mean image."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -8,6 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from tests.conftest import write_images
 from zf_lightning.data import (
     FolderSource,
     PixelStatistics,
@@ -15,6 +18,7 @@ from zf_lightning.data import (
     cached_statistics,
     compute_statistics,
 )
+from zf_lightning.data import statistics as statistics_module
 from zf_lightning.data.decode import load_image
 from zf_lightning.errors import UserError
 
@@ -112,6 +116,38 @@ def test_statistics_are_computed_once(
     first = cached_statistics(files, tmp_path, progress=False)
     monkeypatch.setattr(DataLoader, "__iter__", lambda self: pytest.fail("computed again"))
     assert torch.equal(cached_statistics(files, tmp_path).mean_image, first.mean_image)
+
+
+def test_processes_that_ask_at_once_get_one_computation(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = FolderSource(image_folder).split("val")
+    computed: list[int] = []
+    compute = statistics_module.compute_statistics
+
+    def counting(*arguments: Any, **options: Any) -> PixelStatistics:
+        computed.append(1)
+        return compute(*arguments, **options)
+
+    monkeypatch.setattr(statistics_module, "compute_statistics", counting)
+    # The lock is one of files, and holds between threads as between processes.
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(cached_statistics, files, tmp_path, progress=False) for _ in range(4)]
+        found = [job.result() for job in jobs]
+    assert len(computed) == 1
+    assert all(torch.equal(each.mean_image, found[0].mean_image) for each in found)
+    assert [file.suffix for file in sorted(tmp_path.iterdir())] == [".lock", ".safetensors"]
+
+
+def test_statistics_are_computed_again_for_other_files(tmp_path: Path) -> None:
+    for hue, name in enumerate(("red", "green")):
+        write_images(tmp_path / "images" / name, 5, hue=hue)
+    before = FolderSource(tmp_path / "images").split("train")
+    first = cached_statistics(before, tmp_path / "cache", progress=False)
+    write_images(tmp_path / "images" / "red", 5, hue=2, seed=1)
+    after = FolderSource(tmp_path / "images").split("train")
+    second = cached_statistics(after, tmp_path / "cache", progress=False)
+    assert not torch.equal(first.mean_image, second.mean_image)
 
 
 def statistics() -> PixelStatistics:
