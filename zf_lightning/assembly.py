@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
+from zf_lightning.checkpoint import WholeCheckpoints
 from zf_lightning.cores import available_cores
 from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
 from zf_lightning.errors import UserError
@@ -93,6 +95,11 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         chosen["progress"] = None
     elif chosen.get("progress") is None:
         options["enable_progress_bar"] = False
+    plugins = options.get("plugins") or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins = [*plugins, WholeCheckpoints()]
+    options["plugins"] = plugins
     try:
         return lightning.Trainer(
             **options,

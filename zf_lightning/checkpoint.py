@@ -6,11 +6,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.module import ImageClassifier
 from zf_lightning.sweep import override_key
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all.
+
+    Lightning writes it to the system's folder for temporary files and copies it from there: where
+    that is another disk, a process that is killed meanwhile leaves half a checkpoint.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write beside `path`, then rename; what is not a local path is left to Lightning."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        torch.save(checkpoint, unfinished)
+        unfinished.replace(path)
+
 
 #: Parts of a configuration that say what was learnt and from what.
 LEARNT = ("model", "ablation", "data", "seed")
