@@ -2,7 +2,18 @@
 
 from callbacks.deconv_probe import DeconvProbe
 from callbacks.filter_renormalisation import FilterRenormalisation
+from callbacks.finite import Finite
+from callbacks.first_failure import FirstFailure
 from callbacks.progress import Progress
+from callbacks.stall import Stall
 from callbacks.sweep_summary import SweepSummary
 
-__all__ = ["DeconvProbe", "FilterRenormalisation", "Progress", "SweepSummary"]
+__all__ = [
+    "DeconvProbe",
+    "FilterRenormalisation",
+    "Finite",
+    "FirstFailure",
+    "Progress",
+    "Stall",
+    "SweepSummary",
+]
