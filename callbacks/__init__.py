@@ -2,16 +2,22 @@
 
 from callbacks.deconv_probe import DeconvProbe
 from callbacks.filter_renormalisation import FilterRenormalisation
+from callbacks.finite import Finite
+from callbacks.first_failure import FirstFailure
 from callbacks.input_wait import InputWait
 from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.progress import Progress
+from callbacks.stall import Stall
 from callbacks.sweep_summary import SweepSummary
 
 __all__ = [
     "DeconvProbe",
     "FilterRenormalisation",
+    "Finite",
+    "FirstFailure",
     "InputWait",
     "LastCheckpoint",
     "Progress",
+    "Stall",
     "SweepSummary",
 ]

@@ -22,6 +22,7 @@ from zf_lightning import schema, sweep, tasks
 from zf_lightning.assembly import is_first_process
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
+from zf_lightning.processes import claimed, follow_parent
 
 #: Options of several values, which may be written without brackets.
 LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
@@ -29,6 +30,7 @@ LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.cl
 
 def prepare() -> None:
     """Register what composing the configuration needs; called before Hydra starts."""
+    follow_parent()
     # Hydra then raises instead of printing a trace of its own: `clear_messages` makes sentences.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # Loaded before they are needed, so that the sweep's callback finds its package.
@@ -98,7 +100,9 @@ def _run_task(config: DictConfig) -> None:
     if config.task.name not in names:
         raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
     check_target(plain(config))
-    importlib.import_module(f"{tasks.__name__}.{config.task.name}").run(config)
+    task = importlib.import_module(f"{tasks.__name__}.{config.task.name}")
+    with claimed(Path(config.paths.run)) if is_first_process() else contextlib.nullcontext():
+        task.run(config)
 
 
 def _check_shared_folder() -> None:

@@ -1,6 +1,7 @@
 """Where the curves of a run go: its own file, and Weights & Biases."""
 
 import csv
+import io
 import logging
 import os
 import uuid
@@ -109,8 +110,9 @@ class MetricsFile(Logger):
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
+    # Not the rest of a line that was being written when the process was killed.
+    whole = path.read_bytes().rpartition(b"\n")[0].decode()
+    return [{k: v for k, v in row.items() if v} for row in csv.DictReader(io.StringIO(whole))]
 
 
 def wandb_logger(

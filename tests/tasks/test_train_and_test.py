@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 from pathlib import Path
 
 import lightning
@@ -36,7 +37,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_run_leaves_its_results_and_its_checkpoint_gives_them_again(
     compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
+    began = time.monotonic()
     result = train.run(compose_config(*tiny, "seed=3"))
+    assert 0 < result["train/seconds"] < time.monotonic() - began
     folder = tmp_path / "run"
     assert json.loads((folder / "result.json").read_text()) == result
     assert result["test/images"] == result["test/images_in_split"] == 6

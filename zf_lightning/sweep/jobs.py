@@ -4,6 +4,7 @@ Lightning starts the other processes of a distributed run by running the script 
 Hydra multirun these would run the whole sweep again, deadlock, or train on part of the data.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
+from zf_lightning.processes import PARENT_VARIABLE, PATIENCE
 from zf_lightning.sweep.names import override_key, swept_keys
 from zf_lightning.sweep.record import Job, current_start
 
@@ -32,23 +34,51 @@ def run_job(config: DictConfig, script: Path) -> int:
     """Run the current job of a Hydra sweep as `script` with the job's overrides; its exit code.
 
     Called in the process that Hydra's launcher gave the job. A failure is recorded and does not
-    raise, so that the next job goes on; the sweep's summary reports it.
-    Raises UserError, which ends the sweep, if an earlier job of it had the same folder.
+    raise, so that the next job goes on; the sweep's summary reports it. A job that an earlier
+    start of the sweep has finished is not run again; one that it has begun goes on.
+    Raises UserError, which ends the sweep, if its folder holds another job.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     job = Job(folder, tuple(hydra.overrides.task), current_start(), hydra.job.num)
     earlier = Job.read(folder)
-    if earlier is not None and earlier.start == job.start:
-        raise UserError(f"Two jobs of this sweep have the same folder {folder}; name them apart.")
+    if earlier is not None:
+        _check_same_job(earlier, job)
+        if earlier.result is not None:
+            print(f"\n--- {folder.name}: done before ---", flush=True)
+            replace(job, exit_code=0).write()
+            return 0
     job.write()
     print(f"\n--- {folder.name} ---", flush=True)
     environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
-    done = subprocess.run(
-        _command(config, script, folder), env=environment, cwd=hydra.runtime.cwd, check=False
-    )
-    replace(job, exit_code=done.returncode).write()
-    return done.returncode
+    environment[PARENT_VARIABLE] = str(os.getpid())
+    command = _command(config, script, folder)
+    with subprocess.Popen(command, env=environment, cwd=hydra.runtime.cwd) as process:
+        try:
+            exit_code = process.wait()
+        except KeyboardInterrupt:
+            # The job has been interrupted too, and ends in order.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=PATIENCE)
+            process.kill()
+            raise
+    replace(job, exit_code=exit_code).write()
+    return exit_code
+
+
+def _check_same_job(earlier: Job, job: Job) -> None:
+    if earlier.start == job.start:
+        raise UserError(
+            f"Two jobs of this sweep have the same folder {job.folder}; name them apart."
+        )
+    there, here = set(earlier.overrides), set(job.overrides)
+    if there != here:
+        raise UserError(
+            f"{job.folder} holds a job with other options (there: "
+            f"{', '.join(sorted(there - here)) or 'nothing more'}; here: "
+            f"{', '.join(sorted(here - there)) or 'nothing more'}): start the sweep with the same "
+            "command, or give it another hydra.sweep.dir."
+        )
 
 
 def _command(config: DictConfig, script: Path, folder: Path) -> list[str]:

@@ -3,13 +3,15 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
+from callbacks.first_failure import first_failure
+from callbacks.stall import Stall
 from zf_lightning import assembly
 from zf_lightning.checkpoint import check_same_network, read_checkpoint
 from zf_lightning.data import ImageDataModule
@@ -24,6 +26,7 @@ from zf_lightning.result import check_count, error_lines, paper_figures, write_r
 from zf_lightning.sweep import changes_layers
 
 log = logging.getLogger(__name__)
+Kind = TypeVar("Kind", bound=lightning.Callback)
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -54,6 +57,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     if last.exists():
         check_same_network(last, model=model, class_names=source.class_names)
         log.info(f"Going on from {last}")
+    if assembly.is_first_process():
+        # It is there only where a run has come to its end: this one has not.
+        (folder / "result.json").unlink(missing_ok=True)
     log.info(
         f"{model['name']} on {config.data.name}: {len(source.class_names)} classes, "
         + ", ".join(f"{data.length(split):,} {split}" for split in ("train", "val", "test"))
@@ -92,6 +98,14 @@ def _fit(
             log.info(f"Interrupted; the same command with hydra.run.dir={folder} goes on.")
             sys.exit(130)
         raise
+    except Exception as problem:
+        cause = first_failure(trainer, folder)
+        if cause is None:
+            raise
+        raise UserError(
+            f"The run ended because {cause}; what that process said is above and in "
+            f"{folder / 'run.log'}."
+        ) from problem
 
 
 def _test(
@@ -114,6 +128,9 @@ def _test(
         if name.startswith(("train/", "val/"))
     }
     epoch = trainer.current_epoch
+    # Now: with the best checkpoint, which is tested, Lightning restores what callbacks knew then.
+    seconds = _training_seconds(trainer)
+    stalled = any(callback.stalled for callback in _callbacks(trainer, Stall))
     if keeps_best:
         checkpoint = read_checkpoint(best)
         figures = dict(checkpoint["metrics"])
@@ -153,9 +170,10 @@ def _test(
         "seed": config.seed,
         "parameters": parameter_count(classifier.network),
         "epochs": trainer.current_epoch,
+        "stalled": stalled,
         "best_epoch": epoch,
         "tested_on": tested_on,
-        "train/seconds": _training_seconds(trainer),
+        "train/seconds": seconds,
         "test/images_in_split": lengths["test"],
         **figures,
         "paper": None if own_layers else paper_figures(model["name"], ablations),
@@ -167,10 +185,12 @@ def _training_seconds(trainer: lightning.Trainer) -> float | None:
 
     None if `callbacks.timer` was switched off.
     """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Timer):
-            return round(callback.time_elapsed("train"), 1)
-    return None
+    timers = _callbacks(trainer, Timer)
+    return round(timers[0].time_elapsed("train"), 1) if timers else None
+
+
+def _callbacks(trainer: lightning.Trainer, kind: type[Kind]) -> list[Kind]:
+    return [c for c in trainer.callbacks if isinstance(c, kind)]  # type: ignore[attr-defined]
 
 
 def _check_limits(trainer: lightning.Trainer) -> None:

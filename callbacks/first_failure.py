@@ -1,0 +1,86 @@
+"""Which process of a distributed run failed first, and how."""
+
+import json
+import logging
+import time
+import traceback
+from pathlib import Path
+
+import lightning
+
+log = logging.getLogger(__name__)
+
+RECORD = "failure.json"
+
+
+class FirstFailure(lightning.Callback):
+    """Notes the first failure of a distributed run in `failure.json` of its folder.
+
+    When one process fails the others lose their connection to it and fail too, with errors that
+    say nothing of the cause. The process that comes first writes the note, before it closes its
+    connections; `first_failure` reads it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def setup(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
+        """Forget the failure of an earlier part of the run."""
+        if trainer.is_global_zero and stage == "fit":
+            (self.folder / RECORD).unlink(missing_ok=True)
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Write the note, unless another process has."""
+        if trainer.world_size == 1 or not isinstance(exception, Exception):
+            return
+        text = str(exception).strip().split("\n")[0]
+        note = {
+            "process": trainer.global_rank,
+            "what": f"failed with {type(exception).__name__}: {text}",
+        }
+        # Now: on its way out Lightning ends the others by a signal too.
+        killed = _killed_process(trainer)
+        if killed is not None:
+            note = {"process": killed[0], "what": f"was killed by signal {killed[1]}"}
+        try:
+            with (self.folder / RECORD).open("x") as file:
+                json.dump(note, file)
+        except FileExistsError:
+            return
+        if trainer.global_rank != 0:
+            # At once: the first process may end this one before its trace is printed.
+            trace = "".join(traceback.format_exception(exception))
+            log.error(f"Process {trainer.global_rank} failed:\n{trace}")
+
+
+def first_failure(trainer: lightning.Trainer, folder: Path) -> str | None:
+    """What ended a process other than this one, as part of a sentence, if that came first."""
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    note = json.loads(path.read_text())
+    if note["process"] == trainer.global_rank:
+        return None
+    return f"process {note['process']} of {trainer.world_size} (the first is 0) {note['what']}"
+
+
+def _killed_process(trainer: lightning.Trainer) -> tuple[int, int] | None:
+    """Rank and signal of a process that this one started and that a signal has ended."""
+    processes = getattr(trainer.strategy.launcher, "procs", [])
+    # Its connection is closed a moment before its end is known.
+    deadline = time.monotonic() + (1.0 if processes else 0.0)
+    while True:
+        for rank, process in enumerate(processes, start=1):
+            code = process.poll()
+            if code is not None and code < 0:
+                return rank, -code
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.05)

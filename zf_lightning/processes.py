@@ -1,0 +1,91 @@
+"""Processes that belong together end together, and only one run writes in a folder."""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zf_lightning.errors import UserError
+
+log = logging.getLogger(__name__)
+
+PARENT_VARIABLE = "ZF_LIGHTNING_PARENT"
+#: How often a process looks whether its parent is there, in seconds.
+INTERVAL = 0.5
+#: How long to wait for a folder: what remains of a killed run, such as the workers that load data
+#: (they look for their parent every 5 seconds), needs a moment to end.
+PATIENCE = 30.0
+
+
+def follow_parent() -> None:
+    """End this process when the process of ours that started it ends, even if by SIGKILL.
+
+    A job of a sweep must not go on writing when the sweep was killed, nor the other processes of
+    a distributed run when the first was. A process looks every half second whether it still has
+    the parent that it had: that needs nothing of the system, where a pipe would have to reach
+    through Lightning's launcher, and Linux has a signal of its own for it but others do not.
+    """
+    parent = int(os.environ.get(PARENT_VARIABLE, 0))
+    # For the processes that this one starts.
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    if not parent or (os.getppid() != parent and _alive(parent)):
+        # Not started by one of ours, or not directly: what is between decides.
+        return
+    threading.Thread(target=_follow, args=(parent,), daemon=True, name="follow-parent").start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(INTERVAL)
+    print("error: the process that started this one has ended: so does it.", file=sys.stderr)
+    sys.stderr.flush()
+    # Not by an exception: the main thread may be waiting in another library.
+    os._exit(1)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Be the only run in `folder` while the context lasts.
+
+    The system gives the folder back when a process ends, however it ends.
+    Raises UserError if another run keeps it for longer than `PATIENCE`.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        _acquire(lock, folder)
+    except (NotImplementedError, OSError) as problem:
+        # Some network file systems have no locks.
+        log.warning(f"{folder} cannot be locked ({problem}): do not start two runs in it.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    with contextlib.suppress(Timeout):
+        lock.acquire(timeout=0)
+        return
+    log.info(f"Waiting for another process that is at work in {folder} …")
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise UserError(
+            f"Another run is at work in {folder}: wait for its end, or choose another folder."
+        ) from None
