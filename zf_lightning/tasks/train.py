@@ -48,9 +48,10 @@ def run(config: DictConfig) -> dict[str, Any]:
         description={"config": OmegaConf.to_yaml(config)},
         statistics=assembly.training_statistics(config, model, data),
     )
-    assembly.load_start(config, classifier)
     last = folder / "checkpoints" / "last.ckpt"
-    if last.exists():
+    if not last.exists():
+        assembly.load_start(config, classifier)
+    else:
         check_same_network(last, model=model, class_names=source.class_names)
         log.info(f"Going on from {last}")
     log.info(
@@ -137,14 +138,16 @@ def _test(
         "tested_on": "test" if data.source.split("test") is not data.source.split("val") else "val",
         "test/images_in_split": expected,
         **figures,
-        "paper": None if _own_layers() else paper_figures(model["name"], ablations),
+        "paper": None if _not_the_papers(model) else paper_figures(model["name"], ablations),
     }
 
 
-def _own_layers() -> bool:
-    """Whether the command line changed layers one by one: the paper has no row for that."""
+def _not_the_papers(model: dict[str, Any]) -> bool:
+    """Whether the network is another, or its layers were changed one by one: there is no row."""
     keys = map(override_key, HydraConfig.get().overrides.task)
-    return any(key.startswith(("model.convs", "model.fcs")) for key in keys)
+    changed = any(key.startswith(("model.convs", "model.fcs", "model.weights")) for key in keys)
+    # Torchvision's alexnet is not the paper's.
+    return changed or model.get("network") is not None
 
 
 def _check_limits(trainer: lightning.Trainer) -> None:
