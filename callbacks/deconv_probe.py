@@ -93,9 +93,13 @@ class DeconvProbe(lightning.Callback):
         except UserError as mistake:
             raise UserError(f"probe.layers: {mistake.sentence}") from None
         size = classifier.preprocessing.input_size
-        counts = {
-            layer: shape[0] for layer, shape in deconvnet.shapes(layers, (size, size)).items()
-        }
+        try:
+            shapes = deconvnet.shapes(layers, (size, size))
+        except UserError as mistake:
+            raise UserError(
+                f"{mistake.sentence} callbacks.probe=null trains without looking inside."
+            ) from mistake
+        counts = {layer: shape[0] for layer, shape in shapes.items()}
         self._deconvnet = deconvnet
         self._top = TopActivations(counts, k=self.top)
         self._drawn = {

@@ -8,11 +8,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.conftest import Compose
+from tests.networks import Skipping
 from zf_lightning import assembly
 from zf_lightning.checkpoint import load_classifier
 from zf_lightning.deconv import Atlas
 from zf_lightning.errors import UserError
 from zf_lightning.models import torchvision_network
+from zf_lightning.network import build_network
 from zf_lightning.tasks import test as test_task
 from zf_lightning.tasks import train
 
@@ -69,7 +71,9 @@ def test_a_network_of_torchvision_starts_from_weights(
     expected = [f"features.3.{name}" for name in ("squeeze", "expand1x1", "expand3x3")]
     assert list(atlas.layers) == expected
     path.unlink()
-    # The checkpoint needs the file no more.
+    # The checkpoint needs the file no more, nor does a run that goes on from it.
+    result = train.run(compose_config(*options, "trainer.max_epochs=2"))
+    assert result["epochs"] == 2 and result["paper"] is None
     classifier = assembly.classifier_to_inspect(compose_config(f"ckpt={tmp_path / 'run'}"))
     assert classifier.class_names == ("blue", "green", "red") and not classifier.training
 
@@ -100,3 +104,44 @@ def test_mistakes(compose_config: Compose, tiny: list[str], tmp_path: Path) -> N
         train.run(compose_config(*own(tiny), f"model.weights={path}"))
     with pytest.raises(UserError, match="brings no statistics"):
         assembly.classifier_to_inspect(compose_config(*own(tiny), f"model.weights={path}"))
+
+
+OWN = ["model=custom", "model.input_size=48", "model.network._target_=tests.networks.Skipping"]
+
+
+def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) -> None:
+    torch.save(Skipping(3).state_dict(), tmp_path / "own.pt")
+    numbers = ["model.preprocessing.mean=[123,117,104]", "model.preprocessing.scale=[1,2,0.5]"]
+    config = compose_config(*OWN, *numbers, f"model.weights={tmp_path / 'own.pt'}")
+    classifier = assembly.classifier_to_inspect(config)
+    white = classifier.preprocessing(torch.full((1, 3, 256, 256), 255, dtype=torch.uint8))
+    assert white[0, :, 0, 0].tolist() == [132, 69, 302]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model=custom"], r"model.network._target_ must be given"),
+        ([*OWN, "model.network._target_=nowhere.Net"], "there is no nowhere.Net"),
+        ([*OWN, "model.input_size=3"], "does not take an image of 3 pixels"),
+        ([*OWN, "+model.network.num_classes=4"], "gives 4 outputs, and there are 3 classes"),
+        ([*OWN, "model.network._target_=tests.networks.no_module"], "made no torch.nn.Module"),
+        ([*OWN, "model.network._target_=tests.networks.TwoOutputs"], "tuple in training"),
+        ([*OWN, "model.network._target_=tests.networks.Smooth"], "gelu.* callbacks.probe=null"),
+        ([*OWN, "probe.layers=[stem,conv9]"], "probe.layers: .* no layer conv9"),
+        ([*OWN, "model.preprocessing.mean=[1,2]"], "or three numbers"),
+        ([*OWN, "model.preprocessing.scale=[1,2,0]"], "must be above 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    overrides: list[str], words: str, compose_config: Compose, tiny: list[str]
+) -> None:
+    short = [one for one in tiny if not one.startswith("model.")]
+    with pytest.raises(UserError, match=words):
+        train.run(compose_config(*short, "trainer.max_epochs=1", *overrides))
+
+
+def test_a_network_with_a_fixed_number_of_outputs_is_taken_as_it_is() -> None:
+    node = {"_target_": "tests.networks.three_outputs"}
+    network = build_network({"network": node, "initialisation": "own"}, classes=3)
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 3)

@@ -35,7 +35,7 @@ from zf_lightning.models import (
     read_weights,
 )
 from zf_lightning.module import ImageClassifier
-from zf_lightning.network import build_network
+from zf_lightning.network import build_network, check_network
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,11 @@ def build_model_options(config: DictConfig) -> dict[str, Any]:
 def load_start(config: DictConfig, classifier: ImageClassifier) -> None:
     """Put the weights of `model.weights`, if any, into a network that is about to be trained.
 
-    Raises UserError where they are of another network.
+    Raises UserError where they are of another network, or the network does not fit the classes.
     """
     path = config.model.weights
+    model, classes = classifier.hparams["model"], len(classifier.class_names)
+    check_network(classifier.network, input_size=model["input_size"], classes=classes)
     if path is not None:
         kept = load_weights(classifier.network, read_weights(path), path=path, last_may_differ=True)
         replaced = f"; {', '.join(kept)} start anew, for other classes" if kept else ""
@@ -93,6 +95,7 @@ def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
     names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
     classifier = ImageClassifier(model, names, seed=config.seed)
     load_weights(classifier.network, weights, path=path, last_may_differ=False)
+    check_network(classifier.network, input_size=model["input_size"], classes=classes)
     return classifier.eval()
 
 

@@ -52,8 +52,8 @@ class ContrastNormalisation:
 
 @dataclass
 class Preprocessing:
-    mean: str = MISSING
-    scale: str = MISSING
+    mean: Any = MISSING
+    scale: Any = MISSING
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Networks of torchvision, and weights from files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_inception_family_has_one_output() -> None:
     assert any(name.startswith("aux") for name in weights)
     assert outputs_of(weights, network) == 5
     assert load_weights(network, weights, path="file", last_may_differ=False) == []
+
+
+def test_densenets_old_names() -> None:
+    with torch.device("meta"):
+        network = torchvision_network("densenet121", num_classes=5)
+    weights = network.state_dict()
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value
+        for name, value in weights.items()
+    }
+    assert "features.denseblock1.denselayer2.norm.1.weight" in old
+    assert load_weights(network, old, path="file", last_may_differ=False) == []
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pt", "nested", "wrapped"])

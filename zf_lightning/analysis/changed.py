@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.analysis.observed import ObservedNetwork, check_scores, evaluation_mode
+from zf_lightning.analysis.observed import ObservedNetwork, check_scores
 from zf_lightning.deconv.receptive_field import Pair, crop, inside_image
 from zf_lightning.deconv.reversal import POINTWISE, Mode, Support
 from zf_lightning.deconv.rules import rule_key
+from zf_lightning.models.evaluation import evaluation_mode
 
 #: Share of a map above which whole maps are computed: cutting windows out has its price, too.
 LARGEST_WINDOW = 0.8

@@ -1,7 +1,6 @@
 """A network that shows what its layers put out, on the way to its output."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, fx, nn
 from zf_lightning.deconv.graph import Graph
 from zf_lightning.deconv.rules import RECTIFIERS, rule_key
 from zf_lightning.errors import UserError
+from zf_lightning.models.evaluation import evaluation_mode
 
 #: Called with a layer's name and its output, `[N, C, H, W]` or `[N, C]`, as soon as that is there.
 #: The tensor may change afterwards (operations in place): what is wanted of it is taken at once.
@@ -152,18 +152,6 @@ class _Observer(fx.Interpreter):
         for layer in self._watched.get(n, ()):
             self._observe(layer, value)
         return value
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, and afterwards each of its modules as it was."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def check_scores(scores: Any, images: int) -> Tensor:

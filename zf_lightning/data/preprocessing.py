@@ -1,5 +1,7 @@
 """From uint8 pictures to what a network takes, for a whole batch on its device (Sec. 3)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
@@ -31,9 +33,10 @@ class Preprocessing(nn.Module):
 
     Args:
         input_size: height and width in pixels of what the network takes.
-        mean: `pixel` (the training set's mean image), `channel`, `imagenet` or `none`.
-        scale: `std` (divide by the training set's standard deviation of each channel), `imagenet`
-            or `none`.
+        mean: `pixel` (the training set's mean image), `channel`, `imagenet`, `none`, or three
+            numbers: what is subtracted from red, green and blue in 0..255.
+        scale: `std` (divide by the training set's standard deviation of each channel), `imagenet`,
+            `none`, or three numbers: what red, green and blue are divided by.
         statistics: of the training set; needed for `pixel`, `channel` and `std`, unless the
             values come from a checkpoint afterwards.
 
@@ -48,24 +51,22 @@ class Preprocessing(nn.Module):
         self,
         *,
         input_size: int,
-        mean: str,
-        scale: str,
+        mean: str | Sequence[float],
+        scale: str | Sequence[float],
         statistics: PixelStatistics | None = None,
     ) -> None:
         super().__init__()
-        if mean not in MEANS:
-            raise UserError(
-                f"model.preprocessing.mean={mean} is not known: it is one of {', '.join(MEANS)}."
-            )
-        if scale not in SCALES:
-            raise UserError(
-                f"model.preprocessing.scale={scale} is not known: it is one of {', '.join(SCALES)}."
-            )
+        own_mean = _own_numbers("mean", mean, MEANS)
+        own_scale = _own_numbers("scale", scale, SCALES)
+        if own_scale is not None and not bool((own_scale > 0).all()):
+            raise UserError(f"model.preprocessing.scale={scale} must be above 0.")
         self.input_size = input_size
         self.base_size = round(input_size * 8 / 7)
         mean_image = torch.zeros(3, self.base_size, self.base_size)
         std = torch.ones(3, 1, 1)
-        if mean == "imagenet":
+        if own_mean is not None:
+            mean_image += own_mean
+        elif mean == "imagenet":
             mean_image += torch.tensor(IMAGENET_MEAN)[:, None, None]
         elif mean == "channel" and statistics is not None:
             mean_image += statistics.channel_mean[:, None, None]
@@ -73,7 +74,9 @@ class Preprocessing(nn.Module):
             mean_image = transforms.resize(
                 statistics.mean_image, [self.base_size, self.base_size], antialias=True
             )
-        if scale == "imagenet":
+        if own_scale is not None:
+            std = own_scale
+        elif scale == "imagenet":
             std = torch.tensor(IMAGENET_STD)[:, None, None]
         elif scale == "std" and statistics is not None:
             std = statistics.channel_std[:, None, None]
@@ -105,6 +108,21 @@ class Preprocessing(nn.Module):
     def ten_crops(self, images: Tensor) -> "TenCrops":
         """The ten crops of each sample, one at a time; normalised once."""
         return TenCrops(self.normalise(self.resize(images)), self.input_size)
+
+
+def _own_numbers(
+    option: str, value: str | Sequence[float], choices: Sequence[str]
+) -> Tensor | None:
+    """Three numbers as a tensor `[3, 1, 1]`; None if `value` is one of the choices."""
+    if isinstance(value, str) and value in choices:
+        return None
+    numbers = [] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+        raise UserError(
+            f"model.preprocessing.{option}={value} is not known: it is one of "
+            f"{', '.join(choices)}, or three numbers."
+        )
+    return torch.tensor(numbers, dtype=torch.float32)[:, None, None]
 
 
 class TenCrops:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
-from zf_lightning.deconv.inplace import InPlaceProxy, mutates, without_mutation
+from zf_lightning.deconv.inplace import InPlaceProxy, overwritten, without_mutation
 from zf_lightning.deconv.reversal import Mode, Reversal
 from zf_lightning.deconv.rules import (
     BATCH_NORMS,
@@ -26,6 +27,7 @@ from zf_lightning.deconv.rules import (
     rule_key,
 )
 from zf_lightning.errors import UserError
+from zf_lightning.models.evaluation import evaluation_mode
 
 #: Questions about a tensor that have numbers for an answer.
 QUERIES = frozenset({"size", "dim", "numel", "ndimension"})
@@ -78,6 +80,7 @@ class Graph:
         self.input: fx.Node = inputs[0]
         without_mutation(self.network, self.graph, self._find_carriers())
         self._carriers = self._find_carriers()
+        self._overwritten = overwritten(self.network, self.graph)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -169,13 +172,14 @@ class Graph:
 
         With `only`, what the layers do not depend on is not run, and the output is None.
 
-        The network itself is run, in the evaluation mode in which it was traced, and needs no
-        rules. Raises UserError for a layer that does not exist.
+        The network itself is run, in the evaluation mode in which it was traced and without
+        gradients, and needs no rules. Raises UserError for a layer that does not exist.
         """
         nodes = {layer: self.node(layer) for layer in layers}
         needed = self._ancestors(nodes.values()) if only else None
-        watched = _Watched(self.network, self.graph, nodes.values(), needed)
-        output = watched.run(images)
+        watched = _Watched(self.network, self.graph, nodes.values(), needed, self._overwritten)
+        with torch.no_grad(), evaluation_mode(self.network):
+            output = watched.run(images)
         return output, {layer: watched.found[node] for layer, node in nodes.items()}
 
     def reverse(self, recording: Recording, layer: str, signal: Tensor, images: Tensor) -> Tensor:
@@ -337,11 +341,10 @@ def _traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
         def proxy(self, node: fx.Node) -> fx.Proxy:
             return InPlaceProxy(node, self)
 
-    modes = {module: module.training for module in network.modules()}
     try:
         # Dropout and batch normalisation read their mode while the network is traced.
-        network.eval()
-        return Tracer().trace(network)
+        with evaluation_mode(network):
+            return Tracer().trace(network)
     except UserError:
         raise
     except Exception as problem:
@@ -350,9 +353,6 @@ def _traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
             "neither depend on the values of its input nor make modules; hand in the part of it "
             "that does not."
         ) from problem
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -371,11 +371,13 @@ class _Watched(fx.Interpreter):
         graph: fx.Graph,
         wanted: Collection[fx.Node],
         needed: Collection[fx.Node] | None,
+        overwritten: Collection[fx.Node],
     ) -> None:
         super().__init__(network, graph=graph)
         self.wanted = set(wanted)
         #: All, if None.
         self.needed = needed
+        self.overwritten = overwritten
         self.found: dict[fx.Node, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -383,6 +385,5 @@ class _Watched(fx.Interpreter):
             return None
         value = super().run_node(n)
         if n in self.wanted:
-            changes = any(mutates(self.module, user) for user in n.users)
-            self.found[n] = value.clone() if changes else value
+            self.found[n] = value.clone() if n in self.overwritten else value
         return value

@@ -105,3 +105,21 @@ def mutates(network: nn.Module, node: fx.Node) -> bool:
     else:
         return False
     return (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
+
+
+def overwritten(network: nn.Module, graph: fx.Graph) -> set[fx.Node]:
+    """Nodes whose output a later operation may change when the graph is run as it is.
+
+    By itself, or through another shape of the same memory.
+    """
+    sharing: dict[fx.Node, list[fx.Node]] = {}
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        source = node.all_input_nodes[0] if node.all_input_nodes else node
+        changes = source is not node and mutates(network, node)
+        shares = changes or _is(network, node, SAME_TENSOR) or _is(network, node, VIEWS)
+        sharing[node] = sharing[source] if shares and source is not node else []
+        if changes:
+            found.update(sharing[node])
+        sharing[node].append(node)
+    return found

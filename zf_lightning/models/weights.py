@@ -1,11 +1,10 @@
 """Weights of a network from a file of the user's."""
 
-import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -13,6 +12,8 @@ from zf_lightning.errors import UserError
 
 #: Modules that some networks have beside their own output while they are trained.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+#: DenseNet's parameters are called `denselayer1.norm.1.weight` in its published files.
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -29,7 +30,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as problem:
+    except Exception as problem:
+        # What is not a file of weights may fail in any way at all.
         reason = str(problem).strip().split("\n")[0]
         raise UserError(f"model.weights={path} cannot be read as weights ({reason}).") from problem
     for key in ("state_dict", "model"):
@@ -65,7 +67,7 @@ def load_weights(
     """
     own = network.state_dict()
     given = {
-        name: value
+        name if name in own else OLD_DENSENET.sub(r"\1\2", name): value
         for name, value in weights.items()
         if name in own or not name.startswith(AUXILIARY)
     }

@@ -163,8 +163,9 @@ def _paper_row(job: Job, result: dict[str, Any]) -> PaperRow | None:
 
 
 def changes_layers(overrides: Sequence[str]) -> bool:
-    """Whether a command changes layers one by one: the paper has no row for that."""
-    return any(override_key(o).startswith(("model.convs", "model.fcs")) for o in overrides)
+    """Whether a command changes layers one by one, or their start: the paper has no row for it."""
+    changes = ("model.convs", "model.fcs", "model.weights")
+    return any(override_key(o).startswith(changes) for o in overrides)
 
 
 def _marks(group: Sequence[Job], results: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -52,9 +52,10 @@ def run(config: DictConfig) -> dict[str, Any]:
         description={"config": OmegaConf.to_yaml(config)},
         statistics=assembly.training_statistics(config, model, data),
     )
-    assembly.load_start(config, classifier)
     last = folder / "checkpoints" / "last.ckpt"
-    if last.exists():
+    if not last.exists():
+        assembly.load_start(config, classifier)
+    else:
         check_same_network(last, model=model, class_names=source.class_names)
         log.info(f"Going on from {last}")
     if assembly.is_first_process():
@@ -159,7 +160,9 @@ def _test(
         for name in ("top1_error", "top5_error", "loss", "images"):
             figures[f"val/{name}_tencrop"] = figures[f"test/{name}_tencrop"]
     ablations = list(config.ablation)
-    own_layers = changes_layers(HydraConfig.get().overrides.task)
+    # Torchvision's alexnet is not the paper's.
+    not_the_papers = model.get("network") is not None
+    not_the_papers |= changes_layers(HydraConfig.get().overrides.task)
     return {
         "task": "train",
         "model": model["name"],
@@ -176,7 +179,7 @@ def _test(
         "train/seconds": seconds,
         "test/images_in_split": lengths["test"],
         **figures,
-        "paper": None if own_layers else paper_figures(model["name"], ablations),
+        "paper": None if not_the_papers else paper_figures(model["name"], ablations),
     }
 
 

@@ -1,0 +1,28 @@
+"""Running a network in evaluation mode without leaving a trace in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, and afterwards each of its modules as it was."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def run_blank(network: nn.Module, *, input_size: int) -> Any:
+    """What the network gives for one blank image `[1, 3, S, S]`."""
+    weights = next(network.parameters(), torch.empty(0))
+    blank = torch.zeros(1, 3, input_size, input_size, dtype=weights.dtype, device=weights.device)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluation_mode(network):
+        return network(blank)
