@@ -9,9 +9,9 @@ class Batch(NamedTuple):
     """A batch of samples as the data loaders deliver it.
 
     `weights` is 0 for a sample that only fills up the batch of a process, or whose file cannot be
-    read (then the image is black), and otherwise such that
-    the mean of `weights × loss` over a batch and over all processes is the mean loss of the true
-    samples: 1, except in the last, incomplete batch of an epoch and beside unreadable files.
+    read (its image is black), and otherwise such that the mean of `weights × loss` over a batch and
+    over all processes is the mean loss of the true samples: 1, except in the last, incomplete batch
+    of an epoch and beside unreadable files.
     """
 
     #: `[N, 3, 256, 256]` uint8.
