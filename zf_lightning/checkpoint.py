@@ -36,6 +36,15 @@ def find_checkpoint(ckpt: Any) -> Path:
     return path
 
 
+def find_checkpoints(ckpt: Any) -> list[Path]:
+    """The checkpoint files that `ckpt=` means: one, or a list.
+
+    Raises UserError if one of them is not there.
+    """
+    several = OmegaConf.is_list(ckpt) or isinstance(ckpt, list | tuple)
+    return [find_checkpoint(one) for one in (ckpt if several and len(ckpt) else [ckpt])]
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What is in a checkpoint file, its tensors left on disk until they are used.
 

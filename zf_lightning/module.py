@@ -74,6 +74,17 @@ class ImageClassifier(lightning.LightningModule):
         """Probabilities `[N, classes]` of uint8 images `[N, 3, 256, 256]`, from the centre crop."""
         return self.network(self.preprocessing(images)).float().softmax(1)
 
+    def crop_probabilities(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities `[N, classes]` from the centre crop, and their mean over the ten crops."""
+        crops = self.preprocessing.ten_crops(images)
+        centre = total = torch.zeros((), device=images.device)
+        for number in range(len(crops)):
+            probabilities = self.network(crops[number]).float().softmax(1)
+            if number == crops.centre:
+                centre = probabilities
+            total = total + probabilities
+        return centre, total / len(crops)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a random crop of each sample."""
         # Dropout is a function of (seed, step, batch, process): a run that was interrupted goes on
@@ -130,14 +141,9 @@ class ImageClassifier(lightning.LightningModule):
             return
         error = self.test_error if split == "test" else self.val_error
         error_tencrop = self.test_error_tencrop if split == "test" else self.val_error_tencrop
-        crops = self.preprocessing.ten_crops(batch.images)
-        total = torch.zeros((), device=self.device)
-        for number in range(len(crops)):
-            probabilities = self.network(crops[number]).float().softmax(1)
-            if number == crops.centre:
-                error.update(probabilities, batch.labels, batch.valid)
-            total = total + probabilities
-        error_tencrop.update(total / len(crops), batch.labels, batch.valid)
+        one, ten = self.crop_probabilities(batch.images)
+        error.update(one, batch.labels, batch.valid)
+        error_tencrop.update(ten, batch.labels, batch.valid)
 
     def on_test_epoch_end(self) -> None:
         """Log top-1 and top-5 error, with one crop and with ten."""

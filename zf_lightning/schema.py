@@ -154,6 +154,13 @@ class Transfer:
 
 
 @dataclass
+class Predict:
+    root: str | None = MISSING
+    crops: int = MISSING
+    class_ids: str = MISSING
+
+
+@dataclass
 class Task:
     name: str = MISSING
     training_error_images: int = MISSING
@@ -193,6 +200,7 @@ class Config:
     probe: Probe = field(default_factory=Probe)
     atlas: Atlas = field(default_factory=Atlas)
     transfer: Transfer = field(default_factory=Transfer)
+    predict: Predict = field(default_factory=Predict)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from zf_lightning.data.sources import (
     UnlabelledImages,
     VocSource,
     WholeSet,
+    image_names,
     read_names,
     whole_set,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "WholeSet",
     "cached_statistics",
     "compute_statistics",
+    "image_names",
     "read_names",
     "whole_set",
 ]

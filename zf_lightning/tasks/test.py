@@ -1,25 +1,30 @@
-"""task=test: the errors of a checkpoint with one crop and with ten (Table 2)."""
+"""task=test: the errors of a checkpoint, or of several together, on one and ten crops (Table 2)."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning import assembly
+from zf_lightning import assembly, paper
 from zf_lightning.checkpoint import (
     check_same_classes,
     check_same_network,
     configuration_of,
-    find_checkpoint,
+    find_checkpoints,
     load_classifier,
 )
+from zf_lightning.ensemble import MEMBER, Ensemble
+from zf_lightning.errors import UserError
 from zf_lightning.instantiate import plain
-from zf_lightning.loggers import close_wandb
+from zf_lightning.loggers import close_wandb, log_table
 from zf_lightning.models import parameter_count
+from zf_lightning.module import ImageClassifier
 from zf_lightning.result import check_count, error_lines, write_result
 from zf_lightning.sweep import override_key
+from zf_lightning.tables import Cell, Table
 
 log = logging.getLogger(__name__)
 
@@ -27,35 +32,44 @@ log = logging.getLogger(__name__)
 def run(config: DictConfig) -> dict[str, Any]:
     """Test `ckpt` on the test split and write `result.json`; its contents are returned.
 
-    Network and data are the checkpoint's own, unless the command line names others.
+    Network and data are the checkpoint's own, unless the command line names others. Several
+    checkpoints are tested together, on the data of the first, and each alone.
     """
-    path = find_checkpoint(config.ckpt)
+    paths = find_checkpoints(config.ckpt)
     overrides = list(HydraConfig.get().overrides.task)
-    config = configuration_of(path, config, overrides)
-    classifier = load_classifier(path)
+    config = configuration_of(paths[0], config, overrides)
+    classifiers = [load_classifier(path) for path in paths]
     source = assembly.build_source(config)
     if any(override_key(o).split(".")[0] in ("model", "ablation") for o in overrides):
+        if len(paths) > 1:
+            raise UserError("Several checkpoints bring networks of their own: leave out model=….")
         model = assembly.build_model_options(config)
-        check_same_network(path, model=model, class_names=source.class_names)
-    check_same_classes(path, known=classifier.class_names, found=source.class_names)
+        check_same_network(paths[0], model=model, class_names=source.class_names)
+    for path, classifier in zip(paths, classifiers, strict=True):
+        check_same_classes(path, known=classifier.class_names, found=source.class_names)
     data = assembly.build_datamodule(config, source)
     trainer = assembly.build_trainer(config, callbacks=False)
+    tested = classifiers[0] if len(paths) == 1 else Ensemble(classifiers)
+    table: Table | None = None
     failed = True
     try:
-        trainer.test(classifier, data, verbose=False)
+        trainer.test(tested, data, verbose=False)
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if len(paths) > 1:
+            table = ensemble_table(paths, classifiers, figures, data=config.data.name)
+            log_table(trainer.loggers, table)
         failed = False
     finally:
         close_wandb(failed=failed)
-    figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
     expected = data.length("test")
     check_count(trainer, figures["test/images"], expected, bad=figures["test/bad_files"])
     result = {
         "task": "test",
-        "ckpt": str(path),
-        "model": classifier.hparams["model"]["name"],
+        "ckpt": str(paths[0]) if len(paths) == 1 else list(map(str, paths)),
+        "model": "+".join(dict.fromkeys(c.hparams["model"]["name"] for c in classifiers)),
         "data": config.data.name,
-        "classes": len(classifier.class_names),
-        "parameters": parameter_count(classifier.network),
+        "classes": len(classifiers[0].class_names),
+        "parameters": sum(parameter_count(c.network) for c in classifiers),
         "test/images_in_split": expected,
         **figures,
     }
@@ -63,8 +77,52 @@ def run(config: DictConfig) -> dict[str, Any]:
         folder = Path(config.paths.run)
         OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
         write_result(folder, result)
-        log.info(f"\n{path} on {int(figures['test/images']):,} of {expected:,} test images:")
+        who = str(paths[0]) if len(paths) == 1 else f"{len(paths)} networks together"
+        log.info(f"\n{who} on {int(figures['test/images']):,} of {expected:,} test images:")
         for line in error_lines(result):
             log.info(line)
+        if table is not None:
+            table.write(folder / "tables")
+            for line in ["", table.title, *table.text(), *table.notes]:
+                log.info(line)
         log.info(f"Everything is in {folder}: result.json, config.yaml, run.log")
     return result
+
+
+def ensemble_table(
+    paths: Sequence[Path],
+    classifiers: Sequence[ImageClassifier],
+    figures: dict[str, float],
+    *,
+    data: str,
+) -> Table:
+    """Each network and all together, with one crop and with ten; on ImageNet the paper's rows."""
+    rows: list[tuple[Cell, ...]] = []
+    for number, (path, classifier) in enumerate(zip(paths, classifiers, strict=True)):
+        name = f"{classifier.hparams['model']['name']}, {path}"
+        rows.append((name, *_errors(figures, f"test/{MEMBER}{number}")))
+    rows.append((f"{len(paths)} networks, mean of the softmaxes", *_errors(figures, "test")))
+    notes = ["Errors in percent, on the same images for all rows of ours."]
+    if data == "imagenet":
+        for row in paper.TABLE_2:
+            known = (row.val_top1_error, row.val_top5_error)
+            rows.append((f"paper: {row.row}", None, None, *known))
+        notes.append(
+            "The paper's validation errors; it does not say over how many crops, and ten are the "
+            "likely protocol. *: also trained on ImageNet 2011."
+        )
+    return Table(
+        "ensemble",
+        f"Errors on {data} (Table 2)",
+        ("network", "top-1, one crop", "top-5, one crop", "top-1, ten crops", "top-5, ten crops"),
+        tuple(rows),
+        tuple(notes),
+    )
+
+
+def _errors(figures: dict[str, float], where: str) -> list[float]:
+    return [
+        figures[f"{where}/{error}{suffix}"]
+        for suffix in ("", "_tencrop")
+        for error in ("top1_error", "top5_error")
+    ]

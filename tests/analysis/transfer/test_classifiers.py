@@ -2,7 +2,7 @@
 
 import numpy
 import pytest
-from sklearn.svm import SVC
+from sklearn.svm import LinearSVC
 
 from zf_lightning.analysis.transfer import Coordinates, fit_and_predict, from_features, from_gram
 from zf_lightning.analysis.transfer.classifiers import CLASSIFIERS
@@ -66,8 +66,9 @@ def test_a_classifier_learns_what_can_be_learnt(classifier: str) -> None:
 def test_the_svm_is_the_linear_one_of_scikit_learn() -> None:
     images, labels, _ = both(10, spread=2.0)
     found = fit_and_predict("svm", images, labels, classes=3, strengths=[10.0])
-    expected = SVC(kernel="linear", C=10.0).fit(images.train, labels).predict(images.test)
-    assert found.predictions.tolist() == expected.tolist()
+    exact = LinearSVC(C=10.0, tol=1e-6, max_iter=100_000).fit(images.train, labels)
+    agreement = (found.predictions == exact.predict(images.test)).mean()
+    assert agreement > 0.95
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)

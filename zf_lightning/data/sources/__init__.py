@@ -11,6 +11,7 @@ from zf_lightning.data.sources.embedded import EmbeddedSource
 from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.folds import FoldSource, WholeSet, whole_set
 from zf_lightning.data.sources.imagenet import ImageNetSource
+from zf_lightning.data.sources.scan import image_names
 from zf_lightning.data.sources.torchvision_folders import TorchvisionFolders
 from zf_lightning.data.sources.unlabelled import UnlabelledImages
 from zf_lightning.data.sources.voc import MultiLabelFiles, VocSource
@@ -32,6 +33,7 @@ __all__ = [
     "UnlabelledImages",
     "VocSource",
     "WholeSet",
+    "image_names",
     "read_names",
     "whole_set",
 ]

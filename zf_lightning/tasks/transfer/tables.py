@@ -49,11 +49,16 @@ class Group:
 
 
 def group(scores: Sequence[Score]) -> list[Group]:
-    """The scores by what they have in common besides the fold, in their order."""
-    found: dict[tuple[str, str, int | None], list[Score]] = {}
+    """The scores by what they have in common besides the fold: by layer, then classifier."""
+    found: dict[tuple[str, str], dict[int | None, list[Score]]] = {}
     for score in scores:
-        found.setdefault((score.layer, score.classifier, score.per_class), []).append(score)
-    return [Group(*key, tuple(several)) for key, several in found.items()]
+        numbers = found.setdefault((score.layer, score.classifier), {})
+        numbers.setdefault(score.per_class, []).append(score)
+    return [
+        Group(*key, per_class, tuple(several))
+        for key, numbers in found.items()
+        for per_class, several in numbers.items()
+    ]
 
 
 def build_tables(

@@ -1,0 +1,134 @@
+"""task=predict: the five most probable classes of images without labels.
+
+`predictions.txt` is what ImageNet's evaluation server takes: for each image, in the alphabetical
+order of the file names, a line with up to five class numbers, the most probable first. For the
+challenge of 2012 the numbers are the devkit's ILSVRC2012_ID, 1 to 1000.
+"""
+
+import csv
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from zf_lightning import assembly
+from zf_lightning.checkpoint import (
+    check_same_classes,
+    configuration_of,
+    find_checkpoints,
+    load_classifier,
+)
+from zf_lightning.cores import available_cores
+from zf_lightning.data import LabelledFiles, image_names
+from zf_lightning.ensemble import Ensemble
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import plain
+from zf_lightning.result import write_result
+
+log = logging.getLogger(__name__)
+
+#: How many classes the challenge takes for an image.
+GUESSES = 5
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Classify every image below `predict.root`; returns the contents of `result.json`.
+
+    Several checkpoints answer together. Raises UserError where there are no images, or the
+    devkit's numbers are asked for and not known.
+    """
+    options = config.predict
+    if options.crops not in (1, 10):
+        raise UserError(f"predict.crops={options.crops} must be 1 or 10.")
+    if options.root is None:
+        raise UserError("task=predict needs predict.root=FOLDER with images.")
+    root = Path(options.root).expanduser()
+    names = sorted(image_names(root), key=lambda name: (Path(name).name, name))
+    if not names:
+        raise UserError(f"predict.root={root} is not a folder with images.")
+    paths = find_checkpoints(config.ckpt)
+    members = [load_classifier(path).eval() for path in paths]
+    class_names = members[0].class_names
+    for path, member in zip(paths, members, strict=True):
+        check_same_classes(path, known=member.class_names, found=class_names)
+    numbers = class_numbers(config, paths[0], class_names)
+    folder = Path(config.paths.run)
+    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    _predict(config, Ensemble(members).eval(), root, names, numbers, class_names)
+    result = {
+        "task": "predict",
+        "ckpt": list(map(str, paths)),
+        "images": len(names),
+        "crops": options.crops,
+        "class_ids": options.class_ids,
+    }
+    write_result(folder, result)
+    log.info(f"{len(names):,} images: {folder / 'predictions.txt'}, and with names predictions.csv")
+    return result
+
+
+def class_numbers(config: DictConfig, path: Path, class_names: tuple[str, ...]) -> list[int]:
+    """The number of each class in the predictions, in the order of the labels.
+
+    Raises UserError where the devkit's numbers are asked for and the data does not have them.
+    """
+    choice = config.predict.class_ids
+    if choice == "position":
+        return list(range(1, len(class_names) + 1))
+    if choice != "devkit":
+        raise UserError(f"predict.class_ids={choice} is neither position nor devkit.")
+    data = configuration_of(path, config, list(HydraConfig.get().overrides.task))
+    source = assembly.build_source(data)
+    check_same_classes(path, known=class_names, found=source.class_names)
+    found = getattr(source, "devkit_ids", None)
+    if found is None:
+        raise UserError(
+            "predict.class_ids=devkit needs ImageNet with its devkit: add data=imagenet "
+            "data.root=FOLDER with ILSVRC2012_devkit_t12 in it; or number the classes by their "
+            "position, predict.class_ids=position."
+        )
+    return list(found)
+
+
+@torch.inference_mode()
+def _predict(
+    config: DictConfig,
+    ensemble: Ensemble,
+    root: Path,
+    names: list[str],
+    numbers: list[int],
+    class_names: tuple[str, ...],
+) -> None:
+    workers = config.data.workers
+    loader: DataLoader = DataLoader(
+        LabelledFiles(root, names, [0] * len(names)),
+        batch_size=config.data.batch_size,
+        num_workers=min(16, available_cores()) if workers is None else workers,
+    )
+    device = assembly.build_trainer(config, callbacks=False).strategy.root_device
+    ensemble.to(device)
+    guesses = min(GUESSES, len(class_names))
+    folder = Path(config.paths.run)
+    with (
+        (folder / "predictions.txt").open("w") as lines,
+        (folder / "predictions.csv").open("w", newline="") as table,
+        tqdm(total=len(names), desc="predictions", unit="image") as bar,
+    ):
+        writer = csv.writer(table, lineterminator="\n")
+        ranks = range(1, guesses + 1)
+        writer.writerow(["file", *(f"{what} {n}" for n in ranks for what in ("class", "percent"))])
+        for images, _, indices, _ in loader:
+            one, ten = ensemble.crop_probabilities(images.to(device))
+            probabilities = (ten if config.predict.crops == 10 else one).cpu()
+            # Of equally probable classes the earlier comes first, as in the errors.
+            order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :guesses]
+            for index, classes, row in zip(indices, order.tolist(), probabilities, strict=True):
+                lines.write(" ".join(str(numbers[label]) for label in classes) + "\n")
+                cells = [(class_names[c], f"{100 * float(row[c]):.2f}") for c in classes]
+                writer.writerow([names[int(index)], *(cell for pair in cells for cell in pair)])
+            bar.update(len(images))
