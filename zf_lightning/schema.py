@@ -161,6 +161,12 @@ class Predict:
 
 
 @dataclass
+class Overlap:
+    root: str | None = MISSING
+    threshold: float = MISSING
+
+
+@dataclass
 class Task:
     name: str = MISSING
     training_error_images: int = MISSING
@@ -201,6 +207,7 @@ class Config:
     atlas: Atlas = field(default_factory=Atlas)
     transfer: Transfer = field(default_factory=Transfer)
     predict: Predict = field(default_factory=Predict)
+    overlap: Overlap = field(default_factory=Overlap)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

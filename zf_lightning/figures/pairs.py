@@ -1,0 +1,51 @@
+"""Pairs of pictures that are thought to be the same, for a person to judge."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zf_lightning.figures.canvas import (
+    FAINT_INK,
+    MARGIN,
+    blank,
+    draw_header,
+    font,
+    header_height,
+    resized,
+    shortened,
+)
+
+TILE = 128
+GAP = 16
+CAPTION = 20
+
+
+def pair_sheet(
+    pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], str]],
+    *,
+    title: str,
+    subtitle: str = "",
+    columns: int = 4,
+) -> Image.Image:
+    """A sheet of pairs side by side, each with a caption below it.
+
+    `pairs` are two pictures `[H, W, 3]` and the caption of each pair.
+    """
+    columns = max(1, min(columns, len(pairs)))
+    rows = -(-len(pairs) // columns)
+    top = MARGIN + header_height(title, subtitle)
+    width = 2 * MARGIN + columns * (2 * TILE + GAP) - GAP
+    height = top + rows * (TILE + CAPTION + GAP) + MARGIN - GAP
+    picture, draw = blank(width, height)
+    draw_header(draw, title, subtitle, width=width)
+    for number, (first, second, caption) in enumerate(pairs):
+        left = MARGIN + number % columns * (2 * TILE + GAP)
+        upper = top + number // columns * (TILE + CAPTION + GAP)
+        for place, pixels in enumerate((first, second)):
+            tile = Image.fromarray(resized(pixels, (TILE, TILE)))
+            picture.paste(tile, (left + place * TILE, upper))
+        text = shortened(caption, 12, 2 * TILE)
+        draw.text((left, upper + TILE + 3), text, fill=FAINT_INK, font=font(12))
+    return picture

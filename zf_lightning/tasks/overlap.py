@@ -1,0 +1,155 @@
+"""task=overlap: images that a transfer set shares with the pretraining set (Sec. 5.2).
+
+`data=…` is the transfer set; the other is the checkpoint's training images, or any folder.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from zf_lightning import assembly
+from zf_lightning.analysis.overlap import Pair, correlated_pairs, signatures
+from zf_lightning.checkpoint import configuration_of, find_checkpoint
+from zf_lightning.cores import available_cores
+from zf_lightning.data import LabelledFiles, SampleKey, image_names, whole_set
+from zf_lightning.errors import UserError
+from zf_lightning.figures.pairs import pair_sheet
+from zf_lightning.instantiate import plain
+from zf_lightning.result import write_result
+from zf_lightning.tables import Table
+
+log = logging.getLogger(__name__)
+
+#: Pairs on the sheet.
+SHOWN = 40
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Find the pairs, list them, and write a list of files for each set.
+
+    Either list can be left out with `data.exclude_files`: the paper removes the images from the
+    pretraining set and trains again. Returns the contents of `result.json`.
+    """
+    threshold = config.overlap.threshold
+    if not 0 < threshold <= 1:
+        raise UserError(f"overlap.threshold={threshold} must be above 0, and at most 1.")
+    known = whole_set(assembly.build_source(config)).files
+    others = pretraining_files(config)
+    folder = Path(config.paths.run)
+    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    log.info(f"{len(known):,} images of {config.data.name} are looked for among {len(others):,}")
+    parts = [part for _, part in _signatures(config, known, "transfer set")]
+    pairs = correlated_pairs(
+        torch.cat(parts), _signatures(config, others, "pretraining set"), threshold=threshold
+    )
+    table = Table(
+        "overlap",
+        f"Images of {config.data.name} that the pretraining set has too",
+        ("transfer set", "pretraining set", "correlation"),
+        tuple(
+            (known.names[p.first], others.names[p.second], f"{p.correlation:.4f}") for p in pairs
+        ),
+        (f"Normalised correlation of {threshold} or more, at 32×32 pixels.",),
+    )
+    table.write(folder / "tables")
+    for name, files, positions in (
+        ("transfer", known, {pair.first for pair in pairs}),
+        ("pretraining", others, {pair.second for pair in pairs}),
+    ):
+        lines = [f"# task=overlap with overlap.threshold={threshold}; for data.exclude_files"]
+        lines += [files.names[position] for position in sorted(positions)]
+        (folder / f"overlap_{name}.txt").write_text("\n".join(lines) + "\n")
+    if pairs:
+        _draw(folder, known, others, pairs, threshold=threshold)
+    result = {
+        "task": "overlap",
+        "data": config.data.name,
+        "threshold": threshold,
+        "images": len(known),
+        "pretraining_images": len(others),
+        "pairs": len(pairs),
+        "overlapping_images": len({pair.first for pair in pairs}),
+    }
+    write_result(folder, result)
+    log.info(
+        f"{result['overlapping_images']:,} images are in both, in {len(pairs):,} pairs: "
+        f"{folder}/tables/overlap.csv, figures/overlap.png; data.exclude_files="
+        f"{folder}/overlap_transfer.txt leaves them out"
+    )
+    return result
+
+
+def pretraining_files(config: DictConfig) -> LabelledFiles:
+    """The images below `overlap.root`, or those that the checkpoint was trained on.
+
+    Raises UserError if neither is given.
+    """
+    if config.overlap.root is not None:
+        root = Path(config.overlap.root).expanduser()
+        names = image_names(root)
+        if not names:
+            raise UserError(f"overlap.root={root} is not a folder with images.")
+        return LabelledFiles(root, names, [0] * len(names))
+    if config.ckpt is None:
+        raise UserError(
+            "task=overlap needs the set to compare with: overlap.root=FOLDER, or ckpt=FILE or "
+            "RUN_FOLDER for the images that it was trained on."
+        )
+    # What the command line says of data is of the transfer set.
+    stored = configuration_of(find_checkpoint(config.ckpt), config, [])
+    return assembly.build_source(stored).split("train")
+
+
+def _signatures(
+    config: DictConfig, files: LabelledFiles, what: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Positions and signatures of the files, part by part."""
+    workers = config.data.workers
+    loader: DataLoader = DataLoader(
+        files,
+        batch_size=256,
+        num_workers=min(16, available_cores()) if workers is None else workers,
+        sampler=[SampleKey(position) for position in range(len(files))],
+    )
+    with tqdm(total=len(files), desc=what, unit="image") as bar:
+        for images, _, positions, weights in loader:
+            # Files that cannot be read are black pictures: of one colour, and like nothing.
+            for position in positions[weights.isnan()].tolist():
+                log.warning(f"{files.path(position)} cannot be read and is left out.")
+            yield positions, signatures(images)
+            bar.update(len(images))
+
+
+def _draw(
+    folder: Path,
+    known: LabelledFiles,
+    others: LabelledFiles,
+    pairs: Sequence[Pair],
+    *,
+    threshold: float,
+) -> None:
+    # The doubtful ones are those that a person must judge: as many from the lower end.
+    shown = pairs if len(pairs) <= SHOWN else [*pairs[: SHOWN // 2], *pairs[-SHOWN // 2 :]]
+    tiles = [
+        (
+            known[pair.first][0].permute(1, 2, 0).numpy(),
+            others[pair.second][0].permute(1, 2, 0).numpy(),
+            f"{pair.correlation:.3f}  {known.names[pair.first]}",
+        )
+        for pair in shown
+    ]
+    sheet = pair_sheet(
+        tiles,
+        title="Images in both sets",
+        subtitle=f"left: transfer set, right: pretraining set; {len(shown)} of {len(pairs)} pairs, "
+        f"the highest and the lowest correlations (at least {threshold})",
+    )
+    (folder / "figures").mkdir(exist_ok=True)
+    sheet.save(folder / "figures" / "overlap.png")
