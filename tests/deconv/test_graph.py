@@ -132,9 +132,31 @@ def test_names_of_layers() -> None:
     outputs = deconvnet.record(images(), ["0.0", "0.1", "1.1"]).outputs
     assert torch.equal(outputs["0.0"], outputs["0.1"])
     reused = Deconvnet(ReusedInPlaceRelu())
-    with pytest.raises(UserError, match="relu is used 2 times: name one of relu, relu_1"):
+    with pytest.raises(UserError, match="relu is used 2 times: name one of relu_0, relu_1"):
         reused.record(images(), ["relu"])
-    assert reused.record(images(), ["relu_1"]).outputs["relu_1"].shape == (2, 4, 4, 4)
+    outputs = reused.record(images(), ["relu_0", "relu_1", "first"]).outputs
+    assert outputs["relu_1"].shape == (2, 4, 4, 4)
+    assert torch.equal(outputs["relu_0"], outputs["first"])
+
+
+def test_every_use_of_a_shared_convolution_is_a_layer() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(torch.relu(self.conv(x)))
+
+    network = Shared()
+    deconvnet = Deconvnet(network)
+    layers = deconvnet.find_layers("all")
+    assert layers == ["conv_0", "conv_1"]
+    outputs = deconvnet.feature_maps(images(), layers)
+    with torch.no_grad():
+        first = network.conv(images()).relu()
+        assert torch.equal(outputs["conv_0"], first)
+        assert torch.equal(outputs["conv_1"], network.conv(first))
 
 
 class Residual(Small):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zf_lightning.deconv import TopActivations, TopImages
+from zf_lightning.deconv import KeptImages, TopActivations, TopImages
 from zf_lightning.errors import UserError
 
 #: A state that was merged or loaded is as good as one that was updated.
@@ -210,6 +210,29 @@ def test_state_does_not_grow() -> None:
     assert held() == before == 4 * 3 * 4 * 8 + 4 * 8
 
 
+def test_a_long_stream_is_held_in_bounded_memory() -> None:
+    maps, images, size, k = 6, 1_300_000, 20_000, 9
+    metric, kept = TopActivations({"layer": maps}, k=k), KeptImages()
+    before = sum(value.numel() * value.element_size() for value in state(metric).values())
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.empty(images, maps)
+    for start in range(0, images, size):
+        batch = whole[start : start + size]
+        # The second half of the maps grows all the time: every batch brings new winners.
+        batch[:] = torch.rand(size, maps, generator=generator)
+        batch[:, maps // 2 :] += start
+        indices = torch.arange(start, start + size)
+        metric.update({"layer": batch}, indices)
+        kept.update(indices[:, None].to(torch.int32), indices, metric.winners())
+        assert len(kept) <= maps * k
+    after = sum(value.numel() * value.element_size() for value in state(metric).values())
+    assert after == before == maps * k * 4 * 8 + maps * 8
+    found = metric.compute()["layer"]
+    assert torch.equal(found.activations, whole.topk(k, dim=0).values.T)
+    winners = found.indices.flatten().unique().tolist()
+    assert len(kept) == len(winners) and kept.images(winners)[:, 0].tolist() == winners
+
+
 def test_works_across_inference_mode() -> None:
     maps, indices = torch.randn(8, 2, 3, 3), torch.arange(8)
     metric = TopActivations({"layer": 2}, k=3)
@@ -256,8 +279,9 @@ def _process(rank: int, world: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_process, (2, str(tmp_path)), nprocs=2)
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_several_processes(world: int, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_process, (world, str(tmp_path)), nprocs=world)
     expected = by_sorting(*_stream())
-    for rank in range(2):
+    for rank in range(world):
         assert torch.load(tmp_path / f"{rank}.pt") == expected

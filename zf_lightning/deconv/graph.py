@@ -109,13 +109,17 @@ class Graph:
             node
             for node in self.graph.nodes
             if node.op == "call_module" and node.target == layer and node in self._carriers
-        ] or [node for node in self.graph.nodes if node.name == layer and node in self._carriers]
+        ] or [
+            node
+            for node in self.graph.nodes
+            if node in self._carriers and layer in (node.name, self._name(node))
+        ]
         if not found:
             raise UserError(
                 f"The network has no layer {layer}; it has {', '.join(self.layers) or 'none'}."
             )
         if len(found) > 1:
-            names = ", ".join(node.name for node in found)
+            names = ", ".join(self._name(node) for node in found)
             raise UserError(f"The module {layer} is used {len(found)} times: name one of {names}.")
         node = found[0]
         if self._is(node, LAYERS):
@@ -316,7 +320,10 @@ class Graph:
         if node.op != "call_module":
             return node.name
         calls = [other for other in self.graph.nodes if other.target == node.target]
-        return str(node.target) if len(calls) == 1 else node.name
+        if len(calls) == 1:
+            return str(node.target)
+        # The first use may be called like the module, by which none of the uses is meant.
+        return f"{node.name}_0" if node.name == node.target else node.name
 
     def _describe(self, node: fx.Node) -> str:
         if node.op == "call_module":
