@@ -15,6 +15,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    command_line.prepare()
     with command_line.clear_messages():
+        command_line.prepare()
         main()

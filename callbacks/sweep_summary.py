@@ -10,9 +10,11 @@ from omegaconf import DictConfig
 
 from zf_lightning.loggers import log_sweep_table
 from zf_lightning.report import write_sweep_report
+from zf_lightning.resume import record_command
 from zf_lightning.sweep import (
     begin_sweep,
     build_table,
+    configuration_flags,
     read_jobs,
     remember_swept,
     swept_keys,
@@ -30,6 +32,13 @@ class SweepSummary(Callback):
         given = [f"{key}={value}" for key, value in params.items()]
         remember_swept([*given, *config.hydra.overrides.task])
         begin_sweep()
+        overrides = config.hydra.overrides
+        record_command(
+            Path(config.hydra.sweep.dir),
+            flags=configuration_flags(config.hydra),
+            overrides=[*overrides.task, *overrides.hydra],
+            sweep=True,
+        )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table, write it, and log it to wandb where the jobs did."""

@@ -23,13 +23,18 @@ from zf_lightning.assembly import is_first_process
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
 from zf_lightning.processes import claimed, follow_parent
+from zf_lightning.resume import record_command, resumed_command
 
 #: Options of several values, which may be written without brackets.
 LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
 
 
 def prepare() -> None:
-    """Register what composing the configuration needs; called before Hydra starts."""
+    """Register what composing the configuration needs; called before Hydra starts.
+
+    Replaces `resume=…` on the command line by the command of the run that it names.
+    """
+    sys.argv[1:] = resumed_command(sys.argv[1:])
     follow_parent()
     # Hydra then raises instead of printing a trace of its own: `clear_messages` makes sentences.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -101,7 +106,18 @@ def _run_task(config: DictConfig) -> None:
         raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
     check_target(plain(config))
     task = importlib.import_module(f"{tasks.__name__}.{config.task.name}")
-    with claimed(Path(config.paths.run)) if is_first_process() else contextlib.nullcontext():
+    if not is_first_process():
+        task.run(config)
+        return
+    folder = Path(config.paths.run)
+    with claimed(folder):
+        hydra = HydraConfig.get()
+        record_command(
+            folder,
+            flags=sweep.configuration_flags(hydra),
+            overrides=[*hydra.overrides.task, *hydra.overrides.hydra],
+            sweep=False,
+        )
         task.run(config)
 
 

@@ -194,6 +194,7 @@ Trainer = make_dataclass(
 class Config:
     seed: int = MISSING
     ckpt: Any = MISSING
+    resume: str | None = MISSING
     sweep: str | None = MISSING
     task: Task = field(default_factory=Task)
     paths: Paths = field(default_factory=Paths)

@@ -1,9 +1,15 @@
 """Sweeps: each job a process of its own, and the table of them all (Table 3)."""
 
-from zf_lightning.sweep.jobs import DISTRIBUTED_VARIABLES, SWEEP_OPTIONS, run_job
+from zf_lightning.sweep.jobs import (
+    DISTRIBUTED_VARIABLES,
+    SWEEP_OPTIONS,
+    configuration_flags,
+    run_job,
+)
 from zf_lightning.sweep.names import (
     job_folder,
     override_key,
+    quoted,
     register_resolvers,
     remember_swept,
     swept_keys,
@@ -20,8 +26,10 @@ __all__ = [
     "begin_sweep",
     "build_table",
     "changes_layers",
+    "configuration_flags",
     "job_folder",
     "override_key",
+    "quoted",
     "read_jobs",
     "register_resolvers",
     "remember_swept",

@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.processes import PARENT_VARIABLE, PATIENCE
-from zf_lightning.sweep.names import override_key, swept_keys
+from zf_lightning.sweep.names import override_key, quoted, swept_keys
 from zf_lightning.sweep.record import Job, current_start
 
 #: What a parent process of a distributed run leaves in the environment.
@@ -87,17 +88,17 @@ def _command(config: DictConfig, script: Path, folder: Path) -> list[str]:
     return [
         sys.executable,
         str(script),
-        *_configuration_flags(),
+        *configuration_flags(hydra),
         *hydra.overrides.task,
         *overrides,
         *_wandb_tags(config),
-        f"hydra.run.dir={_quoted(str(folder))}",
-        f"sweep={_quoted(Path(hydra.sweep.dir).resolve().name)}",
+        f"hydra.run.dir={quoted(str(folder))}",
+        f"sweep={quoted(Path(hydra.sweep.dir).resolve().name)}",
     ]
 
 
-def _configuration_flags() -> list[str]:
-    hydra = HydraConfig.get()
+def configuration_flags(hydra: DictConfig | HydraConf) -> list[str]:
+    """The flags of the command line that say which configuration is composed."""
     flags = []
     if hydra.job.config_name not in (None, "config"):
         flags += ["--config-name", hydra.job.config_name]
@@ -114,10 +115,5 @@ def _wandb_tags(config: DictConfig) -> list[str]:
         return []
     swept = [o for o in HydraConfig.get().overrides.task if override_key(o) in swept_keys()]
     # wandb takes no tag of more than 64 characters.
-    quoted = ",".join(_quoted(tag[:64]) for tag in [*tags, *swept])
+    quoted = ",".join(quoted(tag[:64]) for tag in [*tags, *swept])
     return [f"logger.wandb.tags=[{quoted}]"]
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -35,6 +35,12 @@ def override_value(override: str) -> str:
     return override.partition("=")[2]
 
 
+def quoted(value: str) -> str:
+    """A text as Hydra reads it back from the value of an override."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def remember_swept(overrides: Sequence[str]) -> None:
     """Keep which overrides of a sweep take several values, for the names of its jobs."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))

@@ -96,7 +96,7 @@ def _fit(
     except SystemExit:
         # Lightning leaves so after Ctrl-C.
         if trainer.interrupted:
-            log.info(f"Interrupted; the same command with hydra.run.dir={folder} goes on.")
+            log.info(f"Interrupted; python main.py resume={folder} goes on.")
             sys.exit(130)
         raise
     except Exception as problem:

@@ -1,0 +1,78 @@
+"""`resume=FOLDER` and `resume=last`: go on with an earlier run, or sweep, as it was started.
+
+Hydra chooses the folder before any code of a task runs, and composes from the command line alone.
+So the command of each run is kept in its folder, and `resume=` is replaced by it before Hydra reads
+the command line.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from zf_lightning.errors import UserError
+from zf_lightning.sweep import override_key, quoted
+
+RECORD = "command.json"
+OUTPUTS = Path("outputs")
+OPTION = "resume="
+#: Where the results of a run and of a sweep go: `resume` decides that.
+RUN_FOLDER, SWEEP_FOLDER = "hydra.run.dir", "hydra.sweep.dir"
+NOT_KEPT = (RUN_FOLDER, SWEEP_FOLDER, "hydra.mode")
+
+
+def record_command(
+    folder: Path, *, flags: Sequence[str], overrides: Sequence[str], sweep: bool
+) -> None:
+    """Keep the command of a run or a sweep in its folder, whole or not at all."""
+    kept = [override for override in overrides if override_key(override) not in NOT_KEPT]
+    values = {"sweep": sweep, "flags": list(flags), "overrides": kept}
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{RECORD}.unfinished"
+    unfinished.write_text(json.dumps(values, indent=2) + "\n")
+    unfinished.replace(folder / RECORD)
+
+
+def resumed_command(arguments: Sequence[str]) -> list[str]:
+    """The arguments of the command line, `resume=` replaced by the earlier run's own.
+
+    What else is given on the command line is added, and wins over the earlier run's.
+    Raises UserError if there is nothing to go on with.
+    """
+    asked = [argument for argument in arguments if argument.startswith(OPTION)]
+    if not asked or asked[-1] == f"{OPTION}null":
+        return [argument for argument in arguments if argument not in asked]
+    folder = _find(asked[-1].removeprefix(OPTION))
+    earlier = json.loads((folder / RECORD).read_text())
+    rest = [argument for argument in arguments if argument not in asked]
+    overrides = [argument for argument in rest if _is_override(argument)]
+    flags = [argument for argument in rest if not _is_override(argument)]
+    if not earlier["sweep"] and {"-m", "--multirun"} & set(flags):
+        raise UserError(f"{folder} holds a single run, which cannot go on as a sweep (-m).")
+    if earlier["sweep"] and not {"-m", "--multirun"} & set(flags):
+        flags.append("-m")
+    changed = {override_key(override) for override in overrides}
+    kept = [override for override in earlier["overrides"] if override_key(override) not in changed]
+    place = SWEEP_FOLDER if earlier["sweep"] else RUN_FOLDER
+    return [*earlier["flags"], *flags, *kept, *overrides, f"{place}={quoted(str(folder))}"]
+
+
+def _find(value: str) -> Path:
+    if value == "last":
+        found = list(OUTPUTS.glob(f"*/*/{RECORD}"))
+        if not found:
+            raise UserError(
+                f"resume=last: there is no run in {OUTPUTS.resolve()} to go on with; give its "
+                "folder."
+            )
+        return max(found, key=lambda path: path.stat().st_mtime_ns).parent.resolve()
+    folder = Path(value.strip("'\"")).expanduser()
+    if not (folder / RECORD).is_file():
+        what = (
+            "is not a run's folder: it has no command.json" if folder.is_dir() else "is no folder"
+        )
+        raise UserError(f"resume={value} {what}.")
+    return folder.resolve()
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
