@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zf_lightning.deconv.graph import Graph, Recording
+from zf_lightning.deconv.graph import Graph
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
     crop,
@@ -16,6 +16,7 @@ from zf_lightning.deconv.receptive_field import (
     paste,
     receptive_fields,
 )
+from zf_lightning.deconv.recording import Recording
 from zf_lightning.deconv.reversal import Mode, NormName, RuleName
 from zf_lightning.deconv.rules import Operation, Rule
 from zf_lightning.deconv.search import FoundActivations, find_top_activations

@@ -8,14 +8,14 @@ meet at a value add, as where a connection was skipped.
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from zf_lightning.deconv.inplace import InPlaceProxy, overwritten, without_mutation
-from zf_lightning.deconv.reversal import Mode, Reversal
+from zf_lightning.deconv.inplace import overwritten, without_mutation
+from zf_lightning.deconv.recording import Recording, Step
+from zf_lightning.deconv.reversal import Mode
 from zf_lightning.deconv.rules import (
     BATCH_NORMS,
     CONVOLUTIONS,
@@ -26,36 +26,14 @@ from zf_lightning.deconv.rules import (
     Rule,
     rule_key,
 )
+from zf_lightning.deconv.tracing import traced
+from zf_lightning.deconv.watched import Watched
 from zf_lightning.errors import UserError
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Questions about a tensor that have numbers for an answer.
 QUERIES = frozenset({"size", "dim", "numel", "ndimension"})
 PROPERTIES = frozenset({"shape", "ndim", "dtype", "device"})
-
-
-@dataclass
-class Step:
-    """One operation of the network in a recorded pass."""
-
-    #: Nodes whose values the operation took, in the order of `reversal.reverse`.
-    sources: tuple[fx.Node, ...]
-    reversal: Reversal
-    #: Shape of the output of one image, `(C, H, W)` or `(C,)`.
-    shape: tuple[int, ...]
-
-
-@dataclass
-class Recording:
-    """What the way down needs of a pass of some images, and the layers it was recorded for."""
-
-    mode: Mode
-    #: Height and width of the images.
-    input_size: tuple[int, int]
-    #: `[N, C, H, W]` or `[N, C]` for each recorded layer, by the names that were asked for.
-    outputs: dict[str, Tensor]
-    steps: dict[fx.Node, Step] = field(repr=False)
-    nodes: dict[str, fx.Node] = field(repr=False)
 
 
 class Graph:
@@ -73,7 +51,7 @@ class Graph:
         # torch.compile wraps a module; what is inside is what is meant.
         self.network: nn.Module = getattr(network, "_orig_mod", network)
         self.rules: Mapping[Operation, Rule] = {**RULES, **(rules or {})}
-        self.graph = _traced(self.network, self.rules)
+        self.graph = traced(self.network, self.rules)
         inputs = [node for node in self.graph.nodes if node.op == "placeholder" and not node.args]
         if len(inputs) != 1:
             raise UserError(f"The network takes {len(inputs)} inputs; a deconvnet needs one.")
@@ -181,7 +159,7 @@ class Graph:
         """
         nodes = {layer: self.node(layer) for layer in layers}
         needed = self._ancestors(nodes.values()) if only else None
-        watched = _Watched(self.network, self.graph, nodes.values(), needed, self._overwritten)
+        watched = Watched(self.network, self.graph, nodes.values(), needed, self._overwritten)
         with torch.no_grad(), evaluation_mode(self.network):
             output = watched.run(images)
         return output, {layer: watched.found[node] for layer, node in nodes.items()}
@@ -339,58 +317,8 @@ class Graph:
         return f"function {getattr(node.target, '__name__', node.target)}"
 
 
-def _traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
-    class Tracer(fx.Tracer):
-        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-            known = rule_key(rules, m) is not None
-            return known or super().is_leaf_module(m, module_qualified_name)
-
-        def proxy(self, node: fx.Node) -> fx.Proxy:
-            return InPlaceProxy(node, self)
-
-    try:
-        # Dropout and batch normalisation read their mode while the network is traced.
-        with evaluation_mode(network):
-            return Tracer().trace(network)
-    except UserError:
-        raise
-    except Exception as problem:
-        raise UserError(
-            f"{type(network).__name__} cannot be traced to a graph ({problem}): its forward may "
-            "neither depend on the values of its input nor make modules; hand in the part of it "
-            "that does not."
-        ) from problem
-
-
 def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (
         fx.map_arg(node.args, values.__getitem__),
         fx.map_arg(node.kwargs, values.__getitem__),
     )
-
-
-class _Watched(fx.Interpreter):
-    """Runs a traced network and keeps the outputs of some nodes."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        graph: fx.Graph,
-        wanted: Collection[fx.Node],
-        needed: Collection[fx.Node] | None,
-        overwritten: Collection[fx.Node],
-    ) -> None:
-        super().__init__(network, graph=graph)
-        self.wanted = set(wanted)
-        #: All, if None.
-        self.needed = needed
-        self.overwritten = overwritten
-        self.found: dict[fx.Node, Tensor] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        if self.needed is not None and n not in self.needed:
-            return None
-        value = super().run_node(n)
-        if n in self.wanted:
-            self.found[n] = value.clone() if n in self.overwritten else value
-        return value

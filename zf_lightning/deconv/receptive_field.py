@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.deconv.graph import Recording, Step
+from zf_lightning.deconv.recording import Recording, Step
 from zf_lightning.deconv.reversal import Support
 from zf_lightning.errors import UserError
 

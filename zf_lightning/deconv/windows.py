@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from zf_lightning.deconv.graph import Graph, Recording, Step
+from zf_lightning.deconv.graph import Graph
 from zf_lightning.deconv.receptive_field import Pair, crop
+from zf_lightning.deconv.recording import Recording, Step
 from zf_lightning.deconv.reversal import POINTWISE, Mode, Reversal, Support
 
 
