@@ -1,17 +1,19 @@
 """From a composed configuration to the objects of a run."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
 from zf_lightning.checkpoint import WholeCheckpoints
-from zf_lightning.cores import available_cores
+from zf_lightning.cores import CORES_VARIABLE, available_cores
 from zf_lightning.data import ImageDataModule, ImageSource, PixelStatistics, cached_statistics
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import instantiate, plain
@@ -101,7 +103,7 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         plugins = [*plugins, WholeCheckpoints()]
     options["plugins"] = plugins
     try:
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             **options,
             callbacks=[instantiate(node) for node in chosen.values() if node],
             logger=[instantiate(node) for node in config.logger.values() if node] or False,
@@ -110,6 +112,13 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         raise
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as problem:
         raise UserError(f"trainer: {_sentence(problem)}") from problem
+    if CORES_VARIABLE in os.environ:
+        # A job's part of the machine, divided among its processes: Lightning would give each of
+        # them the whole part.
+        threads = max(1, available_cores() // max(1, trainer.num_devices))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+    return trainer
 
 
 def describe_network(classifier: ImageClassifier, *, input_size: int) -> None:
