@@ -28,9 +28,10 @@ class SweepSummary(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note what is swept, and begin a new list of jobs."""
-        params = config.hydra.sweeper.get("params") or {}
-        given = [f"{key}={value}" for key, value in params.items()]
-        remember_swept([*given, *config.hydra.overrides.task])
+        sweeper = config.hydra.sweeper
+        given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+        listed = [key for job in sweeper.get("jobs") or [] for key in job]
+        remember_swept([*given, *config.hydra.overrides.task], also=listed)
         begin_sweep()
         overrides = config.hydra.overrides
         record_command(

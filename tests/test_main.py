@@ -13,7 +13,9 @@ from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 from zf_lightning.tasks import test as test_task
 
 
-def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, folder: Path, timeout: float = 280
+) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
     return subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *arguments],
@@ -21,7 +23,7 @@ def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=timeout,
         check=False,
     )
 

@@ -1,6 +1,7 @@
 """From a composed configuration to the objects of a run."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 
 from zf_lightning.checkpoint import find_checkpoint, load_classifier
 from zf_lightning.checkpoint_file import WholeCheckpointFile
-from zf_lightning.cores import available_cores
+from zf_lightning.cores import CORES_VARIABLE, available_cores
 from zf_lightning.data import (
     ImageDataModule,
     ImageSource,
@@ -174,7 +175,7 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
     elif chosen.get("progress") is None:
         options["enable_progress_bar"] = False
     try:
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             **options,
             callbacks=[instantiate(node) for node in chosen.values() if node],
             logger=[instantiate(node) for node in config.logger.values() if node] or False,
@@ -183,6 +184,13 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         raise
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as problem:
         raise UserError(f"trainer: {_sentence(problem)}") from problem
+    if CORES_VARIABLE in os.environ:
+        # A job's part of the machine, divided among its processes: Lightning would give each of
+        # them the whole part.
+        threads = max(1, available_cores() // max(1, trainer.num_devices))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+    return trainer
 
 
 def describe_network(classifier: ImageClassifier, *, input_size: int) -> None:

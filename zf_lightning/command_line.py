@@ -38,10 +38,14 @@ def prepare() -> None:
     follow_parent()
     # Hydra then raises instead of printing a trace of its own: `clear_messages` makes sentences.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # Loaded before they are needed, so that the sweep's callback finds its package.
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    # Loaded before they are needed, so that the sweep's callback finds its package; and for the
+    # workers of a launcher, which start elsewhere.
+    root = str(Path(__file__).parents[1])
+    sys.path.insert(0, root)
+    known = os.environ.get("PYTHONPATH", "")
+    if root not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
     schema.register()
-    sweep.register_resolvers()
     sys.argv[1:] = with_lists(sys.argv[1:])
 
 
@@ -73,6 +77,10 @@ def clear_messages() -> Iterator[None]:
         if "Missing mandatory value" in str(mistake):
             _fail(missing_message(str(mistake)))
         _fail(composition_message(mistake))
+    except ImportError as mistake:
+        if "IS THE PLUGIN INSTALLED" not in str(mistake):
+            raise
+        _fail("This launcher needs a package more: pip install 'zf-lightning[launchers]'.")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception:

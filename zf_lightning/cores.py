@@ -2,9 +2,21 @@
 
 import os
 
+#: Set for the jobs of a sweep that share a machine.
+CORES_VARIABLE = "ZF_LIGHTNING_CORES"
+
 
 def available_cores() -> int:
-    """Those granted to this process: in a container or a batch job fewer than there are."""
+    """Those granted to this process: in a container or a batch job fewer than there are.
+
+    A job of a sweep that shares the machine with others has its part of them.
+    """
+    granted = _granted()
+    part = os.environ.get(CORES_VARIABLE)
+    return granted if part is None else min(granted, int(part))
+
+
+def _granted() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

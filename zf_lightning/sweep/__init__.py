@@ -10,7 +10,6 @@ from zf_lightning.sweep.names import (
     job_folder,
     override_key,
     quoted,
-    register_resolvers,
     remember_swept,
     swept_keys,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "override_key",
     "quoted",
     "read_jobs",
-    "register_resolvers",
     "remember_swept",
     "run_job",
     "swept_keys",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -19,13 +19,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.processes import PARENT_VARIABLE, PATIENCE
+from zf_lightning.sweep.machine import jobs_at_once, share
 from zf_lightning.sweep.names import override_key, quoted, swept_keys
 from zf_lightning.sweep.record import Job, current_start
 
 #: What a parent process of a distributed run leaves in the environment.
 DISTRIBUTED_VARIABLES = re.compile(
     r"(RANK|LOCAL_RANK|GROUP_RANK|NODE_RANK|ROLE_.*|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR"
-    r"|MASTER_PORT|TORCHELASTIC_.*|PL_.*)"
+    r"|MASTER_PORT|TORCHELASTIC_.*|PL_.*"
+    # A job of SLURM is one run, and Lightning starts its processes: it must not take the one task
+    # of the job for one of several that srun has started.
+    r"|SLURM_(NTASKS|NTASKS_PER_NODE|TASKS_PER_NODE|PROCID|LOCALID|NODEID|STEP_.*))"
 )
 #: Hydra's own options that belong to the sweep and not to a job of it.
 SWEEP_OPTIONS = re.compile(r"hydra[./](sweep|sweeper|launcher|mode|run)\b")
@@ -53,22 +57,39 @@ def run_job(config: DictConfig, script: Path) -> int:
     print(f"\n--- {folder.name} ---", flush=True)
     environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
     environment[PARENT_VARIABLE] = str(os.getpid())
-    command = _command(config, script, folder)
-    with subprocess.Popen(command, env=environment, cwd=hydra.runtime.cwd) as process:
+    at_once = jobs_at_once(hydra.launcher)
+    with contextlib.ExitStack() as stack:
+        environment |= stack.enter_context(share(Path(hydra.sweep.dir), at_once))
+        output = None
+        if at_once is not None and at_once > 1:
+            # The bars and tables of several jobs would run into one another.
+            output = stack.enter_context((folder / "output.log").open("a"))
+        command = _command(config, script, folder)
+        exit_code = _run(command, environment, Path(hydra.runtime.cwd), output)
+    replace(job, exit_code=exit_code).write()
+    print(f"--- {folder.name}: " + (f"FAILED (exit {exit_code})" if exit_code else "done"))
+    return exit_code
+
+
+def _run(
+    command: list[str], environment: dict[str, str], folder: Path, output: TextIO | None
+) -> int:
+    with subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=output, stderr=output
+    ) as process:
         try:
-            exit_code = process.wait()
+            return process.wait()
         except KeyboardInterrupt:
             # The job has been interrupted too, and ends in order.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=PATIENCE)
             process.kill()
             raise
-    replace(job, exit_code=exit_code).write()
-    return exit_code
 
 
 def _check_same_job(earlier: Job, job: Job) -> None:
-    if earlier.start == job.start:
+    # The same number: a queue has put the job that it had stopped back into line.
+    if earlier.start == job.start and earlier.number != job.number:
         raise UserError(
             f"Two jobs of this sweep have the same folder {job.folder}; name them apart."
         )

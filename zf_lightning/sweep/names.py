@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -41,12 +42,15 @@ def quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def remember_swept(overrides: Sequence[str]) -> None:
-    """Keep which overrides of a sweep take several values, for the names of its jobs."""
+def remember_swept(overrides: Sequence[str], *, also: Sequence[str] = ()) -> None:
+    """Keep which options a sweep varies, for the names of its jobs and for its table.
+
+    Those of `overrides` that take several values, and `also` those that a list of jobs names.
+    """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     swept = [one.key_or_group for one in parsed if one.is_sweep_override()]
     # In the environment, so that a launcher's worker processes know it too.
-    os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys(swept))
+    os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys([*also, *swept]))
 
 
 def swept_keys() -> list[str]:
@@ -54,6 +58,7 @@ def swept_keys() -> list[str]:
     return [key for key in os.environ.get(SWEPT_VARIABLE, "").split(",") if key]
 
 
-def register_resolvers() -> None:
-    """Make `${job_folder:…}` known to OmegaConf."""
-    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+# Here, and not where the command starts: a launcher's workers import this alone.
+# Hydra checks our files for launchers against those of the plugins, and will not for ever.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

@@ -142,7 +142,7 @@ def _headings(table: SweepTable) -> tuple[list[str], list[str]]:
 
 def _body(table: SweepTable) -> Iterator[list[str]]:
     for row in table.rows:
-        cells = list(row.settings.values()) or [row.jobs[0].folder.name]
+        cells = list(row.settings.values()) or [_only(row)]
         for name, _, _ in _columns(table):
             cells.append(_shown(row.figures.get(name), whole=name == "parameters"))
         if _has_difference(table):
@@ -152,6 +152,10 @@ def _body(table: SweepTable) -> Iterator[list[str]]:
         seconds = row.figures.get("train/seconds")
         cells.append(str(timedelta(seconds=round(seconds.mean))) if seconds else "")
         yield [*cells, ", ".join(row.marks)]
+
+
+def _only(row: Row) -> str:
+    return row.jobs[0].folder.name if len(row.jobs) == 1 else "all seeds"
 
 
 def _paper_cells(row: Row) -> list[str]:

@@ -1,0 +1,79 @@
+"""Jobs of a sweep that run at once on one machine share its cores and its GPUs."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from zf_lightning.cores import CORES_VARIABLE, available_cores
+
+
+def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:
+    """How many jobs a Hydra launcher may run at once on this machine.
+
+    None if another than this project decides what a job may use: there is one job at a time, or a
+    queue gives each its own.
+    """
+    target = str(launcher.get("_target_", ""))
+    if target.endswith("JoblibLauncher"):
+        asked = int(launcher.get("n_jobs") or 1)
+        # -1 is one a core, -2 one fewer, as joblib has it.
+        return asked if asked > 0 else max(1, available_cores() + 1 + asked)
+    if target.endswith("LocalLauncher"):
+        # submitit would start all jobs at the same moment.
+        return max(1, available_cores() // (launcher.get("cpus_per_task") or available_cores()))
+    return None
+
+
+@contextlib.contextmanager
+def share(folder: Path, jobs: int | None) -> Iterator[dict[str, str]]:
+    """What a job needs in its environment to use its part of the machine, of `jobs` parts.
+
+    Waits until a part is free: those that are taken are locks in `folder`, which the system gives
+    back when a process ends, however it ends.
+    """
+    if jobs is None:
+        yield {}
+        return
+    place, lock = _take_place(folder, jobs)
+    try:
+        yield part_of_machine(place, jobs)
+    finally:
+        lock.release()
+
+
+def part_of_machine(place: int, jobs: int) -> dict[str, str]:
+    """Environment variables for the job at `place` of `jobs`: cores, and GPUs if there are any."""
+    cores = max(1, available_cores() // jobs)
+    part = {CORES_VARIABLE: str(cores), "OMP_NUM_THREADS": str(cores)}
+    devices = _visible_gpus()
+    if devices:
+        each = max(1, len(devices) // jobs)
+        # With more jobs than GPUs some share one.
+        first = place * each % len(devices)
+        part["CUDA_VISIBLE_DEVICES"] = ",".join(devices[first : first + each])
+    return part
+
+
+def _visible_gpus() -> list[str]:
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _take_place(folder: Path, jobs: int) -> tuple[int, FileLock]:
+    places = folder / ".places"
+    places.mkdir(parents=True, exist_ok=True)
+    while True:
+        for place in range(jobs):
+            lock = FileLock(places / f"{place}.lock")
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0)
+                return place, lock
+        time.sleep(0.2)
