@@ -22,7 +22,10 @@ def options(group: str) -> list[str]:
 
 CHOICES = [
     (group, option)
-    for group in ("model", "ablation", "data", "optimizer", "scheduler", "callbacks", "logger")
+    for group in (
+        *("task", "model", "ablation", "data", "optimizer", "scheduler", "callbacks", "logger"),
+        *("occlusion", "correspondence", "invariance", "evolution", "filters"),
+    )
     for option in options(group)
     if (group, option) != ("data", "default")
 ]

@@ -37,6 +37,22 @@ TABLE_3: dict[str, dict[str, AblationRow]] = {
     },
 }
 
+#: Table 1, by layer and by what is hidden: mean feature sign change and its spread.
+TABLE_1: dict[str, dict[str, tuple[float, float]]] = {
+    "layer 5": {
+        "right_eye": (0.067, 0.007),
+        "left_eye": (0.069, 0.007),
+        "nose": (0.079, 0.017),
+        "random": (0.107, 0.017),
+    },
+    "layer 7": {
+        "right_eye": (0.069, 0.015),
+        "left_eye": (0.068, 0.013),
+        "nose": (0.069, 0.011),
+        "random": (0.073, 0.014),
+    },
+}
+
 #: Which of the paper's two networks a model of ours is a version of.
 BASE_NETWORK = {
     "zfnet": "zfnet",

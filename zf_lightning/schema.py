@@ -14,6 +14,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
+from zf_lightning.inspection_schema import (
+    Correspondence,
+    Evolution,
+    Filters,
+    Invariance,
+    Occlusion,
+)
 from zf_lightning.instantiate import suggestion
 
 
@@ -195,6 +202,10 @@ class Config:
     seed: int = MISSING
     ckpt: Any = MISSING
     resume: str | None = MISSING
+    images: Any = MISSING
+    split: str = MISSING
+    label: Any = MISSING
+    landmarks: str | None = MISSING
     sweep: str | None = MISSING
     task: Task = field(default_factory=Task)
     paths: Paths = field(default_factory=Paths)
@@ -209,6 +220,11 @@ class Config:
     transfer: Transfer = field(default_factory=Transfer)
     predict: Predict = field(default_factory=Predict)
     overlap: Overlap = field(default_factory=Overlap)
+    occlusion: Occlusion = field(default_factory=Occlusion)
+    correspondence: Correspondence = field(default_factory=Correspondence)
+    invariance: Invariance = field(default_factory=Invariance)
+    evolution: Evolution = field(default_factory=Evolution)
+    filters: Filters = field(default_factory=Filters)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 

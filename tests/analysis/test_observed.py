@@ -15,10 +15,10 @@ def test_layers_are_what_the_modules_put_out() -> None:
     with torch.no_grad():
         first = network[:2](images)
         second = network[2:6](first.clone())
-        assert torch.equal(found["0"], first.flatten(1))
-        assert torch.equal(found["4"], second.flatten(1))
-        assert torch.equal(found["8"], network[6:10](second).flatten(1))
-        assert torch.equal(scores, network(images))
+        torch.testing.assert_close(found["0"], first.flatten(1))
+        torch.testing.assert_close(found["4"], second.flatten(1))
+        torch.testing.assert_close(found["8"], network[6:10](second).flatten(1))
+        torch.testing.assert_close(scores, network(images))
 
 
 def test_an_operation_in_place_does_not_change_what_was_seen() -> None:
@@ -36,9 +36,9 @@ def test_what_enters_a_relu_is_seen_on_demand() -> None:
     network, images = chain().eval(), pictures()
     _, found = ObservedNetwork(network).features(images, ["0", "8", "2"], rectified=False)
     with torch.no_grad():
-        assert torch.equal(found["0"], network[0](images).flatten(1))
-        assert torch.equal(found["8"], network[:9](images).flatten(1))
-        assert torch.equal(found["2"], network[:3](images).flatten(1)), "a pool has no ReLU"
+        torch.testing.assert_close(found["0"], network[0](images).flatten(1))
+        torch.testing.assert_close(found["8"], network[:9](images).flatten(1))
+        torch.testing.assert_close(found["2"], network[:3](images).flatten(1))
     network = Branches().eval()
     _, found = ObservedNetwork(network).features(images, ["stem"], rectified=False)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_the_network_is_left_as_it_was() -> None:
     scores = ObservedNetwork(network).run(images)
     assert [module.training for module in network] == [place != 4 for place in range(12)]
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(scores, ObservedNetwork(network).run(images)), "dropout was off"
+    torch.testing.assert_close(scores, ObservedNetwork(network).run(images))
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -85,5 +85,5 @@ def test_operations_need_no_rule() -> None:
     network = Gated().eval()
     scores, found = ObservedNetwork(network).features(pictures(), ["conv"])
     with torch.no_grad():
-        assert torch.equal(scores, network(pictures()))
-        assert torch.equal(found["conv"], network.conv(pictures()).flatten(1))
+        torch.testing.assert_close(scores, network(pictures()))
+        torch.testing.assert_close(found["conv"], network.conv(pictures()).flatten(1))

@@ -44,9 +44,10 @@ class ObservedNetwork:
         """Where the network's weights are, and images have to be."""
         return next(self.network.parameters(), torch.empty(0)).device
 
-    def is_fully_connected(self, layer: str) -> bool:
-        """Whether a layer of that name is an `nn.Linear`."""
-        return isinstance(dict(self.network.named_modules()).get(layer), nn.Linear)
+    @property
+    def hidden_convolutions(self) -> tuple[str, ...]:
+        """Names of the convolutions, without one that gives the classes."""
+        return tuple(layer for layer in self.layers[:-1] if self.graph.is_convolution(layer))
 
     @property
     def last_convolution(self) -> str:
@@ -54,10 +55,9 @@ class ObservedNetwork:
 
         Raises UserError if there is none.
         """
-        hidden = [layer for layer in self.layers[:-1] if not self.is_fully_connected(layer)]
-        if not hidden:
+        if not self.hidden_convolutions:
             raise UserError("The network has no hidden convolution: name a layer.")
-        return hidden[-1]
+        return self.hidden_convolutions[-1]
 
     @property
     def last_hidden(self) -> str:
@@ -80,8 +80,8 @@ class ObservedNetwork:
         late = self.last_hidden
         middle = self.last_convolution
         if middle == late:
-            hidden = [layer for layer in self.layers[:-1] if not self.is_fully_connected(layer)]
-            middle = hidden[max(0, round(len(hidden) * 2 / 3) - 1)]
+            number = len(self.hidden_convolutions)
+            middle = self.hidden_convolutions[max(0, round(number * 2 / 3) - 1)]
         return middle, late
 
     def check_layers(self, layers: Collection[str]) -> None:
@@ -109,6 +109,8 @@ class ObservedNetwork:
                 node = node.all_input_nodes[0]
             watched.setdefault(node, []).append(layer)
         interpreter = _Observer(self.network, watched, observe, self.graph.graph)
+        # On a CPU convolutions and pools are faster so.
+        images = images.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), evaluation_mode(self.network):
             scores = interpreter.run(images)
         return check_scores(scores, len(images))

@@ -193,8 +193,6 @@ def _occluded(
         def total(_: str, output: Tensor, totals: list[Tensor] = totals) -> None:
             totals.append(output[:, start.feature_map].double().sum((1, 2)))
 
-        # On a CPU convolutions and pools are faster so.
-        hidden = hidden.contiguous(memory_format=torch.channels_last)
         yield _answers(totals, observed.run(hidden, [layer], total), start)
 
 

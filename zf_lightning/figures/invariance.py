@@ -81,7 +81,7 @@ def invariance_figure(
                 )
             distance = column <= len(layers)
             plain_axes(axes[column], xlabel, f"{unit} distance" if distance else "probability")
-            title = shortened(layers[column - 1], 30) if distance else "probability of true class"
+            title = shortened(layers[column - 1], 30) if distance else "probability of the class"
             axes[column].set_title(title, fontsize=FONT_SIZE)
             axes[column].set_ylim(0, None if distance else 1.02)
     handles, labels = panels[0][-1].get_legend_handles_labels()

@@ -1,0 +1,135 @@
+"""task=correspondence: does hiding the same part change the features of all images alike?
+
+Fig. 8 and Table 1.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from zf_lightning import paper
+from zf_lightning.analysis import Correspondence, ObservedNetwork, below_random, correspondence
+from zf_lightning.analysis.squares import hide
+from zf_lightning.data.crops import corner_offsets
+from zf_lightning.data.decode import STORED_SIZE, load_image
+from zf_lightning.errors import UserError
+from zf_lightning.figures.correspondence import correspondence_figure
+from zf_lightning.inspection import Subject, finish, load_subject, square_size
+from zf_lightning.landmarks import read_landmarks
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Table 1 for the parts of `landmarks`; write the figure and `result.json`."""
+    options = config.correspondence
+    if config.landmarks is None:
+        raise UserError(
+            "task=correspondence needs landmarks=FILE.csv with the columns file, and NAME_x and "
+            "NAME_y for each part."
+        )
+    table = Path(config.landmarks).expanduser()
+    folder = table.parent if config.images is None else Path(str(config.images)).expanduser()
+    subject = load_subject(config)
+    landmarks = read_landmarks(table, folder, options.parts)
+    pixels = torch.stack([load_image(file) for file in landmarks.files])
+    parts = {part: in_input(places, subject.input_size) for part, places in landmarks.parts.items()}
+    for part, places in parts.items():
+        outside = ((places < 0) | (places >= subject.input_size)).any(1).nonzero()
+        if len(outside):
+            name = landmarks.files[int(outside[0])].name
+            raise UserError(f"{part} of {name} lies outside what the network sees of it.")
+    observed = ObservedNetwork(subject.network)
+    found = correspondence(
+        observed,
+        subject.prepare(pixels),
+        parts,
+        layers=options.layers,
+        size=square_size(options.size, subject),
+        fill=subject.grey(options.grey),
+        draws=options.draws,
+        seed=config.seed,
+        rectified=options.rectified,
+        batch_size=options.batch_size,
+    )
+    rows = _rows(found)
+    result = {
+        "images": len(pixels),
+        "mask_pixels": found.size,
+        "input_size_pixels": subject.input_size,
+        "random_draws": options.draws,
+        "rectified": options.rectified,
+        "layers": rows,
+        "paper": {"table": "Table 1", "layers": paper.TABLE_1},
+    }
+    figure = _figure(subject, pixels, found, rows, options.grey)
+    return finish(config, result, {"correspondence": figure}, _lines(rows))
+
+
+def in_input(places: Tensor, input_size: int) -> Tensor:
+    """Places `[N, 2]` of the stored 256×256 picture in the network's input, its centre crop."""
+    base = round(input_size * 8 / 7)
+    top, left = corner_offsets(base, input_size)[-1]
+    return places * base / STORED_SIZE - torch.tensor([top, left])
+
+
+def _rows(found: Correspondence) -> dict[str, dict[str, dict[str, Any]]]:
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for layer, parts in found.parts.items():
+        rows[layer] = {}
+        for part, consistency in parts.items():
+            below, low, high = below_random(consistency, found.random[layer])
+            rows[layer][part] = {
+                "delta": consistency.delta,
+                "spread": consistency.spread,
+                "below_random": below,
+                "below_random_95_percent": [low, high],
+            }
+        random = found.random[layer]
+        rows[layer]["random"] = {
+            "delta": random.delta,
+            "spread": random.spread,
+            "delta_of_draws": random.of_draws,
+        }
+    return rows
+
+
+def _figure(
+    subject: Subject,
+    pixels: Tensor,
+    found: Correspondence,
+    rows: dict[str, dict[str, dict[str, Any]]],
+    grey: float,
+) -> Any:
+    display = subject.display(pixels)
+    starts = {**found.starts, "random": found.random_starts}
+    masked = {
+        part: hide(display, places[:, 0], places[:, 1], found.size, grey).numpy()
+        for part, places in starts.items()
+    }
+    values = {
+        layer: {part: (row["delta"], row["spread"]) for part, row in of_layer.items()}
+        for layer, of_layer in rows.items()
+    }
+    return correspondence_figure(display.numpy(), masked, values)
+
+
+def _lines(rows: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    layers = list(rows)
+    lines = ["Mean feature sign change, ± standard deviation over pairs of images:"]
+    lines.append(f"  {'hidden':<14}" + "".join(f"{layer:>30}" for layer in layers))
+    for part in rows[layers[0]]:
+        cells = ["{delta:.3f} ± {spread:.3f}".format(**rows[layer][part]) for layer in layers]
+        lines.append(f"  {part:<14}" + "".join(f"{cell:>30}" for cell in cells))
+    lines.append("Below random places, with 95 % confidence intervals over images:")
+    for part in rows[layers[0]]:
+        if part != "random":
+            cells = [
+                "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+                    rows[layer][part]["below_random"], *rows[layer][part]["below_random_95_percent"]
+                )
+                for layer in layers
+            ]
+            lines.append(f"  {part:<14}" + "".join(f"{cell:>30}" for cell in cells))
+    return lines

@@ -1,0 +1,177 @@
+"""task=occlusion: what hiding each place of an image changes, as in Fig. 7."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from tqdm import tqdm
+
+from zf_lightning.analysis import ObservedNetwork, Occlusion, occlude
+from zf_lightning.analysis.squares import grid_starts
+from zf_lightning.checkpoint import find_checkpoint, read_checkpoint
+from zf_lightning.deconv import Atlas, Deconvnet, Unit
+from zf_lightning.errors import UserError
+from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure
+from zf_lightning.inspection import (
+    Pictures,
+    Subject,
+    finish,
+    load_pictures,
+    load_subject,
+    square_size,
+)
+
+log = logging.getLogger(__name__)
+#: Images in one picture; more are spread over several.
+ROWS = 5
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Slide the square over `images`; write the figures and `result.json`."""
+    subject = load_subject(config)
+    pictures = load_pictures(config, subject)
+    options = config.occlusion
+    size = square_size(options.size, subject)
+    stride = max(1, round(size / 4)) if options.stride is None else options.stride
+    observed = ObservedNetwork(subject.network)
+    layer = observed.last_convolution if options.layer is None else options.layer
+    observed.check_layers([layer])
+    atlas = find_atlas(config)
+    inputs = subject.prepare(pictures.pixels)
+    positions = len(grid_starts(subject.input_size, size, stride)) ** 2
+    with tqdm(total=positions * len(inputs), desc="occluding", unit="position") as bar:
+        found = occlude(
+            observed,
+            inputs,
+            layer=layer,
+            labels=pictures.labels,
+            size=size,
+            stride=stride,
+            fill=subject.grey(options.grey),
+            batch_size=options.batch_size,
+            windows=options.windows,
+            progress=bar.update,
+        )
+    deconvnet = Deconvnet(subject.network)
+    display = subject.display(pictures.pixels)
+    rows = [
+        _panels(subject, deconvnet, atlas, one, inputs[place], display[place], name)
+        for place, (one, name) in enumerate(zip(found, pictures.names, strict=True))
+    ]
+    figures = {
+        "occlusion" if len(rows) <= ROWS else f"occlusion_{start // ROWS + 1}": occlusion_figure(
+            rows[start : start + ROWS], subject.class_names
+        )
+        for start in range(0, len(rows), ROWS)
+    }
+    result = {
+        "layer": layer,
+        "size_pixels": size,
+        "stride_pixels": stride,
+        "grey": options.grey,
+        "input_size_pixels": subject.input_size,
+        "images": [_summary(subject, pictures, place, one) for place, one in enumerate(found)],
+    }
+    return finish(config, result, figures, [_line(image) for image in result["images"]])
+
+
+def find_atlas(config: DictConfig) -> Atlas | None:
+    """The atlas that `occlusion.atlas` means, or that of the checkpoint's epoch in its run.
+
+    Raises UserError if there is none where it points to.
+    """
+    if config.occlusion.atlas is not None:
+        path = Path(config.occlusion.atlas).expanduser()
+        if path.is_dir():
+            files = sorted((path / "atlas").glob("epoch=*.safetensors"))
+            path = files[-1] if files else path
+        if not path.is_file():
+            raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas.")
+        return Atlas.load(path)
+    if config.ckpt is None:
+        return None
+    checkpoint = find_checkpoint(config.ckpt)
+    name = f"epoch={read_checkpoint(checkpoint)['epoch'] + 1:03}.safetensors"
+    path = checkpoint.parent.parent / "atlas" / name
+    return Atlas.load(path) if path.is_file() else None
+
+
+def other_projections(atlas: Atlas | None, layer: str, feature_map: int) -> Tensor | None:
+    """Projections `[k, 3, h, w]` of a feature map's top images; None if the atlas has none."""
+    if atlas is None or layer not in atlas.layers:
+        return None
+    found = atlas.layers[layer]
+    places = (found.drawn == feature_map).nonzero()
+    if not len(places):
+        return None
+    return found.projections[int(places[0, 0])][found.activations[feature_map] > 0]
+
+
+def _panels(
+    subject: Subject,
+    deconvnet: Deconvnet,
+    atlas: Atlas | None,
+    found: Occlusion,
+    image: Tensor,
+    display: Tensor,
+    name: str,
+) -> OcclusionPanels:
+    maps = deconvnet.record(image[None], [found.layer]).outputs[found.layer][0, found.feature_map]
+    row, column = divmod(int(maps.argmax()), maps.shape[1])
+    unit = Unit(0, found.layer, found.feature_map, row, column)
+    own = deconvnet.project_windows(image[None], [unit]).pixels[0].cpu()
+    others = other_projections(atlas, found.layer, found.feature_map)
+    return OcclusionPanels(
+        name=name,
+        picture=display.numpy(),
+        tops=found.tops,
+        lefts=found.lefts,
+        size=found.size,
+        worst=None if found.flat else found.worst,
+        layer=found.layer,
+        feature_map=found.feature_map,
+        activation=found.activation.numpy(),
+        projection=own.numpy(),
+        other_projections=(own[None][:0] if others is None else others).numpy(),
+        class_name=subject.class_name(found.label),
+        probability=found.probability.numpy(),
+        unoccluded_probability=float(torch.tensor(found.log_probability_unoccluded).exp()),
+        most_probable=found.most_probable.numpy(),
+    )
+
+
+def _summary(subject: Subject, pictures: Pictures, place: int, found: Occlusion) -> dict[str, Any]:
+    changed = found.most_probable != found.predicted
+    labels, counts = found.most_probable.unique(return_counts=True)
+    order = counts.argsort(descending=True, stable=True)
+    return {
+        "image": pictures.names[place],
+        "class": subject.class_name(found.label),
+        "class_is_known": pictures.labels[place] is not None,
+        "predicted": subject.class_name(found.predicted),
+        "probability_unoccluded": float(torch.tensor(found.log_probability_unoccluded).exp()),
+        "probability_lowest": float(found.probability.min()),
+        "lowest_at_row_and_column_pixels": None if found.flat else list(found.worst),
+        "feature_map": found.feature_map,
+        "total_activation_unoccluded": found.total_activation,
+        "total_activation_lowest": float(found.activation.min()),
+        "positions": found.most_probable.numel(),
+        "positions_with_another_class": int(changed.sum()),
+        "most_probable_classes": {
+            subject.class_name(int(labels[number])): int(counts[number]) for number in order
+        },
+    }
+
+
+def _line(image: dict[str, Any]) -> str:
+    where = image["lowest_at_row_and_column_pixels"]
+    at = "nowhere" if where is None else f"at row {where[0]}, column {where[1]}"
+    return (
+        f"{image['image']}: {image['predicted']}; probability of {image['class']} "
+        f"{image['probability_unoccluded']:.3g}, lowest {image['probability_lowest']:.3g} {at}; "
+        f"another class at {image['positions_with_another_class']} of {image['positions']} "
+        "positions"
+    )
