@@ -105,7 +105,18 @@ class Data:
     image_sets: ImageSets = field(default_factory=ImageSets)
     seed: int = MISSING
     max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
+    shuffle_window: int = MISSING
+    cache_gb: float = MISSING
+    storage_options: dict[str, Any] = MISSING
     source: Any = MISSING
+
+
+@dataclass
+class Prepare:
+    out: str = MISSING
+    format: str = MISSING
+    quality: int = MISSING
+    chunk_images: int = MISSING
 
 
 @dataclass
@@ -162,6 +173,7 @@ class Config:
     optimizer: Any = MISSING
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
+    prepare: Prepare = field(default_factory=Prepare)
     probe: Probe = field(default_factory=Probe)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)

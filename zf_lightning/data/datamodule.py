@@ -9,7 +9,7 @@ from zf_lightning.cores import available_cores
 from zf_lightning.data.bad_files import BadFiles, limit_of
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
-from zf_lightning.data.sources.base import ImageSource, Split
+from zf_lightning.data.sources.base import ImageSource, Split, StoredInOrder
 from zf_lightning.errors import UserError
 
 
@@ -113,6 +113,7 @@ class ImageDataModule(lightning.LightningDataModule):
             processes=processes,
             shuffle=shuffle,
             seed=self.seed,
+            stored=files if isinstance(files, StoredInOrder) else None,
         )
         loader = BatchLoader(
             files,  # type: ignore[arg-type]

@@ -4,12 +4,14 @@ from zf_lightning.data.sources.base import (
     SPLITS,
     ImageSource,
     LabelledFiles,
+    LabelledImages,
     SampleKey,
     Split,
 )
 from zf_lightning.data.sources.embedded import EmbeddedSource
 from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.imagenet import ImageNetSource
+from zf_lightning.data.sources.shards import ShardSource
 from zf_lightning.data.sources.torchvision_folders import TorchvisionFolders
 from zf_lightning.data.sources.voc import MultiLabelFiles, VocSource
 
@@ -20,8 +22,10 @@ __all__ = [
     "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
+    "LabelledImages",
     "MultiLabelFiles",
     "SampleKey",
+    "ShardSource",
     "Split",
     "TorchvisionFolders",
     "VocSource",
