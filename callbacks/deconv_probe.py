@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
-from zf_lightning.data import Batch, ImageDataModule, LabelledFiles
+from zf_lightning.data import Batch, ImageDataModule, LabelledImages
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.deconv import Atlas, Deconvnet, ImageBatch, TopActivations, build_atlas
 from zf_lightning.errors import UserError
@@ -246,7 +246,7 @@ def chosen_maps(maps: int | str | Sequence[int], count: int, *, layer: str, seed
 
 
 def load_winners(
-    files: LabelledFiles, indices: Sequence[int], classifier: ImageClassifier
+    files: LabelledImages, indices: Sequence[int], classifier: ImageClassifier
 ) -> ImageBatch:
     """Images of a split, as the network saw their centre crops and as a person looks at them."""
     samples = [files[index] for index in indices]
@@ -270,7 +270,7 @@ def _classifier(module: lightning.LightningModule) -> ImageClassifier:
     return module
 
 
-def _validation_files(trainer: lightning.Trainer) -> LabelledFiles:
+def _validation_files(trainer: lightning.Trainer) -> LabelledImages:
     data: Any = getattr(trainer, "datamodule", None)
     assert isinstance(data, ImageDataModule)
     return data.source.split("val")

@@ -113,7 +113,18 @@ class Data:
     seed: int = MISSING
     max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
     exclude_files: str | None = MISSING
+    shuffle_window: int = MISSING
+    cache_gb: float = MISSING
+    storage_options: dict[str, Any] = MISSING
     source: Any = MISSING
+
+
+@dataclass
+class Prepare:
+    out: str = MISSING
+    format: str = MISSING
+    quality: int = MISSING
+    chunk_images: int = MISSING
 
 
 @dataclass
@@ -215,6 +226,7 @@ class Config:
     optimizer: Any = MISSING
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
+    prepare: Prepare = field(default_factory=Prepare)
     probe: Probe = field(default_factory=Probe)
     atlas: Atlas = field(default_factory=Atlas)
     transfer: Transfer = field(default_factory=Transfer)

@@ -3,6 +3,7 @@
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.datamodule import ImageDataModule
 from zf_lightning.data.loader import BatchLoader
+from zf_lightning.data.pixel_statistics import PixelStatistics
 from zf_lightning.data.preprocessing import Preprocessing
 from zf_lightning.data.sources import (
     EmbeddedSource,
@@ -11,8 +12,10 @@ from zf_lightning.data.sources import (
     ImageNetSource,
     ImageSource,
     LabelledFiles,
+    LabelledImages,
     MultiLabelFiles,
     SampleKey,
+    ShardSource,
     SourceWithout,
     Split,
     TorchvisionFolders,
@@ -23,7 +26,7 @@ from zf_lightning.data.sources import (
     read_names,
     whole_set,
 )
-from zf_lightning.data.statistics import PixelStatistics, cached_statistics, compute_statistics
+from zf_lightning.data.statistics import cached_statistics, compute_statistics
 
 __all__ = [
     "Batch",
@@ -35,10 +38,12 @@ __all__ = [
     "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
+    "LabelledImages",
     "MultiLabelFiles",
     "PixelStatistics",
     "Preprocessing",
     "SampleKey",
+    "ShardSource",
     "SourceWithout",
     "Split",
     "TorchvisionFolders",

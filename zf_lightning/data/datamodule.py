@@ -9,7 +9,7 @@ from zf_lightning.cores import available_cores
 from zf_lightning.data.bad_files import BadFiles, limit_of
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
-from zf_lightning.data.sources.base import ImageSource, LabelledFiles, Split
+from zf_lightning.data.sources.base import ImageSource, LabelledImages, Split, StoredInOrder
 from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
 
@@ -113,7 +113,7 @@ class ImageDataModule(lightning.LightningDataModule):
         workers = self.workers
         if workers is None:
             workers = min(16, max(1, available_cores() // on_this_machine))
-        files: LabelledFiles | FixedSubset = self.source.split(split)
+        files: LabelledImages | FixedSubset = self.source.split(split)
         if at_most is not None and at_most < len(files):
             files = FixedSubset(self.source.split(split), at_most)
         sampler = EpochSampler(
@@ -123,6 +123,7 @@ class ImageDataModule(lightning.LightningDataModule):
             processes=processes,
             shuffle=shuffle,
             seed=self.seed,
+            stored=files if isinstance(files, StoredInOrder) else None,
         )
         loader = BatchLoader(
             files,  # type: ignore[arg-type]

@@ -65,6 +65,7 @@ class BatchLoader(DataLoader[Batch]):
             ("batch_size", "data.batch_size"),
             ("samples", "the number of training images"),
             ("seed", "data.seed"),
+            ("stored_order", "an order of files or shards (data.shuffle_window)"),
         ):
             if key in state and key in order and state[key] != order[key]:
                 raise UserError(
@@ -90,6 +91,7 @@ class BatchLoader(DataLoader[Batch]):
             "batch_size": sampler.batch_size,
             "samples": sampler.length,
             "seed": sampler.seed,
+            "stored_order": sampler.stored.order_key() if sampler.stored is not None else 0,
         }
 
 

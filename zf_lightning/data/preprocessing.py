@@ -14,7 +14,7 @@ from zf_lightning.data.crops import (
     random_placement,
     ten_crop,
 )
-from zf_lightning.data.statistics import PixelStatistics
+from zf_lightning.data.pixel_statistics import PixelStatistics
 from zf_lightning.errors import UserError
 
 #: Per channel, in 0..255.

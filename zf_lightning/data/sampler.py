@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import numpy
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from zf_lightning.data.sources.base import SampleKey
+from zf_lightning.data.sources.base import SampleKey, StoredInOrder
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -23,6 +24,7 @@ class EpochSampler(Sampler[SampleKey]):
         shuffle: a new order each epoch, or always the same. That one is scattered too: an
             evaluation of a few batches should meet all classes, and files lie class by class.
         seed: decides the orders.
+        stored: samples that have orders of their own, which then take the place of these.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class EpochSampler(Sampler[SampleKey]):
         processes: int = 1,
         shuffle: bool,
         seed: int = 0,
+        stored: StoredInOrder | None = None,
     ) -> None:
         assert length > 0 and batch_size % processes == 0
         self.length = length
@@ -42,6 +45,7 @@ class EpochSampler(Sampler[SampleKey]):
         self.processes = processes
         self.shuffle = shuffle
         self.seed = seed
+        self.stored = stored
         self.epoch = 0
         #: The batch to begin with: a run that goes on in mid-epoch leaves out those before.
         self.first_batch = 0
@@ -56,9 +60,10 @@ class EpochSampler(Sampler[SampleKey]):
         return full * (self.batch_size // self.processes) + -(-rest // self.processes)
 
     def __iter__(self) -> Iterator[SampleKey]:
-        seeds = [self.seed, self.epoch] if self.shuffle else [self.seed]
-        order = numpy.random.default_rng(seeds).permutation(self.length)
+        order = self._order()
         for start in range(self.first_batch * self.batch_size, self.length, self.batch_size):
+            if self.stored is not None:
+                self.stored.expect(order[start:])
             batch = order[start : start + self.batch_size]
             each = -(-len(batch) // self.processes)
             # The mean over processes of the means over their samples must be the batch's mean.
@@ -68,3 +73,13 @@ class EpochSampler(Sampler[SampleKey]):
                     yield SampleKey(int(batch[slot]), weight)
                 else:
                     yield SampleKey(int(batch[slot % len(batch)]), 0.0)
+
+    def _order(self) -> NDArray[numpy.int64]:
+        """The epoch's order of all samples, a function of (seed, epoch) alone."""
+        if self.stored is not None and not self.shuffle:
+            return self.stored.evaluation_order()
+        seeds = [self.seed, self.epoch] if self.shuffle else [self.seed]
+        generator = numpy.random.default_rng(seeds)
+        if self.stored is not None:
+            return self.stored.training_order(generator)
+        return generator.permutation(self.length)

@@ -1,52 +1,26 @@
 """The training set's mean image and standard deviation, computed once and kept (Sec. 3)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 from torch.utils.data import Sampler
 from tqdm import tqdm
 
 from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.data.loader import BatchLoader, collate
-from zf_lightning.data.sources.base import LabelledFiles, SampleKey
+from zf_lightning.data.pixel_statistics import PixelStatistics, statistics_of_sums
+from zf_lightning.data.sources.base import LabelledImages, SampleKey
 from zf_lightning.errors import UserError
 
 #: Part of the cache's key: changes when the computation does.
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class PixelStatistics:
-    """Of all training images, in 0..255."""
-
-    #: float32 `[3, 256, 256]`.
-    mean_image: Tensor
-    #: float32 `[3]`.
-    channel_mean: Tensor
-    #: float32 `[3]`.
-    channel_std: Tensor
-
-    def save(self, path: Path) -> None:
-        """Write to a safetensors file, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        save_file(vars(self), unfinished)
-        unfinished.rename(path)
-
-    @classmethod
-    def load(cls, path: Path) -> "PixelStatistics":
-        """Read what `save` wrote."""
-        return cls(**load_file(path))
-
-
 def compute_statistics(
-    files: LabelledFiles,
+    files: LabelledImages,
     *,
     workers: int = 0,
     progress: bool = True,
@@ -80,30 +54,24 @@ def compute_statistics(
             bar.update(len(batch.images))
     if not count:
         raise UserError("No training image can be read, so that there is no mean image.")
-    pixels = count * STORED_SIZE * STORED_SIZE
-    mean = total.sum((1, 2)).double() / pixels
-    variance = squares.double() / pixels - mean.square()
-    return PixelStatistics(
-        mean_image=(total.double() / count).float(),
-        channel_mean=mean.float(),
-        # A set of one colour has no spread to divide by.
-        channel_std=variance.clamp(min=1.0).sqrt().float(),
-    )
+    return statistics_of_sums(total, squares, count=count)
 
 
 def cached_statistics(
-    files: LabelledFiles,
+    files: LabelledImages,
     cache: Path,
     *,
     workers: int = 0,
     progress: bool = True,
     bad_files: BadFiles | None = None,
 ) -> PixelStatistics:
-    """The statistics of `files`, from `cache` if they were computed before.
+    """The statistics of `files`: their own, or from `cache` if they were computed before.
 
     The key is the content of the set (names, labels and file sizes). Several processes may ask at
     once: one computes, the others wait for it.
     """
+    if files.known_statistics is not None:
+        return files.known_statistics
     path = cache / f"statistics-{VERSION}-{files.content_key()[:16]}.safetensors"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,13 @@ import numpy
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zf_lightning.data.sources.base import LabelledFiles, SampleKey
+from zf_lightning.data.sources.base import LabelledImages, SampleKey
 
 
 class FixedSubset(Dataset[tuple[Tensor, int, int, float]]):
     """At most `size` samples of a split: always the same, whatever the run's seed."""
 
-    def __init__(self, files: LabelledFiles, size: int) -> None:
+    def __init__(self, files: LabelledImages, size: int) -> None:
         self.files = files
         # Drawn over the whole split, since files lie class by class.
         order = numpy.random.default_rng(0).permutation(len(files))

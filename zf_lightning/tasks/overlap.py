@@ -104,7 +104,10 @@ def pretraining_files(config: DictConfig) -> LabelledFiles:
         )
     # What the command line says of data is of the transfer set.
     stored = configuration_of(find_checkpoint(config.ckpt), config, [])
-    return assembly.build_source(stored).split("train")
+    files = assembly.build_source(stored).split("train")
+    if not isinstance(files, LabelledFiles):
+        raise UserError("task=overlap compares images in files, and those of ckpt are in shards.")
+    return files
 
 
 def _signatures(

@@ -4,6 +4,7 @@ from zf_lightning.data.sources.base import (
     SPLITS,
     ImageSource,
     LabelledFiles,
+    LabelledImages,
     SampleKey,
     Split,
 )
@@ -12,6 +13,7 @@ from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.folds import FoldSource, WholeSet, whole_set
 from zf_lightning.data.sources.imagenet import ImageNetSource
 from zf_lightning.data.sources.scan import image_names
+from zf_lightning.data.sources.shards import ShardSource
 from zf_lightning.data.sources.torchvision_folders import TorchvisionFolders
 from zf_lightning.data.sources.unlabelled import UnlabelledImages
 from zf_lightning.data.sources.voc import MultiLabelFiles, VocSource
@@ -25,8 +27,10 @@ __all__ = [
     "ImageNetSource",
     "ImageSource",
     "LabelledFiles",
+    "LabelledImages",
     "MultiLabelFiles",
     "SampleKey",
+    "ShardSource",
     "SourceWithout",
     "Split",
     "TorchvisionFolders",

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from zf_lightning.data.decode import STORED_SIZE, load_image
+from zf_lightning.data.pixel_statistics import PixelStatistics
 from zf_lightning.data.sources.file_names import FileNames
 from zf_lightning.errors import UnreadableImage
 
@@ -30,7 +32,7 @@ class ImageSource(Protocol):
     def prepare(self) -> None:
         """Make the data ready to be read; safe to call again and from several processes."""
 
-    def split(self, name: Split) -> "LabelledFiles":
+    def split(self, name: Split) -> "LabelledImages":
         """The samples of one split."""
 
 
@@ -42,16 +44,65 @@ class SampleKey:
     weight: float = 1.0
 
 
-class LabelledFiles(Dataset[tuple[Tensor, int, int, float]]):
-    """Image files with a label each; a sample is decoded when it is asked for.
+class LabelledImages(Dataset[tuple[Tensor, int, int, float]]):
+    """Images with a label and a name each; a sample is decoded when it is asked for.
 
     Names and labels are arrays, so that workers share them: see `FileNames`.
     """
 
-    #: Paths relative to `root`.
+    #: Where each sample comes from.
     names: FileNames
     #: int64 `[N]`.
     labels: numpy.ndarray
+    #: Mean image and spread of these samples, where they need not be computed.
+    known_statistics: PixelStatistics | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, key: SampleKey | int) -> tuple[Tensor, int, int, float]:
+        """Image uint8 `[3, 256, 256]`, label, index in this split, weight."""
+        raise NotImplementedError
+
+    def path(self, index: int) -> Path:
+        """What a person finds the sample by."""
+        return Path(self.names[index])
+
+    def subset(self, indices: Sequence[int] | numpy.ndarray) -> Self:
+        """Some of the samples, in the order of `indices`."""
+        raise NotImplementedError
+
+    def sample_key(self, index: int) -> bytes:
+        """Changes when the sample does."""
+        raise NotImplementedError
+
+    def content_key(self) -> str:
+        """A digest of all samples: changes when they do."""
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            digest.update(self.sample_key(index))
+        return digest.hexdigest()
+
+
+@runtime_checkable
+class StoredInOrder(Protocol):
+    """Samples that are read fastest in orders of their own: neighbours lie in one file."""
+
+    def training_order(self, generator: numpy.random.Generator) -> NDArray[numpy.int64]:
+        """A permutation of the indices, shuffled by `generator`."""
+
+    def evaluation_order(self) -> NDArray[numpy.int64]:
+        """A permutation of the indices, always the same."""
+
+    def order_key(self) -> int:
+        """A number, not 0, that changes when the same generator would give another order."""
+
+    def expect(self, coming: NDArray[numpy.int64]) -> None:
+        """Told again and again which samples will be asked for next, in which order."""
+
+
+class LabelledFiles(LabelledImages):
+    """Image files, whose names are paths relative to `root`, with a label each."""
 
     def __init__(
         self, root: Path, names: Sequence[str], labels: Sequence[int] | numpy.ndarray
@@ -61,9 +112,6 @@ class LabelledFiles(Dataset[tuple[Tensor, int, int, float]]):
         self.root = root
         self.names = names if isinstance(names, FileNames) else FileNames(names)
         self.labels = numpy.asarray(labels, dtype=numpy.int64)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def __getitem__(self, key: SampleKey | int) -> tuple[Tensor, int, int, float]:
         """Image uint8 `[3, 256, 256]`, label, index in this split, weight.
@@ -93,16 +141,12 @@ class LabelledFiles(Dataset[tuple[Tensor, int, int, float]]):
         chosen.labels = self.labels[numpy.asarray(indices, dtype=numpy.int64)]
         return chosen
 
-    def content_key(self) -> str:
-        """A digest of file names, labels and sizes: changes when the files do."""
-        digest = hashlib.sha256()
-        root = os.fsencode(self.root)
-        for index, label in enumerate(self.labels):
-            name = self.names.encoded(index)
-            try:
-                size = os.stat(os.path.join(root, name)).st_size
-            except OSError:
-                # Broken links are met when they are read.
-                size = -1
-            digest.update(b"%b\0%d\0%d\n" % (name, label, size))
-        return digest.hexdigest()
+    def sample_key(self, index: int) -> bytes:
+        """Name, label and size of the file."""
+        name = self.names.encoded(index)
+        try:
+            size = os.stat(os.path.join(os.fsencode(self.root), name)).st_size
+        except OSError:
+            # Broken links are met when they are read.
+            size = -1
+        return b"%b\0%d\0%d\n" % (name, self.labels[index], size)

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy
 
-from zf_lightning.data.sources.base import LabelledFiles
+from zf_lightning.data.sources.base import LabelledFiles, LabelledImages
 from zf_lightning.data.sources.scan import image_names
 
-Files = TypeVar("Files", bound=LabelledFiles)
+Images = TypeVar("Images", bound=LabelledImages)
 
 
 def files_of_classes(
@@ -34,7 +34,7 @@ def files_of_classes(
     return LabelledFiles(root, names, labels)
 
 
-def limit_per_class(files: Files, per_class: int, *, seed: int) -> Files:
+def limit_per_class(files: Images, per_class: int, *, seed: int) -> Images:
     """So many files of each class, drawn from the seed; all of a class that has fewer."""
     keep: list[int] = []
     for label in numpy.unique(files.labels).tolist():

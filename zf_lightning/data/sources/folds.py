@@ -27,10 +27,12 @@ def whole_set(source: ImageSource) -> WholeSet:
 
     Raises UserError if its images are not files.
     """
-    splits = {split: source.split(split) for split in SPLITS}
-    for files in splits.values():
-        if not isinstance(files, LabelledFiles):
+    splits: dict[Split, LabelledFiles] = {}
+    for split in SPLITS:
+        found = source.split(split)
+        if not isinstance(found, LabelledFiles):
             raise UserError("This task needs images in files: choose data that is not in shards.")
+        splits[split] = found
     labels: dict[str, int] = {}
     tables: dict[str, NDArray[numpy.int8]] = {}
     for files in splits.values():

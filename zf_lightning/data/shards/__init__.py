@@ -1,0 +1,1 @@
+"""Datasets rewritten once for reading fast: 256-pixel images in LitData's chunks."""

@@ -1,0 +1,262 @@
+"""A dataset rewritten once as shards: in one pass, on all cores, and resumable."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from zf_lightning.cores import available_cores
+from zf_lightning.data.bad_files import NAMED, limit_of
+from zf_lightning.data.shards.layout import (
+    DATASET_FILE,
+    FORMATS,
+    INDEX_FILE,
+    SAMPLES_FILE,
+    STATISTICS_FILE,
+    VERSION,
+    Description,
+    Samples,
+    read_index,
+    sha256_of,
+    write_json,
+)
+from zf_lightning.data.shards.split_writer import SplitWriter
+from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledImages, Split
+from zf_lightning.data.sources.voc import MultiLabelFiles
+from zf_lightning.errors import UserError
+
+log = logging.getLogger(__name__)
+
+#: Folder of what an unfinished preparation needs to go on; removed at the end.
+UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a preparation has made and checked."""
+
+    out: Path
+    #: Samples of each class in each split.
+    counts: dict[str, list[int]]
+    chunks: int
+    bytes: int
+    #: Files that could not be read and were left out, each with the reason.
+    left_out: list[str]
+
+
+def prepare_shards(
+    source: ImageSource,
+    out: Path,
+    *,
+    format: str,
+    quality: int,
+    chunk_images: int,
+    max_bad_files: Mapping[str, float] | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Prepared:
+    """Write all splits of `source` as shards into the folder `out`, and verify them.
+
+    The content is the same for any number of `workers` (one a core unless given). A preparation
+    that was interrupted goes on when it is called again: finished chunks are kept. Where it is
+    finished already, it is verified again.
+
+    Args:
+        format: `jpeg` (about 36 kB an image) or `raw` (196 kB, several times as fast to read).
+        quality: of the JPEGs, 1 to 100; colours are not subsampled.
+        chunk_images: images in a chunk.
+        max_bad_files: how many files that cannot be read may be left out of the split that is
+            trained on (`train`), and of one that is evaluated (`evaluation`): shares below 1, or
+            numbers.
+
+    Raises:
+        UserError: `out` holds something else, more files cannot be read than may be left out, or
+            the verification failed.
+    """
+    _check_options(format, quality, chunk_images)
+    out.mkdir(parents=True, exist_ok=True)
+    plan: dict[str, Any] = {
+        "version": VERSION,
+        "format": format,
+        "quality": quality if format == "jpeg" else None,
+        "chunk_images": chunk_images,
+        "class_names": list(source.class_names),
+        "content": {name: files.content_key() for name, files in _distinct_splits(source)},
+    }
+    try:
+        # Not in the folder itself, which is to be copied as it is.
+        with FileLock(out.parent / f".{out.name}.lock", timeout=0):
+            if not _is_finished(out, plan):
+                if workers is None:
+                    workers = available_cores()
+                left_out = _write_all(source, out, plan, max_bad_files or {}, workers, progress)
+            else:
+                left_out = []
+            prepared = _verify(source, out, left_out, progress)
+            shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+            return prepared
+    except Timeout:
+        raise UserError(f"Another process is preparing prepare.out={out}.") from None
+
+
+def _distinct_splits(source: ImageSource) -> Iterator[tuple[Split, LabelledImages]]:
+    """The splits; the test split not, where it is the validation split."""
+    for name in SPLITS:
+        files = source.split(name)
+        if isinstance(files, MultiLabelFiles):
+            raise UserError(
+                "Shards keep one label an image, and the others of these images would be lost; "
+                "read them from their folder."
+            )
+        if name != "test" or files is not source.split("val"):
+            yield name, files
+
+
+def _check_options(format: str, quality: int, chunk_images: int) -> None:
+    if format not in FORMATS:
+        raise UserError(f"prepare.format={format} is not one of {', '.join(FORMATS)}.")
+    if not 1 <= quality <= 100:
+        raise UserError(f"prepare.quality={quality} must be from 1 to 100.")
+    # LitData's places in a chunk have 32 bits: 20,000 raw images.
+    if not 1 <= chunk_images <= 20_000:
+        raise UserError(f"prepare.chunk_images={chunk_images} must be from 1 to 20000.")
+
+
+def _is_finished(out: Path, plan: dict[str, Any]) -> bool:
+    """Whether `out` holds the shards of `plan`; UserError if it holds something else."""
+    if (out / DATASET_FILE).exists():
+        found = dict(Description.read(out / DATASET_FILE, root=str(out)).plan)
+        if found != plan:
+            raise UserError(_other(out, found, plan))
+        return True
+    plan_file = out / UNFINISHED / "plan.json"
+    if plan_file.exists():
+        # Of the files, each chunk has a record of its own: one that was repaired is read again.
+        found = json.loads(plan_file.read_text()) | {"content": plan["content"]}
+        if found != plan:
+            raise UserError(_other(out, found, plan))
+    elif any(out.iterdir()):
+        raise UserError(f"prepare.out={out} is not empty; give a new folder.")
+    return False
+
+
+def _other(out: Path, found: dict[str, Any], plan: dict[str, Any]) -> str:
+    names = [name for name in plan if found.get(name) != plan[name]]
+    return (
+        f"prepare.out={out} holds shards that were made otherwise ({', '.join(names)} differ); "
+        "give another folder, or remove it."
+    )
+
+
+def _write_all(
+    source: ImageSource,
+    out: Path,
+    plan: dict[str, Any],
+    max_bad_files: Mapping[str, float],
+    workers: int,
+    progress: bool,
+) -> list[str]:
+    (out / UNFINISHED).mkdir(exist_ok=True)
+    write_json(out / UNFINISHED / "plan.json", plan)
+    writers = [
+        SplitWriter(
+            name,
+            files,
+            out=out / name,
+            records=out / UNFINISHED / name,
+            format=plan["format"],
+            quality=plan["quality"] or 0,
+            chunk_images=plan["chunk_images"],
+        )
+        for name, files in _distinct_splits(source)
+    ]
+    done = sum(writer.images_done for writer in writers)
+    total = sum(len(writer.files) for writer in writers)
+    with tqdm(
+        total=total, initial=done, desc="preparing", unit="image", disable=not progress
+    ) as bar:
+        for writer in writers:
+            for images in writer.write_missing(workers=workers):
+                bar.update(images)
+    for writer in writers:
+        _check_bad_files(writer, max_bad_files)
+    left_out = [text for writer in writers for text in writer.left_out()]
+    counts: dict[str, int] = {writer.name: writer.finish() for writer in writers}
+    writers[0].statistics().save(out / STATISTICS_FILE)
+    # safetensors writes for the owner alone, and shards are often read by others.
+    (out / STATISTICS_FILE).chmod((out / "train" / INDEX_FILE).stat().st_mode)
+    Description(VERSION, plan["format"], plan["class_names"], counts, plan).write(out)
+    return left_out
+
+
+def _check_bad_files(writer: SplitWriter, max_bad_files: Mapping[str, float]) -> None:
+    part = "train" if writer.name == "train" else "evaluation"
+    option = f"data.max_bad_files.{part}"
+    limit = limit_of(max_bad_files.get(part, 0), len(writer.files), option=option)
+    bad = writer.left_out()
+    if len(bad) > limit:
+        for text in bad:
+            log.warning(text)
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        raise UserError(
+            f"{'; '.join(bad[:NAMED])}{more}: {limit} of {len(writer.files):,} may be ({option}). "
+            "Repair or remove what cannot be read, or allow for more; what is prepared is kept."
+        )
+
+
+def _verify(source: ImageSource, out: Path, left_out: list[str], progress: bool) -> Prepared:
+    """Read everything again: checksums of all chunks, and the counts of all classes."""
+    description = Description.read(out / DATASET_FILE, root=str(out))
+    classes = len(description.class_names)
+    chunks = [
+        (out / name / chunk.filename, chunk)
+        for name in description.counts
+        for chunk in read_index(out / name / INDEX_FILE, where=str(out / name / INDEX_FILE))
+    ]
+    # Threads: a checksum is computed outside of Python's lock.
+    with ThreadPoolExecutor(available_cores()) as pool:
+        paths = [path for path, _ in chunks]
+        sums = tqdm(
+            pool.map(_sum_or_reason, paths),
+            total=len(paths),
+            desc="verifying",
+            unit="chunk",
+            disable=not progress,
+        )
+        for (path, chunk), found in zip(chunks, sums, strict=True):
+            if found != chunk.sha256:
+                raise UserError(
+                    f"{path} is not what was written ({found}); remove {out} and prepare again."
+                )
+    counts: dict[str, list[int]] = {}
+    for name, files in _distinct_splits(source):
+        table = out / name / SAMPLES_FILE
+        samples = Samples.load(table, where=str(table))
+        counts[name] = numpy.bincount(samples.labels, minlength=classes).tolist()
+        expected = numpy.bincount(files.labels, minlength=classes)
+        missing = int(numpy.abs(expected - counts[name]).sum())
+        bad = len(files) - len(samples.labels)
+        if missing != bad:
+            raise UserError(f"{out / name} has {missing - bad} samples in wrong classes.")
+    return Prepared(
+        out=out,
+        counts=counts,
+        chunks=len(chunks),
+        bytes=sum(chunk.bytes for _, chunk in chunks),
+        left_out=left_out,
+    )
+
+
+def _sum_or_reason(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as problem:
+        return problem.strerror or str(problem)

@@ -1,0 +1,63 @@
+"""Files from a bucket: every scheme that LitData knows."""
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zf_lightning.errors import UserError
+
+SCHEMES = ("s3://", "gs://", "azure://", "r2://", "hf://")
+
+log = logging.getLogger(__name__)
+
+
+def is_remote(root: str) -> bool:
+    """Whether `root` is a URL. Raises UserError for a scheme that is not known."""
+    if "://" not in root:
+        return False
+    if not root.startswith(SCHEMES):
+        raise UserError(
+            f"data.root={root} has a scheme that is not known: {', '.join(SCHEMES)} are."
+        )
+    return True
+
+
+def download(url: str, path: Path, options: Mapping[str, Any]) -> None:
+    """Write the file at `url` to `path`. Raises UserError, naming the URL, if it cannot be had.
+
+    `options` go to LitData's storage client: `endpoint_url` and the like for S3. Credentials come
+    from where the service's own tools look for them.
+    """
+    # Imported here: it takes a second, and only those who use a bucket need it.
+    from litdata.streaming.downloader import Downloader
+
+    try:
+        downloader = _downloader(url.rpartition("/")[0], json.dumps(dict(options)), os.getpid())
+        if type(downloader).download_fileobj is not Downloader.download_fileobj:
+            # The service's own client. LitData's other way starts threads that do not survive the
+            # fork of the next data loader's workers.
+            with path.open("wb") as opened:
+                downloader.download_fileobj(url, opened)
+        else:
+            downloader.download_file(url, str(path))
+    except Exception as problem:
+        # Each service's client has exceptions of its own, without a common class.
+        log.debug("download of %s failed", url, exc_info=True)
+        reason = str(problem).strip().split("\n")[0] or type(problem).__name__
+        raise UserError(f"{url} cannot be fetched ({reason}).") from problem
+
+
+@functools.lru_cache(maxsize=8)
+def _downloader(folder: str, options: str, process: int) -> Any:
+    """LitData's client for a folder of a bucket; making one takes longer than a small file.
+
+    `options` are JSON. `process` is part of the key because connections are not shared with a
+    process that is forked.
+    """
+    from litdata.streaming.downloader import get_downloader
+
+    return get_downloader(folder, "", [], json.loads(options))

@@ -1,0 +1,63 @@
+"""task=prepare: a dataset rewritten once as shards, which data=shards reads."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from zf_lightning import assembly
+from zf_lightning.data.shards.prepare import Prepared, prepare_shards
+from zf_lightning.instantiate import plain
+from zf_lightning.result import write_result
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Write the shards of `data`, verify them, and write `result.json`; its contents are returned.
+
+    The same command goes on with a preparation that was interrupted.
+    """
+    out = Path(config.prepare.out).expanduser().absolute()
+    source = assembly.build_source(config)
+    prepared = prepare_shards(
+        source,
+        out,
+        format=config.prepare.format,
+        quality=config.prepare.quality,
+        chunk_images=config.prepare.chunk_images,
+        max_bad_files=plain(config.data.max_bad_files),
+        workers=config.data.workers,
+    )
+    folder = Path(config.paths.run)
+    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    result = {
+        "task": "prepare",
+        "data": config.data.name,
+        "out": str(out),
+        "chunks": prepared.chunks,
+        "bytes": prepared.bytes,
+        # In the order of the names: two classes may be called the same.
+        "class_names": list(source.class_names),
+        "counts": prepared.counts,
+        "left_out": prepared.left_out,
+    }
+    write_result(folder, result)
+    _report(prepared)
+    return result
+
+
+def _report(prepared: Prepared) -> None:
+    log.info(f"\n{prepared.chunks} chunks, {prepared.bytes / 1e9:.2f} GB, written and verified:")
+    for split, counts in prepared.counts.items():
+        log.info(
+            f"  {split:<5} {sum(counts):>9,} images, {min(counts):,} to {max(counts):,} in each of "
+            f"{len(counts):,} classes"
+        )
+    for text in prepared.left_out:
+        log.warning(f"  left out: {text}")
+    log.info(
+        f"Read them with data=shards data.root={prepared.out}. For a bucket: "
+        f"aws s3 sync {prepared.out} s3://BUCKET/FOLDER, then data.root=s3://BUCKET/FOLDER."
+    )
