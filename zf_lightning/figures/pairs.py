@@ -36,7 +36,8 @@ def pair_sheet(
     columns = max(1, min(columns, len(pairs)))
     rows = -(-len(pairs) // columns)
     top = MARGIN + header_height(title, subtitle)
-    width = 2 * MARGIN + columns * (2 * TILE + GAP) - GAP
+    # Wide enough for the title.
+    width = max(2 * MARGIN + columns * (2 * TILE + GAP) - GAP, 900)
     height = top + rows * (TILE + CAPTION + GAP) + MARGIN - GAP
     picture, draw = blank(width, height)
     draw_header(draw, title, subtitle, width=width)

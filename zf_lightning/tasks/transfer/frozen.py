@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -65,7 +66,10 @@ def score(
     )
     key = hashlib.sha256(what.encode()).hexdigest()[:16]
     cache = FeatureCache(Path(config.paths.cache) / f"features-{key}", images=len(images.files))
-    _extract(config, classifier, readings, images, cache, device=device)
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    # Runs of a sweep may want the same features: one reads them, the others wait.
+    with FileLock(cache.folder / "lock"):
+        _extract(config, classifier, readings, images, cache, device=device)
     dimensions = {layer: cache.layer(layer).dimensions for layer in readings.layers}
     for layer, place in readings.places.items():
         log.info(f"  {layer}: {dimensions[layer]:,} features, read at {place}")
