@@ -159,6 +159,16 @@ class Atlas:
 
 
 @dataclass
+class Sanity:
+    layer: str = MISSING
+    units: int = MISSING
+    images: int = MISSING
+    split: str = MISSING
+    rules: Any = MISSING
+    norm: str = MISSING
+
+
+@dataclass
 class Transfer:
     per_class: Any = MISSING
     per_class_of: dict[str, Any] = MISSING
@@ -229,6 +239,7 @@ class Config:
     prepare: Prepare = field(default_factory=Prepare)
     probe: Probe = field(default_factory=Probe)
     atlas: Atlas = field(default_factory=Atlas)
+    sanity: Sanity = field(default_factory=Sanity)
     transfer: Transfer = field(default_factory=Transfer)
     predict: Predict = field(default_factory=Predict)
     overlap: Overlap = field(default_factory=Overlap)

@@ -20,6 +20,8 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     #: What a reader must know, below the table.
     notes: tuple[str, ...] = ()
+    #: Of the figures, where a person reads them.
+    decimals: int = 1
 
     def write(self, folder: Path) -> None:
         """Write `NAME.csv`, `NAME.md` and `NAME.json` (a list of rows by column)."""
@@ -34,7 +36,7 @@ class Table:
         (folder / f"{self.name}.json").write_text(json.dumps(contents, indent=2) + "\n")
 
     def markdown(self) -> str:
-        """The title, the table and its notes; figures with one decimal."""
+        """The title, the table and its notes."""
         numeric = [
             any(isinstance(row[place], int | float) for row in self.rows)
             for place in range(len(self.columns))
@@ -42,13 +44,14 @@ class Table:
         lines = [
             _line(self.columns),
             _line(["--:" if number else ":--" for number in numeric]),
-            *(_line([shown(cell) for cell in row]) for row in self.rows),
+            *(_line([shown(cell, self.decimals) for cell in row]) for row in self.rows),
         ]
         return "\n\n".join([self.title, "\n".join(lines), *self.notes]) + "\n"
 
     def text(self) -> list[str]:
         """Aligned lines for a terminal, the columns' names first."""
-        grid = [list(self.columns), *([shown(cell) for cell in row] for row in self.rows)]
+        rows = [[shown(cell, self.decimals) for cell in row] for row in self.rows]
+        grid = [list(self.columns), *rows]
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         return [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -56,11 +59,11 @@ class Table:
         ]
 
 
-def shown(cell: Cell) -> str:
+def shown(cell: Cell, decimals: int = 1) -> str:
     """A cell as a person reads it."""
     if cell is None:
         return ""
-    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.{decimals}f}" if isinstance(cell, float) else str(cell)
 
 
 def _plain(cell: Cell) -> Cell:

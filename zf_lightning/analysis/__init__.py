@@ -17,6 +17,13 @@ from zf_lightning.analysis.filters import (
 from zf_lightning.analysis.invariance import Invariance, invariance, transformed
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.analysis.occlusion import Occlusion, occlude
+from zf_lightning.analysis.randomisation import (
+    Randomisation,
+    Randomised,
+    Similarity,
+    randomise_layers,
+    strongest_units,
+)
 
 __all__ = [
     "Consistency",
@@ -27,6 +34,9 @@ __all__ = [
     "LayerEvolution",
     "ObservedNetwork",
     "Occlusion",
+    "Randomisation",
+    "Randomised",
+    "Similarity",
     "below_random",
     "correspondence",
     "epochs_to_show",
@@ -36,5 +46,7 @@ __all__ = [
     "images_that_excite",
     "invariance",
     "occlude",
+    "randomise_layers",
+    "strongest_units",
     "transformed",
 ]

@@ -1,0 +1,88 @@
+"""task=sanity: tables of similarities, and clear mistakes."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import Compose
+from tests.networks import Skipping
+from zf_lightning.errors import UserError
+from zf_lightning.tasks import sanity as task
+from zf_lightning.tasks import train
+
+
+@pytest.fixture
+def asked(image_folder: Path, tmp_path: Path) -> list[str]:
+    torch.manual_seed(0)
+    torch.save(Skipping(4).state_dict(), tmp_path / "own.pt")
+    return [
+        "task=sanity",
+        "model=custom",
+        "model.network._target_=tests.networks.Skipping",
+        f"model.weights={tmp_path / 'own.pt'}",
+        "model.input_size=48",
+        "model.preprocessing.mean=imagenet",
+        "model.preprocessing.scale=imagenet",
+        "data=images",
+        f"data.root={image_folder}",
+        "sanity.images=10",
+        "sanity.units=3",
+    ]
+
+
+def test_prints_and_writes_a_table_for_each_rule(
+    compose_config: Compose, asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    result = task.run(compose_config(*asked, "sanity.rules=[deconvnet,gradient]"))
+    folder = tmp_path / "run"
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert result["layer"] == "last" and result["images"] == 10
+    assert list(result["rules"]) == ["deconvnet", "gradient"]
+    layers = result["rules"]["deconvnet"]["layers"]
+    assert [one["layer"] for one in layers] == ["last", "block", "stem"]
+    assert layers[0]["cascading"] == layers[0]["independent"]
+    assert -1 <= layers[-1]["cascading"]["signed"] < 1
+    with (folder / "sanity_deconvnet.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["randomised"] for row in rows] == ["last", "block", "stem", task.OTHER_MAPS]
+    assert float(rows[2]["absolute, alone"]) == pytest.approx(
+        layers[2]["independent"]["absolute"], abs=1e-3
+    )
+    assert "Adebayo" in (folder / "sanity_gradient.md").read_text()
+    assert "Nie et al." in caplog.text and "SSIM, alone" in caplog.text
+
+
+def test_of_a_run_of_training(compose_config: Compose, tiny: list[str], tmp_path: Path) -> None:
+    train.run(compose_config(*tiny, "trainer.max_epochs=1", "callbacks.probe=null"))
+    run = tmp_path / "trained"
+    (tmp_path / "run").rename(run)
+    options = [
+        "sanity.layer=conv3",
+        "sanity.rules=guided",
+        "sanity.units=2",
+        "sanity.norm=jacobian",
+    ]
+    result = task.run(compose_config("task=sanity", f"ckpt={run}", "data.workers=0", *options))
+    assert result["data"] == "folder" and result["images"] == 6
+    layers = result["rules"]["guided"]["layers"]
+    assert [one["layer"] for one in layers] == ["conv3", "conv2", "conv1"]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("sanity.layer=conv9", "no layer conv9"),
+        ("sanity.rules=[]", "sanity.rules is empty"),
+        ("sanity.rules=[magic]", "magic"),
+        ("sanity.units=0", "sanity.units=0 must be at least 1"),
+        ("sanity.split=all", "sanity.split=all is not one of"),
+        ("model.weights=null", "needs a trained network"),
+    ],
+)
+def test_mistakes(override: str, words: str, compose_config: Compose, asked: list[str]) -> None:
+    with pytest.raises(UserError, match=words):
+        task.run(compose_config(*asked, override))

@@ -1,0 +1,168 @@
+"""task=sanity: whether projections depend on what the network has learnt (Adebayo et al., 2018)."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from callbacks.deconv_probe import load_winners
+from zf_lightning import assembly
+from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
+from zf_lightning.checkpoint import configuration_of, find_checkpoint
+from zf_lightning.data.sources import SPLITS
+from zf_lightning.deconv import Deconvnet
+from zf_lightning.errors import UserError
+from zf_lightning.instantiate import plain
+from zf_lightning.result import write_result
+from zf_lightning.tables import Table
+
+log = logging.getLogger(__name__)
+
+#: The row of projections that have only the place in common.
+OTHER_MAPS = "none: other feature maps"
+READING = (
+    "signed, absolute: Spearman's rank correlation of the values, and of their magnitudes, inside "
+    "the receptive field; SSIM: structural similarity of the pictures. The first three with the "
+    "layer and all above it randomised, then with the layer alone. The last row compares, in the "
+    "trained network, with other feature maps at the same place: at its level nothing is left that "
+    "belongs to the unit."
+)
+KNOWN = (
+    "Known of the methods: pictures by guided backpropagation hardly change when the higher layers "
+    "are randomised, while those by the gradient do (Adebayo et al., Sanity Checks for Saliency "
+    "Maps, 2018). In the theory of Nie et al. (A Theoretical Explanation for Perplexing Behaviors "
+    "of Backpropagation-based Visualizations, 2018) guided backpropagation and the deconvnet "
+    "partly recover the image, whatever the network has learnt to tell apart."
+)
+MEASURES = {"signed": "signed", "absolute": "absolute", "ssim": "SSIM"}
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Randomise, compare, print and write the tables; returns what `result.json` holds."""
+    folder = Path(config.paths.run)
+    classifier = assembly.classifier_to_inspect(config).to(assembly.inspection_device(config))
+    if config.ckpt is not None:
+        overrides = list(HydraConfig.get().overrides.task)
+        config = configuration_of(find_checkpoint(config.ckpt), config, overrides)
+    options = config.sanity
+    for name in ("units", "images"):
+        if options[name] < 1:
+            raise UserError(f"sanity.{name}={options[name]} must be at least 1.")
+    if options.split not in SPLITS:
+        raise UserError(f"sanity.split={options.split} is not one of {', '.join(SPLITS)}.")
+    rules = plain(options.rules)
+    rules = [rules] if isinstance(rules, str) else rules
+    network = classifier.network
+    # Before the data is prepared: a mistake in them is known at once.
+    deconvnets = {rule: Deconvnet(network, rule=rule, norm=options.norm) for rule in rules}
+    if not deconvnets:
+        raise UserError("sanity.rules is empty: name deconvnet, guided or gradient.")
+    deconvnet = next(iter(deconvnets.values()))
+    layer = options.layer
+    if layer == "last":
+        layer = ObservedNetwork(network).last_convolution
+    size = classifier.preprocessing.input_size
+    deconvnet.receptive_fields([layer], (size, size))
+    files = assembly.build_source(config).split(options.split)
+    # Spread over the split: its files lie class by class.
+    count = min(options.images, len(files))
+    chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
+    images = load_winners(files, chosen, classifier).inputs
+    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
+    found = {}
+    with tqdm(desc="randomising", unit="layer") as bar:
+        for rule in rules:
+            found[rule] = randomise_layers(
+                network,
+                images,
+                units,
+                rule=rule,
+                norm=options.norm,
+                seed=config.seed,
+                on_layer=bar.update,
+            )
+    tables = [_table(rule, layer, of_rule, len(units)) for rule, of_rule in found.items()]
+    for table in tables:
+        table.write(folder)
+    result = {
+        "task": "sanity",
+        "model": classifier.hparams["model"]["name"],
+        "weights": str(config.ckpt or config.model.weights),
+        "data": config.data.name,
+        "split": options.split,
+        "images": count,
+        "layer": layer,
+        "feature_maps": units.feature_maps.tolist(),
+        "norm": options.norm,
+        "rules": {rule: _figures(of_rule) for rule, of_rule in found.items()},
+        "known": KNOWN,
+    }
+    write_result(folder, result)
+    _report(tables, folder)
+    return result
+
+
+def _figures(found: Randomisation) -> dict[str, Any]:
+    return {
+        "layers": [
+            {
+                "layer": one.layer,
+                "cascading": _finite(one.cascading.means()),
+                "independent": _finite(one.independent.means()),
+            }
+            for one in found.layers
+        ],
+        "other_feature_maps": _finite(found.other_maps.means()),
+    }
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def _table(rule: str, layer: str, found: Randomisation, units: int) -> Table:
+    rows: list[tuple[str | float | None, ...]] = []
+    for one in found.layers:
+        parts = [_finite(part.means()) for part in (one.cascading, one.independent)]
+        rows.append((one.layer, *(part[name] for part in parts for name in MEASURES)))
+    other = _finite(found.other_maps.means())
+    rows.append((OTHER_MAPS, *(other[name] for name in MEASURES), None, None, None))
+    counted = [one.cascading.means()["units"] for one in found.layers]
+    empty = units * len(counted) - int(sum(counted))
+    return Table(
+        name=f"sanity_{rule}",
+        title=(
+            f"{rule}: projections of {units} units of {layer} beside those of the trained network, "
+            "when layers below are randomised"
+        ),
+        columns=(
+            "randomised",
+            *MEASURES.values(),
+            *(f"{name}, alone" for name in MEASURES.values()),
+        ),
+        rows=tuple(rows),
+        notes=(
+            READING,
+            f"Means over the units; {empty} of {units * len(counted)} projections down to a layer "
+            "were empty and do not count.",
+            KNOWN,
+        ),
+        decimals=2,
+    )
+
+
+def _report(tables: list[Table], folder: Path) -> None:
+    for table in tables:
+        log.info(f"\n{table.title}:")
+        for line in table.text():
+            log.info(f"  {line}")
+        log.info(table.notes[1])
+    log.info(f"\n{READING}\n\n{KNOWN}")
+    log.info(f"Everything is in {folder}: sanity_*.csv, sanity_*.md, result.json")
