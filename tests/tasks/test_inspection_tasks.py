@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from tests.conftest import Compose, write_images
 from zf_lightning.analysis import ObservedNetwork, occlude
 from zf_lightning.checkpoint import load_classifier
+from zf_lightning.deconv import Atlas
 from zf_lightning.errors import UserError
 from zf_lightning.inspection import Subject, label_of, load_pictures
 from zf_lightning.landmarks import in_stored_picture, read_landmarks
@@ -80,21 +81,32 @@ def test_occlusion_of_images_of_the_checkpoints_data(
         assert image["class_is_known"]
         assert image["feature_map"] == one.feature_map
         assert image["probability_lowest"] == pytest.approx(float(one.probability.min()), rel=1e-4)
-    atlas = occlusion.find_atlas(config)
-    assert atlas is not None and atlas.epoch in (0, 1)
-    drawn = int(atlas.layers["conv5"].drawn[0])
-    others = occlusion.other_projections(atlas, "conv5", drawn)
-    activations = atlas.layers["conv5"].activations[drawn]
-    assert others is not None and len(others) == int((activations > 0).sum())
-    config.occlusion.atlas = str(trained)
-    last = occlusion.find_atlas(config)
-    assert last is not None and last.epoch == 1
-    config.occlusion.atlas = str(trained / "atlas" / "epoch=001.safetensors")
-    first = occlusion.find_atlas(config)
-    assert first is not None and first.epoch == 0
+    path = occlusion.find_atlas(config, "conv5", 0)
+    assert path is not None and path.parent == trained / "atlas"
+    found = Atlas.load(path).layers["conv5"]
+    drawn = int(found.drawn[0])
+    others = occlusion.other_projections(path, "conv5", drawn)
+    assert others is not None and len(others) == int((found.activations[drawn] > 0).sum())
+    undrawn = next(number for number in range(9) if number not in found.drawn.tolist())
+    assert occlusion.other_projections(path, "conv5", undrawn) is None
+
+
+def test_the_atlas_is_a_runs_a_tasks_or_a_file(compose_config: Compose, tmp_path: Path) -> None:
+    config = compose_config("task=occlusion")
+    assert occlusion.find_atlas(config, "conv5", 3) is None
+    (tmp_path / "atlas" / "conv5").mkdir(parents=True)
+    for name in ("epoch=001", "epoch=012", "conv5/00000-00031", "conv5/00032-00063"):
+        (tmp_path / "atlas" / f"{name}.safetensors").touch()
     config.occlusion.atlas = str(tmp_path)
-    with pytest.raises(UserError, match="has no atlas"):
-        occlusion.find_atlas(config)
+    expected = {("conv5", 40): "conv5/00032-00063", ("conv4", 40): "epoch=012"}
+    for (layer, number), name in expected.items():
+        found = occlusion.find_atlas(config, layer, number)
+        assert found == tmp_path / "atlas" / f"{name}.safetensors"
+    config.occlusion.atlas = str(tmp_path / "atlas" / "epoch=001.safetensors")
+    assert occlusion.find_atlas(config, "conv5", 3) == Path(config.occlusion.atlas)
+    config.occlusion.atlas = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="has no atlas of conv5"):
+        occlusion.find_atlas(config, "conv5", 3)
 
 
 @pytest.mark.parametrize(

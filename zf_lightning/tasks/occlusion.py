@@ -39,7 +39,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     observed = ObservedNetwork(subject.network)
     layer = observed.last_convolution if options.layer is None else options.layer
     observed.check_layers([layer])
-    atlas = find_atlas(config)
+    find_atlas(config, layer, 0)
     inputs = subject.prepare(pictures.pixels)
     positions = len(grid_starts(subject.input_size, size, stride)) ** 2
     with tqdm(total=positions * len(inputs), desc="occluding", unit="position") as bar:
@@ -58,7 +58,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     deconvnet = Deconvnet(subject.network)
     display = subject.display(pictures.pixels)
     rows = [
-        _panels(subject, deconvnet, atlas, one, inputs[place], display[place], name)
+        _panels(subject, deconvnet, config, one, inputs[place], display[place], name)
         for place, (one, name) in enumerate(zip(found, pictures.names, strict=True))
     ]
     figures = {
@@ -78,29 +78,37 @@ def run(config: DictConfig) -> dict[str, Any]:
     return finish(config, result, figures, [_line(image) for image in result["images"]])
 
 
-def find_atlas(config: DictConfig) -> Atlas | None:
-    """The atlas that `occlusion.atlas` means, or that of the checkpoint's epoch in its run.
+def find_atlas(config: DictConfig, layer: str, feature_map: int) -> Path | None:
+    """The atlas file in which a feature map's projections are looked for.
 
-    Raises UserError if there is none where it points to.
+    `occlusion.atlas` is a file, the folder of task=atlas, or that of a training run (its last
+    epoch). Without it, it is the atlas of the checkpoint's epoch in its run, if there is one.
+    Raises UserError if `occlusion.atlas` holds none.
     """
-    if config.occlusion.atlas is not None:
-        path = Path(config.occlusion.atlas).expanduser()
-        if path.is_dir():
-            files = sorted((path / "atlas").glob("epoch=*.safetensors"))
-            path = files[-1] if files else path
-        if not path.is_file():
-            raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas.")
-        return Atlas.load(path)
-    if config.ckpt is None:
-        return None
-    checkpoint = find_checkpoint(config.ckpt)
-    name = f"epoch={read_checkpoint(checkpoint)['epoch'] + 1:03}.safetensors"
-    path = checkpoint.parent.parent / "atlas" / name
-    return Atlas.load(path) if path.is_file() else None
+    if config.occlusion.atlas is None:
+        if config.ckpt is None:
+            return None
+        checkpoint = find_checkpoint(config.ckpt)
+        name = f"epoch={read_checkpoint(checkpoint)['epoch'] + 1:03}.safetensors"
+        path = checkpoint.parent.parent / "atlas" / name
+        return path if path.is_file() else None
+    path = Path(config.occlusion.atlas).expanduser()
+    if path.is_file():
+        return path
+    blocks = sorted((path / "atlas" / layer).glob("*-*.safetensors"))
+    for block in blocks:
+        first, last = (int(number) for number in block.stem.split("-"))
+        if first <= feature_map <= last:
+            return block
+    files = sorted((path / "atlas").glob("epoch=*.safetensors"))
+    if not files and not blocks:
+        raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas of {layer}.")
+    return files[-1] if files else None
 
 
-def other_projections(atlas: Atlas | None, layer: str, feature_map: int) -> Tensor | None:
+def other_projections(path: Path | None, layer: str, feature_map: int) -> Tensor | None:
     """Projections `[k, 3, h, w]` of a feature map's top images; None if the atlas has none."""
+    atlas = None if path is None else Atlas.load(path)
     if atlas is None or layer not in atlas.layers:
         return None
     found = atlas.layers[layer]
@@ -113,7 +121,7 @@ def other_projections(atlas: Atlas | None, layer: str, feature_map: int) -> Tens
 def _panels(
     subject: Subject,
     deconvnet: Deconvnet,
-    atlas: Atlas | None,
+    config: DictConfig,
     found: Occlusion,
     image: Tensor,
     display: Tensor,
@@ -123,6 +131,7 @@ def _panels(
     row, column = divmod(int(maps.argmax()), maps.shape[1])
     unit = Unit(0, found.layer, found.feature_map, row, column)
     own = deconvnet.project_windows(image[None], [unit]).pixels[0].cpu()
+    atlas = find_atlas(config, found.layer, found.feature_map)
     others = other_projections(atlas, found.layer, found.feature_map)
     return OcclusionPanels(
         name=name,
