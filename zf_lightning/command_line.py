@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -24,6 +25,7 @@ from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
 from zf_lightning.processes import claimed, follow_parent
 from zf_lightning.resume import record_command, resumed_command
+from zf_lightning.sweep.job_list import JobListSweeper
 
 #: Options of several values, which may be written without brackets.
 LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
@@ -46,6 +48,7 @@ def prepare() -> None:
     if root not in known.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
     schema.register()
+    Plugins.instance().register(JobListSweeper)
     sys.argv[1:] = with_lists(sys.argv[1:])
 
 

@@ -5,11 +5,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from hydra_plugins.job_list import JobListSweeper
 from tests.conftest import ROOT, Compose
 from zf_lightning import paper
 from zf_lightning.assembly import build_model_options
 from zf_lightning.sweep import remember_swept, swept_keys
+from zf_lightning.sweep.job_list import JobListSweeper
 
 JOBS = [{"model": "a", "ablation": "x"}, {"model": "a", "ablation": "y"}, {"model": "b"}]
 

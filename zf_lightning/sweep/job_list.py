@@ -1,6 +1,7 @@
 """A Hydra sweeper over a list of jobs, where not every combination of values is wanted.
 
-Hydra finds sweepers in packages of this name only.
+Hydra looks for sweepers in packages called hydra_plugins; this one is made known to it in
+`zf_lightning.command_line.prepare`.
 """
 
 from collections.abc import Mapping, Sequence
