@@ -167,10 +167,10 @@ def test_another_atlas_is_not_overwritten(compose_config: Compose, asked: list[s
         task.run(compose_config(*asked, one, "atlas.top=3"))
 
 
-def test_images_without_classes_are_not_trained_on(
+def test_what_only_serves_to_look_into_a_network_is_not_trained_on(
     compose_config: Compose, image_folder: Path
 ) -> None:
     from zf_lightning.tasks import train
 
-    with pytest.raises(UserError, match="has no classes to learn"):
+    with pytest.raises(UserError, match="has no split to learn from"):
         train.run(compose_config("data=images", f"data.root={image_folder}", "logger=none"))

@@ -40,8 +40,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     trainer = assembly.build_trainer(config)
     _check_limits(trainer)
     source = assembly.build_source(config)
-    if len(source.class_names) < 2:
-        raise UserError(f"data={config.data.name} has no classes to learn; choose other data.")
+    if source.split("train") is source.split("val"):
+        raise UserError(f"data={config.data.name} has no split to learn from; choose other data.")
     data = assembly.build_datamodule(config, source)
     classifier = ImageClassifier(
         model,
