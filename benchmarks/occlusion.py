@@ -1,7 +1,8 @@
 """Occlusion side by side with Captum's and with a loop like MONAI's.
 
     python benchmarks/occlusion.py [--networks zfnet squeezenet1_0 resnet18] [--size 32]
-                                   [--stride 16] [--repetitions 3] [--threads 1] [--device cpu]
+                                   [--stride 8] [--candidates 16 32 64 128] [--repetitions 3]
+                                   [--threads 1] [--device cpu]
 
 One image of 224×224, one square, the same positions for all. Ours fills three maps in one pass
 (total activation of a layer's strongest feature map, probability, most probable class: panels b, d
@@ -39,7 +40,6 @@ from zf_lightning.models import build_convnet
 
 MODEL = Path(__file__).parents[1] / "conf" / "model" / "zfnet.yaml"
 SIDE, CLASS = 224, 7
-CANDIDATES = (16, 32, 64, 128)
 
 
 def network_of(name: str) -> nn.Module:
@@ -120,7 +120,7 @@ def compare(name: str, options: argparse.Namespace) -> None:
     image = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
     tried = {
         number: timed(partial(captum, network, image, size, stride, number), device)[0]
-        for number in CANDIDATES
+        for number in options.candidates
     }
     best = min(tried, key=lambda number: tried[number])
     sides: dict[str, Callable[[], Tensor]] = {
@@ -157,7 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=["zfnet", "squeezenet1_0", "resnet18"])
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--stride", type=int, default=16)
+    parser.add_argument("--stride", type=int, default=8)
+    parser.add_argument("--candidates", nargs="+", type=int, default=[16, 32, 64, 128])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")

@@ -39,7 +39,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     observed = ObservedNetwork(subject.network)
     layer = observed.last_convolution if options.layer is None else options.layer
     observed.check_layers([layer])
-    find_atlas(config, layer, 0)
+    find_atlas(config, layer, 0)  # A mistake is known before the long part.
     inputs = subject.prepare(pictures.pixels)
     positions = len(grid_starts(subject.input_size, size, stride)) ** 2
     with tqdm(total=positions * len(inputs), desc="occluding", unit="position") as bar:

@@ -1,0 +1,221 @@
+"""The analyses scored on the embedded dataset, by a trained network beside an untrained one.
+
+    python benchmarks/embedded_analyses.py --root data/embedded --ckpt outputs/train/…
+                                           [--images 100] [--stride 8]
+
+On test images that the trained network classifies correctly, of all classes alike:
+
+- occlusion: at how many does the square overlap the object's mask where it lowers the probability
+  of the class most; chance is the share of all positions that overlap it. Maps on which no position
+  is lowest are counted apart.
+- projections: the energy of the projection of the strongest unit of the last convolution's
+  strongest feature map that lies on the mask, less the share of the unit's window that the mask
+  covers.
+- correspondence: how far Delta of eyes and nose of faces lies below that of random places, with
+  what leaves the ReLU and with what enters it.
+
+The untrained network is the same one before training, from another seed, and follows the same
+classes. Intervals are 95 % percentile bootstraps over images; of the difference of the networks,
+over the same images.
+"""
+
+import argparse
+import copy
+import json
+import math
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from zf_lightning.analysis import ObservedNetwork, below_random, correspondence, occlude
+from zf_lightning.checkpoint import find_checkpoint, load_classifier
+from zf_lightning.data.crops import centre_crop
+from zf_lightning.data.decode import STORED_SIZE, load_image
+from zf_lightning.deconv import Deconvnet, Unit
+from zf_lightning.models import initialise
+from zf_lightning.module import ImageClassifier
+from zf_lightning.tasks.correspondence import in_input
+
+GREY, PARTS = 128, ("right_eye", "left_eye", "nose")
+
+
+def untrained(classifier: ImageClassifier) -> ImageClassifier:
+    """The network before training, from another seed."""
+    fresh = copy.deepcopy(classifier)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(classifier.seed + 1000)
+        initialise(fresh.network, classifier.hparams["model"]["initialisation"])
+    return fresh
+
+
+def chosen_images(
+    root: Path, classifier: ImageClassifier, number: int
+) -> tuple[list[Path], Tensor]:
+    """Test images that are classified correctly, the same number of each class, and labels."""
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classifier.class_names):
+        wanted = -(-number // len(classifier.class_names))
+        for file in sorted((root / "test" / name).glob("*.jpg")):
+            if wanted and int(classifier(load_image(file)[None]).argmax()) == label:
+                files.append(file)
+                labels.append(label)
+                wanted -= 1
+    return files, torch.tensor(labels)
+
+
+def masks_of(root: Path, files: list[Path], classifier: ImageClassifier) -> Tensor:
+    """The objects as the network sees them: bool `[N, S, S]`."""
+    found = []
+    for file in files:
+        path = (root / "masks" / file.relative_to(root)).with_suffix(".png")
+        with Image.open(path) as opened:
+            found.append(transforms.pil_to_tensor(opened.convert("L")))
+    preprocessing = classifier.preprocessing
+    return (
+        centre_crop(preprocessing.resize(torch.stack(found)), preprocessing.input_size)[:, 0] > 127
+    )
+
+
+def occlusion_scores(
+    classifier: ImageClassifier, inputs: Tensor, labels: Tensor, masks: Tensor, stride: int
+) -> tuple[Tensor, Tensor, int]:
+    """Hits `[N]` (NaN where a map is flat), the share of positions that are hits, flat maps."""
+    size = round(inputs.shape[-1] / 7)
+    found = occlude(
+        classifier.network,
+        inputs,
+        labels=labels.tolist(),
+        size=size,
+        stride=stride,
+        fill=grey_input(classifier),
+    )
+    hits, chances = [], []
+    for one, mask in zip(found, masks, strict=True):
+        covered = torch.tensor(
+            [
+                [bool(mask[top : top + size, left : left + size].any()) for left in one.lefts]
+                for top in one.tops
+            ]
+        )
+        place = int(one.log_probability.argmin())
+        hits.append(math.nan if one.flat else float(covered.flatten()[place]))
+        chances.append(float(covered.float().mean()))
+    return torch.tensor(hits), torch.tensor(chances), sum(one.flat for one in found)
+
+
+def projection_scores(
+    classifier: ImageClassifier, inputs: Tensor, masks: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Share of each projection's energy on the mask, and of the window that the mask covers."""
+    deconvnet = Deconvnet(classifier.network)
+    layer = ObservedNetwork(classifier.network).last_convolution
+    maps = deconvnet.record(inputs, [layer]).outputs[layer]
+    strongest = maps.sum((2, 3)).argmax(1)
+    units = []
+    for image, feature_map in enumerate(strongest.tolist()):
+        place = int(maps[image, feature_map].argmax())
+        units.append(Unit(image, layer, feature_map, *divmod(place, maps.shape[3])))
+    energy = deconvnet.project(inputs, units).pixels.square().sum(1)
+    field = deconvnet.receptive_fields([layer], (inputs.shape[2], inputs.shape[3]))[layer]
+    shares = []
+    for unit, mask in zip(units, masks, strict=True):
+        window = field.clipped_window(unit.row, unit.column)
+        seen = mask[
+            window.top : window.top + window.height, window.left : window.left + window.width
+        ]
+        shares.append(float(seen.float().mean()))
+    inside = (energy * masks).sum((1, 2)) / energy.sum((1, 2)).clamp(min=1e-30)
+    return inside, torch.tensor(shares)
+
+
+def grey_input(classifier: ImageClassifier) -> Tensor:
+    """The grey of the square as the network takes it."""
+    grey = torch.full((1, 3, STORED_SIZE, STORED_SIZE), GREY, dtype=torch.uint8)
+    return classifier.preprocessing(grey)[0]
+
+
+def interval(values: Tensor, samples: int = 2000) -> str:
+    """Mean of the values that are numbers, and its 95 % interval."""
+    values = values[~values.isnan()].double()
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(len(values), (samples, len(values)), generator=generator)
+    low, high = values[drawn].mean(1).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    return f"{float(values.mean()):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def report_correspondence(root: Path, networks: dict[str, ImageClassifier], number: int) -> None:
+    """Print how far Delta of the parts of faces lies below that of random places."""
+    described = json.loads((root / "parts.json").read_text())["images"]
+    names = [name for name in sorted(described) if name.startswith("test/face/")][:number]
+    pixels = torch.stack([load_image(root / name) for name in names])
+    size = int(next(iter(networks.values())).preprocessing.input_size)
+    places = {
+        part: in_input(
+            torch.tensor([described[name]["parts"][part][::-1] for name in names]).float(), size
+        )
+        for part in PARTS
+    }
+    kept = torch.stack([((at >= 0) & (at < size)).all(1) for at in places.values()]).all(0)
+    print(f"\ncorrespondence: random - part on {int(kept.sum())} faces")
+    for rectified in (True, False):
+        for name, classifier in networks.items():
+            found = correspondence(
+                classifier.network,
+                classifier.preprocessing(pixels[kept]),
+                {part: at[kept] for part, at in places.items()},
+                size=round(size / 7),
+                fill=grey_input(classifier),
+                draws=5,
+                rectified=rectified,
+            )
+            for layer, parts in found.parts.items():
+                cells = []
+                for part, consistency in parts.items():
+                    below, low, high = below_random(consistency, found.random[layer])
+                    cells.append(f"{part} {below:+.3f} [{low:+.3f}, {high:+.3f}]")
+                after = "after ReLU" if rectified else "before ReLU"
+                print(f"  {name:<10}{layer:<7}{after:<12}" + "  ".join(cells), flush=True)
+
+
+@torch.no_grad()
+def main() -> None:
+    """Score both networks and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True, help="folder of the embedded dataset")
+    parser.add_argument("--ckpt", required=True, help="a run's folder or a checkpoint file")
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--faces", type=int, default=40)
+    parser.add_argument("--stride", type=int, default=8)
+    options = parser.parse_args()
+    trained = load_classifier(find_checkpoint(options.ckpt)).eval()
+    networks = {"trained": trained, "untrained": untrained(trained)}
+    files, labels = chosen_images(options.root, trained, options.images)
+    masks = masks_of(options.root, files, trained)
+    inputs = trained.preprocessing(torch.stack([load_image(file) for file in files]))
+    hits: dict[str, Tensor] = {}
+    gains: dict[str, Tensor] = {}
+    print(f"{len(files)} test images that the trained network classifies correctly")
+    for name, classifier in networks.items():
+        hits[name], chances, flat = occlusion_scores(
+            classifier, inputs, labels, masks, options.stride
+        )
+        inside, shares = projection_scores(classifier, inputs, masks)
+        gains[name] = inside - shares
+        print(
+            f"  {name:<10} occlusion: on the mask {interval(hits[name])} of "
+            f"{int((~hits[name].isnan()).sum())} maps, {flat} flat; chance {interval(chances)}\n"
+            f"  {name:<10} projections: energy on the mask {interval(inside)}, mask's share of the "
+            f"window {interval(shares)}, difference {interval(gains[name])}",
+            flush=True,
+        )
+    print(f"  trained - untrained: occlusion {interval(hits['trained'] - hits['untrained'])}")
+    print(f"  trained - untrained: projections {interval(gains['trained'] - gains['untrained'])}")
+    report_correspondence(options.root, networks, options.faces)
+
+
+if __name__ == "__main__":
+    main()
