@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import write_images
 from tests.data.shards.conftest import OpenShards, prepare
-from zf_lightning.data import FolderSource, compute_statistics
+from zf_lightning.data import FolderSource, MultiLabelFiles, compute_statistics
 from zf_lightning.data.shards import split_writer
 from zf_lightning.errors import UserError
 
@@ -184,6 +184,16 @@ def test_mistakes_are_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match=f"prepare.{next(iter(options))}="):
         prepare(FolderSource(image_folder), tmp_path / "out", **options)
+
+
+def test_images_with_several_labels_are_refused(image_folder: Path, tmp_path: Path) -> None:
+    source = FolderSource(image_folder)
+    for split in ("train", "val", "test"):
+        files = source.split(split)
+        presence = numpy.zeros((len(files), 3))
+        source._splits[split] = MultiLabelFiles(files.root, files.names, files.labels, presence)
+    with pytest.raises(UserError, match="one label an image"):
+        prepare(source, tmp_path / "out")
 
 
 def test_the_index_names_every_chunk_with_its_checksum(raw_shards: Path) -> None:

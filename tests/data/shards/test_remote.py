@@ -93,11 +93,11 @@ def test_a_bucket_is_read_as_a_folder(
 
 def test_the_cache_is_bounded_and_left_chunks_go(open_bucket: OpenShards, tmp_path: Path) -> None:
     probe = open_bucket().split("train")
-    sizes = sorted(chunk.bytes for chunk in probe._store.chunks)
+    sizes = sorted(chunk.bytes for chunk in probe.store.chunks)
     budget = 7 * sizes[-1] + 1000
     source = open_bucket(shuffle_window=1, cache_gb=budget / 1e9)
     data = ImageDataModule(source, batch_size=4, workers=0)
-    cache = source.split("train")._store.cache
+    cache = source.split("train").store.cache
     most = 0
     for _ in range(2):
         seen = []
@@ -113,9 +113,9 @@ def test_the_cache_is_bounded_and_left_chunks_go(open_bucket: OpenShards, tmp_pa
 def test_chunks_are_fetched_before_they_are_needed(open_bucket: OpenShards) -> None:
     train = open_bucket(shuffle_window=1).split("train")
     train.expect(torch.arange(48).numpy())
-    assert train._store._threads is not None
-    train._store._threads.shutdown(wait=True)
-    assert len(list(train._store.cache.glob("*.bin"))) >= 4
+    assert train.store._threads is not None
+    train.store._threads.shutdown(wait=True)
+    assert len(list(train.store.cache.glob("*.bin"))) >= 4
 
 
 def read_first(source: ShardSource) -> torch.Tensor:
@@ -162,7 +162,7 @@ def test_the_cache_works_again_after_an_interrupted_fetch(
     open_bucket: OpenShards,
 ) -> None:
     source = open_bucket()
-    store = source.split("val")._store
+    store = source.split("val").store
     store.cache.mkdir(parents=True, exist_ok=True)
     (store.cache / "chunk-0-0.arriving").write_bytes(b"half")
     source.split("val")[0]

@@ -16,7 +16,7 @@ class ChunkFile:
     """A chunk mapped into memory; samples are read where they lie.
 
     LitData's own reader maps one chunk at a time and was made for reading one after another: with
-    samples of eight chunks mixed it spends 8 times as long on a sample (`benchmarks/data.py`).
+    samples of eight chunks mixed it takes twenty times as long for a sample (`benchmarks/data.py`).
 
     Raises:
         UserError: the file does not hold what the index says.

@@ -13,7 +13,7 @@ from torch import Tensor
 from zf_lightning.data.pixel_statistics import PixelStatistics
 from zf_lightning.data.shards.chunk_file import ChunkFile
 from zf_lightning.data.shards.chunk_store import ChunkStore
-from zf_lightning.data.shards.encoding import decode_sample
+from zf_lightning.data.shards.encoding import decode_sample, image_bytes
 from zf_lightning.data.shards.layout import Samples
 from zf_lightning.data.shards.order import windowed_order
 from zf_lightning.data.sources.base import LabelledImages, SampleKey
@@ -49,7 +49,7 @@ class ShardedImages(LabelledImages):
         self.names = FileNames(map(os.fsdecode, samples.names.tolist()))
         self._chunks, self._rows = samples.chunks, samples.rows
         self._samples = samples
-        self._store = store
+        self.store = store
         self._format = format
         self._window = window
         self._open: OrderedDict[int, ChunkFile] = OrderedDict()
@@ -63,9 +63,18 @@ class ShardedImages(LabelledImages):
         """
         if not isinstance(key, SampleKey):
             key = SampleKey(range(len(self))[key])
-        sample = self._chunk(int(self._chunks[key.index]))[int(self._rows[key.index])]
-        image = decode_sample(sample, format=self._format)
+        chunk, row = self.place(key.index)
+        image = decode_sample(self._chunk(chunk)[row], format=self._format)
         return image, int(self.labels[key.index]), key.index, key.weight
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Chunk of a sample, and its place there."""
+        return int(self._chunks[index]), int(self._rows[index])
+
+    def encoded(self, index: int) -> bytes:
+        """A sample's image as it is stored: a JPEG, or pixels."""
+        chunk, row = self.place(index)
+        return image_bytes(self._chunk(chunk)[row])
 
     def training_order(self, generator: numpy.random.Generator) -> NDArray[numpy.int64]:
         """A permutation in which neighbours come from about `window` chunks."""
@@ -77,8 +86,8 @@ class ShardedImages(LabelledImages):
 
     def expect(self, coming: NDArray[numpy.int64]) -> None:
         """Fetch the chunks of the next samples, where they are not on this machine yet."""
-        if self._store.is_remote:
-            self._store.fetch_ahead(self._chunks[coming[: self._store.look_ahead]])
+        if self.store.is_remote:
+            self.store.fetch_ahead(self._chunks[coming[: self.store.look_ahead]])
 
     def order_key(self) -> int:
         """A number that changes with the window, and with which sample lies where."""
@@ -89,13 +98,13 @@ class ShardedImages(LabelledImages):
     def sample_key(self, index: int) -> bytes:
         """Chunk, its checksum, and the place in it."""
         number = int(self._chunks[index])
-        place = f"{self._store.chunks[number].sha256} {self._rows[index]}\n"
+        place = f"{self.store.chunks[number].sha256} {self._rows[index]}\n"
         return place.encode()
 
     def subset(self, indices: Sequence[int] | NDArray[numpy.int64]) -> Self:
         """Some of the samples, in the order of `indices`; their statistics are not known."""
         return type(self)(
-            self._store,
+            self.store,
             self._samples.subset(indices),
             format=self._format,
             window=self._window,
@@ -105,7 +114,7 @@ class ShardedImages(LabelledImages):
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
-        chunk = self._store.open(number)
+        chunk = self.store.open(number)
         self._open[number] = chunk
         # A file that was evicted from the disk takes its room until it is no longer mapped.
         if len(self._open) > self._window + _SPARE_CHUNKS:

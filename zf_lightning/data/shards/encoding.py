@@ -24,14 +24,19 @@ def encode_image(image: Tensor, *, format: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def decode_sample(sample: bytes, *, format: str) -> Tensor:
-    """uint8 `[3, 256, 256]` of a sample in LitData's encoding.
+def image_bytes(sample: bytes) -> bytes:
+    """The image of a sample in LitData's encoding.
 
     That is the length of each of its fields in 4 bytes, then the fields; the image is the first.
     """
-    length = int.from_bytes(sample[:4], "little")
     begin = 4 * _FIELDS
-    data = torch.frombuffer(bytearray(sample), dtype=torch.uint8, count=length, offset=begin)
+    return sample[begin : begin + int.from_bytes(sample[:4], "little")]
+
+
+def decode_sample(sample: bytes, *, format: str) -> Tensor:
+    """uint8 `[3, 256, 256]` of a sample in LitData's encoding."""
+    # A copy, because what is mapped may not be written to.
+    data = torch.frombuffer(bytearray(image_bytes(sample)), dtype=torch.uint8)
     if format == "raw":
         return data.view(3, STORED_SIZE, STORED_SIZE)
     return decode_jpeg(data, mode=ImageReadMode.RGB)

@@ -26,8 +26,9 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 class ImageSource(Protocol):
     """A labelled set of images in three splits."""
 
-    #: Position in this tuple is the label.
-    class_names: tuple[str, ...]
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Position in this tuple is the label."""
 
     def prepare(self) -> None:
         """Make the data ready to be read; safe to call again and from several processes."""
