@@ -10,12 +10,13 @@ from omegaconf import DictConfig
 
 from zf_lightning.loggers import log_sweep_table
 from zf_lightning.report import write_sweep_report
-from zf_lightning.resume import record_command
 from zf_lightning.sweep import (
     begin_sweep,
     build_table,
+    command_of,
     configuration_flags,
     read_jobs,
+    remember_sweep_command,
     remember_swept,
     swept_keys,
     table_text,
@@ -34,11 +35,12 @@ class SweepSummary(Callback):
         remember_swept([*given, *config.hydra.overrides.task], also=listed)
         begin_sweep()
         overrides = config.hydra.overrides
-        record_command(
-            Path(config.hydra.sweep.dir),
-            flags=configuration_flags(config.hydra),
-            overrides=[*overrides.task, *overrides.hydra],
-            sweep=True,
+        remember_sweep_command(
+            command_of(
+                flags=configuration_flags(config.hydra),
+                overrides=[*overrides.task, *overrides.hydra],
+                sweep=True,
+            )
         )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

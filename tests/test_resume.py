@@ -8,11 +8,12 @@ import pytest
 
 from tests.test_main import command
 from zf_lightning.errors import UserError
-from zf_lightning.resume import record_command, resumed_command
+from zf_lightning.resume import resumed_command
+from zf_lightning.sweep import command_of, record_command
 
 
 def earlier(folder: Path, *overrides: str, sweep: bool = False, flags: tuple[str, ...] = ()) -> str:
-    record_command(folder, flags=flags, overrides=overrides, sweep=sweep)
+    record_command(folder, command_of(flags=flags, overrides=overrides, sweep=sweep))
     return f"resume={folder}"
 
 

@@ -24,7 +24,7 @@ from zf_lightning.assembly import is_first_process
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
 from zf_lightning.processes import claimed, follow_parent
-from zf_lightning.resume import record_command, resumed_command
+from zf_lightning.resume import resumed_command
 from zf_lightning.sweep.job_list import JobListSweeper
 
 #: Options of several values, which may be written without brackets.
@@ -123,12 +123,12 @@ def _run_task(config: DictConfig) -> None:
     folder = Path(config.paths.run)
     with claimed(folder):
         hydra = HydraConfig.get()
-        record_command(
-            folder,
+        command = sweep.command_of(
             flags=sweep.configuration_flags(hydra),
             overrides=[*hydra.overrides.task, *hydra.overrides.hydra],
             sweep=False,
         )
+        sweep.record_command(folder, command)
         task.run(config)
 
 

@@ -11,25 +11,10 @@ from pathlib import Path
 
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key, quoted
+from zf_lightning.sweep.command import RECORD, RUN_FOLDER, SWEEP_FOLDER
 
-RECORD = "command.json"
 OUTPUTS = Path("outputs")
 OPTION = "resume="
-#: Where the results of a run and of a sweep go: `resume` decides that.
-RUN_FOLDER, SWEEP_FOLDER = "hydra.run.dir", "hydra.sweep.dir"
-NOT_KEPT = (RUN_FOLDER, SWEEP_FOLDER, "hydra.mode")
-
-
-def record_command(
-    folder: Path, *, flags: Sequence[str], overrides: Sequence[str], sweep: bool
-) -> None:
-    """Keep the command of a run or a sweep in its folder, whole or not at all."""
-    kept = [override for override in overrides if override_key(override) not in NOT_KEPT]
-    values = {"sweep": sweep, "flags": list(flags), "overrides": kept}
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{RECORD}.unfinished"
-    unfinished.write_text(json.dumps(values, indent=2) + "\n")
-    unfinished.replace(folder / RECORD)
 
 
 def resumed_command(arguments: Sequence[str]) -> list[str]:

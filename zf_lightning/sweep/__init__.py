@@ -1,5 +1,6 @@
 """Sweeps: each job a process of its own, and the table of them all (Table 3)."""
 
+from zf_lightning.sweep.command import command_of, record_command, remember_sweep_command
 from zf_lightning.sweep.jobs import (
     DISTRIBUTED_VARIABLES,
     SWEEP_OPTIONS,
@@ -25,11 +26,14 @@ __all__ = [
     "begin_sweep",
     "build_table",
     "changes_layers",
+    "command_of",
     "configuration_flags",
     "job_folder",
     "override_key",
     "quoted",
     "read_jobs",
+    "record_command",
+    "remember_sweep_command",
     "remember_swept",
     "run_job",
     "swept_keys",

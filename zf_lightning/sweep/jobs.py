@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.processes import PARENT_VARIABLE, PATIENCE
+from zf_lightning.sweep.command import record_sweep_command
 from zf_lightning.sweep.machine import jobs_at_once, share
 from zf_lightning.sweep.names import override_key, quoted, swept_keys
 from zf_lightning.sweep.record import Job, current_start
@@ -49,10 +50,11 @@ def run_job(config: DictConfig, script: Path) -> int:
     earlier = Job.read(folder)
     if earlier is not None:
         _check_same_job(earlier, job)
-        if earlier.result is not None:
-            print(f"\n--- {folder.name}: done before ---", flush=True)
-            replace(job, exit_code=0).write()
-            return 0
+    record_sweep_command(Path(hydra.sweep.dir))
+    if earlier is not None and earlier.result is not None:
+        print(f"\n--- {folder.name}: done before ---", flush=True)
+        replace(job, exit_code=0).write()
+        return 0
     job.write()
     print(f"\n--- {folder.name} ---", flush=True)
     environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
