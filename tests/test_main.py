@@ -70,7 +70,8 @@ def test_a_sweep_goes_on_after_a_failed_job_and_reports_it(tiny: list[str], tmp_
     assert "has nothing left to see: the input of 20 pixels is too small" in done.stderr
     assert "Traceback" not in done.stderr
     assert "1 of 2 jobs failed" in done.stdout
-    jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert "FAILED (exit 1)" in (tmp_path / "sweep" / "sweep.csv").read_text()
+    jobs = sorted(path for path in (tmp_path / "sweep").glob("model.*"))
     assert [job.name for job in jobs] == ["model.input_size=20", "model.input_size=70"]
     assert "has nothing left to see" in (jobs[0] / "run.log").read_text()
     assert [(job / "result.json").exists() for job in jobs] == [False, True]
