@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -25,7 +24,6 @@ from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
 from zf_lightning.processes import claimed, follow_parent
 from zf_lightning.resume import resumed_command
-from zf_lightning.sweep.job_list import JobListSweeper
 
 #: Options of several values, which may be written without brackets.
 LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
@@ -47,9 +45,16 @@ def prepare() -> None:
     known = os.environ.get("PYTHONPATH", "")
     if root not in known.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
+    add_plugins()
     schema.register()
-    Plugins.instance().register(JobListSweeper)
     sys.argv[1:] = with_lists(sys.argv[1:])
+
+
+def add_plugins() -> None:
+    """Put our Hydra plugins where Hydra looks for them: before it does, which is once."""
+    folder = str(Path(__file__).parent / "plugins")
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def with_lists(arguments: Sequence[str]) -> list[str]:

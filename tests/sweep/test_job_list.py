@@ -2,19 +2,25 @@
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT, Compose
 from zf_lightning import paper
 from zf_lightning.assembly import build_model_options
+from zf_lightning.command_line import add_plugins
 from zf_lightning.sweep import remember_swept, swept_keys
-from zf_lightning.sweep.job_list import JobListSweeper
 
 JOBS = [{"model": "a", "ablation": "x"}, {"model": "a", "ablation": "y"}, {"model": "b"}]
 
 
 def jobs(*given: str) -> list[list[str]]:
+    add_plugins()
+    # Hydra makes the classes of its plugins anew when it looks for them.
+    Plugins.instance()
+    from hydra_plugins.job_list import JobListSweeper
+
     parsed = OverridesParser.create().parse_overrides(list(given))
     batches = JobListSweeper(JOBS).split_arguments(parsed, None)
     return [job for batch in batches for job in batch]

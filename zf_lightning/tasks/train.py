@@ -40,7 +40,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     trainer = assembly.build_trainer(config)
     _check_limits(trainer)
     source = assembly.build_source(config)
-    if source.split("train") is source.split("val"):
+    if source.split("train") is source.split("test"):
         raise UserError(f"data={config.data.name} has no split to learn from; choose other data.")
     data = assembly.build_datamodule(config, source)
     classifier = ImageClassifier(
@@ -169,7 +169,7 @@ def _test(
         "ablation": ablations,
         "data": config.data.name,
         "classes": len(classifier.class_names),
-        "width": model["width"],
+        "width": model.get("width"),
         "seed": config.seed,
         "parameters": parameter_count(classifier.network),
         "epochs": trainer.current_epoch,

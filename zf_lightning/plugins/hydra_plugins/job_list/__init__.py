@@ -1,7 +1,7 @@
 """A Hydra sweeper over a list of jobs, where not every combination of values is wanted.
 
-Hydra looks for sweepers in packages called hydra_plugins; this one is made known to it in
-`zf_lightning.command_line.prepare`.
+Hydra takes sweepers from packages called hydra_plugins only, wherever they are on the path; the
+folder of this one is put there by `zf_lightning.command_line.add_plugins`.
 """
 
 from collections.abc import Mapping, Sequence
