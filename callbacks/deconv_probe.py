@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from PIL import Image
 from torch import Tensor
 
-from zf_lightning.data import Batch, ImageDataModule, LabelledImages
-from zf_lightning.data.crops import centre_crop
-from zf_lightning.deconv import Atlas, Deconvnet, ImageBatch, TopActivations, build_atlas
+from callbacks.atlas_pictures import warn_of, write_atlas
+from callbacks.training_candidates import TrainingCandidates
+from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
+from zf_lightning.deconv import Atlas, Deconvnet, TopActivations, TopImages, build_atlas
 from zf_lightning.errors import UserError
 from zf_lightning.module import ImageClassifier
-from zf_lightning.report import atlas_panel, write_report
+from zf_lightning.winners import chosen_maps, load_training_winners, load_winners
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +42,8 @@ class DeconvProbe(lightning.Callback):
         top: how many images of each feature map (9 in the paper).
         every_n_epochs: draw after every so many epochs, and after the last of
             `trainer.max_epochs`.
+        split: `val`, or `train` for the strongest training images, as cropped and mirrored in
+            the epoch: see `callbacks.training_candidates`.
         seed: decides the random subset: the same maps in every epoch.
         rule, norm: how the deconvnet reverses, see `zf_lightning.deconv.Mode`.
 
@@ -59,17 +59,21 @@ class DeconvProbe(lightning.Callback):
         maps: int | str | Sequence[int] = 9,
         top: int = 9,
         every_n_epochs: int = 1,
+        split: Split = "val",
         seed: int = 0,
         rule: Any = "deconvnet",
         norm: Any = "identity",
     ) -> None:
         if every_n_epochs < 1:
             raise UserError("probe.every_n_epochs must be at least 1.")
+        if split not in ("val", "train"):
+            raise UserError(f"probe.split={split} is neither val nor train.")
         self.folder = Path(folder)
         self.layers = layers
         self.maps = maps
         self.top = top
         self.every_n_epochs = every_n_epochs
+        self.split = split
         self.seed = seed
         self.rule = rule
         self.norm = norm
@@ -77,6 +81,8 @@ class DeconvProbe(lightning.Callback):
         self.seconds_drawing = 0.0
         self._began = 0.0
         self._top: TopActivations | None = None
+        self._training: TrainingCandidates | None = None
+        self._restored: dict[str, Any] = {}
         self._deconvnet: Deconvnet | None = None
         self._drawn: dict[str, list[int]] = {}
 
@@ -102,6 +108,13 @@ class DeconvProbe(lightning.Callback):
         counts = {layer: shape[0] for layer, shape in shapes.items()}
         self._deconvnet = deconvnet
         self._top = TopActivations(counts, k=self.top)
+        if self.split == "train":
+            try:
+                self._training = TrainingCandidates(deconvnet, counts, top=self.top)
+            except UserError as mistake:
+                raise UserError(f"probe.split=train: {mistake.sentence}") from None
+            if self._restored:
+                self._training.load_state_dict(self._restored)
         self._drawn = {
             layer: chosen_maps(self.maps, count, layer=layer, seed=self.seed)
             for layer, count in counts.items()
@@ -114,12 +127,59 @@ class DeconvProbe(lightning.Callback):
         self._began = time.monotonic()
         assert self._top is not None
         self._top.to(pl_module.device)
+        if self._training is not None:
+            self._training.to(pl_module.device, first=trainer.is_global_zero)
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Listen to the step's forward pass, if the training images are asked for."""
+        if self._training is not None and self._due(trainer):
+            self._training.expect(batch, epoch=trainer.current_epoch)
+
+    def on_before_backward(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
+    ) -> None:
+        """Take in the feature maps of the step."""
+        if self._training is not None:
+            began = _now(pl_module)
+            self._training.take()
+            self.seconds_watching += time.monotonic() - began
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Run the training images that won again, with the weights as they are now."""
+        if self._training is None or not self._due(trainer):
+            return
+        began = time.monotonic()
+        top = self._training.winners(
+            _files(trainer, "train"),
+            _classifier(pl_module),
+            rank=trainer.global_rank,
+            processes=trainer.world_size,
+        )
+        self._draw(trainer, _classifier(pl_module), top, began)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint in mid-epoch: the candidates among the training images by then."""
+        return {} if self._training is None else self._training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._restored = state_dict
+        if self._training is not None and state_dict:
+            self._training.load_state_dict(state_dict)
 
     def on_validation_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Ask the validation for its feature maps, in the epochs that are drawn."""
-        if not self._due(trainer):
+        if self._training is not None or not self._due(trainer):
             return
         assert self._top is not None and self._deconvnet is not None
         self._top.reset()
@@ -140,10 +200,7 @@ class DeconvProbe(lightning.Callback):
         if _classifier(pl_module).watch is None:
             return
         assert self._top is not None
-        if pl_module.device.type == "cuda":
-            # The forward pass is still under way: its time is not the probe's.
-            torch.cuda.synchronize(pl_module.device)
-        began = time.monotonic()
+        began = _now(pl_module)
         self._top.update(outputs, batch.indices, batch.valid)
         self.seconds_watching += time.monotonic() - began
 
@@ -158,11 +215,7 @@ class DeconvProbe(lightning.Callback):
         assert self._top is not None
         began = time.monotonic()
         # On every process: it brings the winners of all together.
-        top = self._top.compute()
-        if trainer.is_global_zero:
-            atlas = self._atlas(trainer, classifier, top)
-            self._write(trainer, atlas)
-        self.seconds_drawing += time.monotonic() - began
+        self._draw(trainer, classifier, self._top.compute(), began)
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Say what the probe cost."""
@@ -181,87 +234,42 @@ class DeconvProbe(lightning.Callback):
         done = trainer.current_epoch + 1
         return done % self.every_n_epochs == 0 or done == trainer.max_epochs
 
+    def _draw(
+        self,
+        trainer: lightning.Trainer,
+        classifier: ImageClassifier,
+        top: dict[str, TopImages],
+        began: float,
+    ) -> None:
+        if trainer.is_global_zero:
+            atlas = self._atlas(trainer, classifier, top)
+            write_atlas(atlas, self.folder, loggers=trainer.loggers, step=trainer.global_step)
+        self.seconds_drawing += time.monotonic() - began
+
     def _atlas(
-        self, trainer: lightning.Trainer, classifier: ImageClassifier, top: dict[str, Any]
+        self, trainer: lightning.Trainer, classifier: ImageClassifier, top: dict[str, TopImages]
     ) -> Atlas:
         assert self._deconvnet is not None
-        files = _validation_files(trainer)
+        files = _files(trainer, self.split)
+        load = load_winners
+        if self.split == "train":
+            load = functools.partial(load_training_winners, epoch=trainer.current_epoch)
         size = classifier.preprocessing.input_size
         mixed = trainer.precision not in ("32-true", "64-true")
         atlas = build_atlas(
             self._deconvnet,
             top,
-            lambda indices: load_winners(files, indices, classifier),
+            lambda indices: load(files, indices, classifier),
             input_size=(size, size),
             maps=self._drawn,
             label_of=lambda index: files.labels[index],
             epoch=trainer.current_epoch,
             classes=classifier.class_names,
+            split=self.split,
             tolerance=TOLERANCE_MIXED if mixed else TOLERANCE,
         )
-        for layer, found in atlas.layers.items():
-            if int(found.nans.sum()):
-                log.warning(f"probe: {layer} held NaN in {int(found.nans.sum())} feature maps.")
-            if found.mismatches:
-                worst = found.mismatches[0]
-                log.warning(
-                    f"probe: {len(found.mismatches)} activations of {layer} were not found again, "
-                    f"as that of map {worst.feature_map} in image {worst.index}: recorded "
-                    f"{worst.recorded:.6g}, recomputed {worst.recomputed:.6g}."
-                )
+        warn_of(atlas)
         return atlas
-
-    def _write(self, trainer: lightning.Trainer, atlas: Atlas) -> None:
-        assert atlas.epoch is not None
-        name = f"epoch={atlas.epoch + 1:03}"
-        atlas.save(self.folder / "atlas" / f"{name}.safetensors")
-        (self.folder / "figures").mkdir(exist_ok=True)
-        for layer in atlas.layers:
-            panel = atlas_panel(atlas, layer)
-            path = self.folder / "figures" / f"{name}_{layer}.png"
-            # Half the time of the usual level 6, and 5 % more bytes.
-            panel.save(path, compress_level=3)
-            for logger in trainer.loggers:
-                _log_picture(logger, f"probe/{layer}", path, _caption(atlas, layer), trainer)
-        write_report(self.folder)
-
-
-def chosen_maps(maps: int | str | Sequence[int], count: int, *, layer: str, seed: int) -> list[int]:
-    """The feature maps of a layer of `count` to be drawn, ascending.
-
-    A number is a random subset that depends on the seed and the layer's name alone.
-    Raises UserError for something else than a number, a list of existing maps, or `all`.
-    """
-    if maps == "all":
-        return list(range(count))
-    if isinstance(maps, int) and maps > 0:
-        generator = torch.Generator().manual_seed(seed + sum(layer.encode()))
-        return sorted(torch.randperm(count, generator=generator)[:maps].tolist())
-    if isinstance(maps, str | int) or not all(isinstance(number, int) for number in maps):
-        raise UserError(f"probe.maps={maps} is neither a number, a list of numbers, nor all.")
-    missing = [number for number in maps if not 0 <= number < count]
-    if missing:
-        raise UserError(f"probe.maps: {layer} has {count} feature maps, and no map {missing[0]}.")
-    return sorted(set(maps))
-
-
-def load_winners(
-    files: LabelledImages, indices: Sequence[int], classifier: ImageClassifier
-) -> ImageBatch:
-    """Images of a split, as the network saw their centre crops and as a person looks at them."""
-    samples = [files[index] for index in indices]
-    images = torch.stack([image for image, *_ in samples])
-    return image_batch(images, torch.tensor([label for _, label, *_ in samples]), classifier)
-
-
-def image_batch(images: Tensor, labels: Tensor, classifier: ImageClassifier) -> ImageBatch:
-    """Samples uint8 `[N, 3, 256, 256]` as the network takes them and as a person looks at them."""
-    images, preprocessing = images.to(classifier.device), classifier.preprocessing
-    return ImageBatch(
-        display=centre_crop(preprocessing.resize(images), preprocessing.input_size).cpu(),
-        inputs=preprocessing(images),
-        labels=labels,
-    )
 
 
 def _classifier(module: lightning.LightningModule) -> ImageClassifier:
@@ -270,28 +278,14 @@ def _classifier(module: lightning.LightningModule) -> ImageClassifier:
     return module
 
 
-def _validation_files(trainer: lightning.Trainer) -> LabelledImages:
+def _now(module: lightning.LightningModule) -> float:
+    if module.device.type == "cuda":
+        # The forward pass is still under way: its time is not the probe's.
+        torch.cuda.synchronize(module.device)
+    return time.monotonic()
+
+
+def _files(trainer: lightning.Trainer, split: Split) -> LabelledImages:
     data: Any = getattr(trainer, "datamodule", None)
     assert isinstance(data, ImageDataModule)
-    return data.source.split("val")
-
-
-def _caption(atlas: Atlas, layer: str) -> str:
-    found = atlas.layers[layer]
-    maps = ", ".join(
-        f"{number} ({found.activations[number, 0]:.3g})" for number in found.drawn.tolist()
-    )
-    assert atlas.epoch is not None
-    return f"{layer}, epoch {atlas.epoch + 1}; feature maps and their strongest activations: {maps}"
-
-
-def _log_picture(
-    logger: Any, key: str, path: Path, caption: str, trainer: lightning.Trainer
-) -> None:
-    if isinstance(logger, WandbLogger):
-        logger.log_image(key, [str(path)], caption=[caption])
-    elif isinstance(logger, TensorBoardLogger):
-        with Image.open(path) as picture:
-            pixels = numpy.asarray(picture.convert("RGB"))
-        logger.experiment.add_image(key, pixels, trainer.global_step, dataformats="HWC")
-        logger.experiment.add_text(key, caption, trainer.global_step)
+    return data.source.split(split)

@@ -141,6 +141,7 @@ class Probe:
     maps: Any = MISSING
     top: int = MISSING
     every_n_epochs: int = MISSING
+    split: str = MISSING
     rule: str = MISSING
     norm: str = MISSING
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from callbacks.deconv_probe import chosen_maps, load_winners
 from tests.conftest import Compose
 from zf_lightning import assembly
 from zf_lightning.checkpoint import load_classifier
@@ -17,6 +16,7 @@ from zf_lightning.data import FolderSource
 from zf_lightning.deconv import Atlas, Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
+from zf_lightning.winners import chosen_maps, load_winners
 
 
 class Recorder(lightning.Callback):
@@ -50,10 +50,16 @@ def run(monkeypatch: pytest.MonkeyPatch, compose_config: Compose, *overrides: st
     return recorder.seen
 
 
+@pytest.mark.parametrize("split", ["val", "train"])
 def test_training_is_bit_identical_with_and_without(
-    monkeypatch: pytest.MonkeyPatch, compose_config: Compose, tiny: list[str], tmp_path: Path
+    split: str,
+    monkeypatch: pytest.MonkeyPatch,
+    compose_config: Compose,
+    tiny: list[str],
+    tmp_path: Path,
 ) -> None:
-    watched = run(monkeypatch, compose_config, *tiny, "model.fcs.fc6.dropout=0.5")
+    asked = ["model.fcs.fc6.dropout=0.5", f"probe.split={split}"]
+    watched = run(monkeypatch, compose_config, *tiny, *asked)
     (tmp_path / "run").rename(tmp_path / "watched")
     off = [*tiny, "model.fcs.fc6.dropout=0.5", "callbacks.probe=null"]
     unwatched = run(monkeypatch, compose_config, *off)
@@ -140,6 +146,7 @@ def test_maps_are_a_seeded_subset_a_list_or_all() -> None:
         ("probe.every_n_epochs=0", "at least 1"),
         ("probe.rule=magic", "magic"),
         ("probe.top=0", "k=0"),
+        ("probe.split=test", "neither val nor train"),
     ],
 )
 def test_mistakes_are_known_before_training(

@@ -99,11 +99,14 @@ class Preprocessing(nn.Module):
 
     def random_crops(self, images: Tensor, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
         """The epoch's random crop of each sample, half of them mirrored: float32 `[N, 3, S, S]`."""
-        placement = random_placement(
-            indices, margin=self.base_size - self.input_size, seed=seed, epoch=epoch
-        )
         normalised = self.normalise(self.resize(images))
-        return crop_and_mirror(normalised, self.input_size, placement)
+        return self._crop(normalised, indices, seed=seed, epoch=epoch)
+
+    def random_crops_unnormalised(
+        self, images: Tensor, indices: Tensor, *, seed: int, epoch: int
+    ) -> Tensor:
+        """The same crops as a person looks at them: uint8 `[N, 3, S, S]`."""
+        return self._crop(self.resize(images), indices, seed=seed, epoch=epoch)
 
     def ten_crops(self, images: Tensor) -> "TenCrops":
         """The ten crops of each sample, one at a time; normalised once."""
@@ -112,6 +115,11 @@ class Preprocessing(nn.Module):
             # A processor convolves so in two thirds of the time: benchmarks/ten_crop_evaluation.py.
             normalised = normalised.contiguous(memory_format=torch.channels_last)
         return TenCrops(normalised, self.input_size)
+
+    def _crop(self, images: Tensor, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
+        margin = self.base_size - self.input_size
+        placement = random_placement(indices, margin=margin, seed=seed, epoch=epoch)
+        return crop_and_mirror(images, self.input_size, placement)
 
 
 def _own_numbers(

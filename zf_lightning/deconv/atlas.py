@@ -112,6 +112,8 @@ class Atlas:
     epoch: int | None = None
     #: Names of the classes, by label; may be empty.
     classes: tuple[str, ...] = ()
+    #: The split of the dataset that the images are of; None where there was none.
+    split: str | None = None
 
     @property
     def mismatches(self) -> list[tuple[str, Mismatch]]:
@@ -209,6 +211,7 @@ class Atlas:
             "norm": self.norm,
             "epoch": self.epoch,
             "classes": list(self.classes),
+            "split": self.split,
             "layers": {
                 layer: {
                     "receptive_field": list(found.receptive_field),

@@ -37,6 +37,7 @@ def build_atlas(
     label_of: Callable[[int], int] | None = None,
     epoch: int | None = None,
     classes: Sequence[str] = (),
+    split: str | None = None,
     tolerance: float = 1e-4,
     on_projected: Callable[[int], Any] | None = None,
 ) -> Atlas:
@@ -54,6 +55,7 @@ def build_atlas(
         label_of: the class of a dataset index, for the feature maps that are not drawn.
         epoch: recorded in the atlas.
         classes: names of the classes, by label.
+        split: of the dataset, recorded in the atlas.
         tolerance: relative difference from which a recomputed activation is a mismatch.
         on_projected: told how many units more are done.
 
@@ -101,6 +103,7 @@ def build_atlas(
         norm=deconvnet.mode.norm,
         epoch=epoch,
         classes=tuple(classes),
+        split=split,
     )
 
 

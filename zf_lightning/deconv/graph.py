@@ -75,6 +75,14 @@ class Graph:
             self._is(node, CONVOLUTIONS) and self._name(node) == layer for node in self.graph.nodes
         )
 
+    def is_rectifier(self, node: fx.Node) -> bool:
+        """Whether a node is a ReLU, in whichever form."""
+        return self._is(node, RECTIFIERS)
+
+    def is_overwritten(self, node: fx.Node) -> bool:
+        """Whether a later operation may change the output of a node in place."""
+        return node in self._overwritten
+
     def node(self, layer: str) -> fx.Node:
         """The node whose output is meant by `layer`: a module's name, or a node's in the graph.
 

@@ -5,6 +5,8 @@ from PIL import Image
 from zf_lightning.deconv import Atlas
 from zf_lightning.figures import class_caption, layer_panel
 
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+
 
 def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
     """The drawn feature maps of a layer: patches beside projections (Fig. 2)."""
@@ -13,6 +15,7 @@ def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
     clipped = ", larger than the image and cut to it" if found.clipped else ""
     epoch = "" if atlas.epoch is None else f", epoch {atlas.epoch + 1}"
     maps = found.drawn.tolist()
+    images = f"{SPLIT_NAMES[atlas.split]} images" if atlas.split else "images"
     return layer_panel(
         found.patches.numpy(),
         found.projections.numpy(),
@@ -23,7 +26,7 @@ def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
         title=f"{layer}{epoch}",
         subtitle=(
             f"{len(maps)} of {len(found.activations)} feature maps, the top "
-            f"{found.activations.shape[1]} images of each: patches and their {atlas.rule} "
+            f"{found.activations.shape[1]} {images} of each: patches and their {atlas.rule} "
             f"projections; receptive field {height} by {width} pixels{clipped}"
         ),
     )

@@ -11,7 +11,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from callbacks.deconv_probe import chosen_maps, image_batch, load_winners
 from zf_lightning import assembly
 from zf_lightning.atlas_search import AtlasSearch, digest_of_weights
 from zf_lightning.checkpoint import configuration_of, find_checkpoint
@@ -29,6 +28,7 @@ from zf_lightning.instantiate import plain
 from zf_lightning.module import ImageClassifier
 from zf_lightning.report import atlas_panel, write_report
 from zf_lightning.result import write_result
+from zf_lightning.winners import chosen_maps, image_batch, load_winners
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     # A checkpoint's classes are those of the data it was trained on, not of any other.
     same = list(source.class_names) == list(classifier.class_names)
     classes = classifier.class_names if same else source.class_names
-    paths = _project(folder / "atlas", deconvnet, top, images_of, drawn, size, files, classes)
+    paths = _project(
+        folder / "atlas", deconvnet, top, images_of, drawn, size, files, classes, options.split
+    )
     result = {
         "task": "atlas",
         "model": classifier.hparams["model"]["name"],
@@ -136,6 +138,7 @@ def _project(
     size: int,
     files: Any,
     classes: Sequence[str],
+    split: str,
 ) -> dict[str, list[Path]]:
     """The files of each layer, each with the tiles of some feature maps; those there are stay."""
     fields = deconvnet.receptive_fields(list(top), (size, size))
@@ -160,6 +163,7 @@ def _project(
                     maps={layer: maps},
                     label_of=lambda index: int(files.labels[index]),
                     classes=classes,
+                    split=split,
                     on_projected=bar.update,
                 ).save(path)
     return paths

@@ -10,7 +10,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from callbacks.deconv_probe import load_winners
 from zf_lightning import assembly
 from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
 from zf_lightning.checkpoint import configuration_of, find_checkpoint
@@ -20,6 +19,7 @@ from zf_lightning.errors import UserError
 from zf_lightning.instantiate import plain
 from zf_lightning.result import write_result
 from zf_lightning.tables import Table
+from zf_lightning.winners import load_winners
 
 log = logging.getLogger(__name__)
 
