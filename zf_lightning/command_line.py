@@ -22,7 +22,7 @@ from zf_lightning import schema, sweep, tasks
 from zf_lightning.assembly import is_first_process
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import check_target, plain, suggestion
-from zf_lightning.processes import claimed, follow_parent
+from zf_lightning.processes import claimed, first_process_reports, follow_parent
 from zf_lightning.resume import resumed_command
 
 #: Options of several values, which may be written without brackets.
@@ -123,7 +123,10 @@ def _run_task(config: DictConfig) -> None:
     check_target(plain(config))
     task = importlib.import_module(f"{tasks.__name__}.{config.task.name}")
     if not is_first_process():
-        task.run(config)
+        # Under torchrun or srun the parent is no process of the run.
+        ours = HydraConfig.get().job.name.startswith("train_ddp_process_")
+        with first_process_reports() if ours else contextlib.nullcontext():
+            task.run(config)
         return
     folder = Path(config.paths.run)
     with claimed(folder):

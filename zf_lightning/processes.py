@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from torch import distributed
 
 from zf_lightning.errors import UserError
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 PARENT_VARIABLE = "ZF_LIGHTNING_PARENT"
 #: How often a process looks whether its parent is there, in seconds.
 INTERVAL = 0.5
+#: How long a process that has failed waits for the first to say so, in seconds.
+REPORTING = 10.0
 #: How long to wait for a folder: what remains of a killed run, such as the workers that load data
 #: (they look for their parent every 5 seconds), needs a moment to end.
 PATIENCE = 30.0
@@ -38,6 +41,28 @@ def follow_parent() -> None:
         # Not started by one of ours, or not directly: what is between decides.
         return
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="follow-parent").start()
+
+
+@contextlib.contextmanager
+def first_process_reports() -> Iterator[None]:
+    """After a failure, let the first process of a distributed run say the cause before this ends.
+
+    Lightning looks every five seconds for a process that has ended with an error, and then ends
+    all by SIGKILL, the first too, which would say nothing. So this process closes its connections,
+    on which the first fails as well, and waits a while for the first, its parent, to end.
+    """
+    parent = os.getppid()
+    try:
+        yield
+    except Exception:
+        # NCCL might wait for the others here, who do not come.
+        if distributed.is_initialized() and distributed.get_backend() == "gloo":
+            with contextlib.suppress(Exception):
+                distributed.destroy_process_group()
+        deadline = time.monotonic() + REPORTING
+        while os.getppid() == parent and time.monotonic() < deadline:
+            time.sleep(INTERVAL / 5)
+        raise
 
 
 def _follow(parent: int) -> None:
