@@ -11,8 +11,9 @@ On test images that the trained network classifies correctly, of all classes ali
 - projections: the energy of the projection of the strongest unit of the last convolution's
   strongest feature map that lies on the mask, less the share of the unit's window that the mask
   covers.
-- correspondence: how far Delta of eyes and nose of faces lies below that of random places, with
-  what leaves the ReLU and with what enters it.
+- correspondence: how far Delta of the eyes and the nose of cats, and of faces, lies below that of
+  random places: with what leaves the ReLU, with what enters it, and with those features alone that
+  the square changes in both images.
 
 The untrained network is the same one before training, from another seed, and follows the same
 classes. Intervals are 95 % percentile bootstraps over images; of the difference of the networks,
@@ -24,13 +25,20 @@ import copy
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from zf_lightning.analysis import ObservedNetwork, below_random, correspondence, occlude
+from zf_lightning.analysis import (
+    Consistency,
+    ObservedNetwork,
+    below_random,
+    correspondence,
+    occlude,
+)
 from zf_lightning.checkpoint import find_checkpoint, load_classifier
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
@@ -40,6 +48,11 @@ from zf_lightning.module import ImageClassifier
 from zf_lightning.tasks.correspondence import in_input
 
 GREY, PARTS = 128, ("right_eye", "left_eye", "nose")
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    "after the ReLU": {},
+    "before the ReLU": {"rectified": False},
+    "after the ReLU, changed features": {"changed_only": True},
+}
 
 
 def untrained(classifier: ImageClassifier) -> ImageClassifier:
@@ -147,10 +160,12 @@ def interval(values: Tensor, samples: int = 2000) -> str:
     return f"{float(values.mean()):+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def report_correspondence(root: Path, networks: dict[str, ImageClassifier], number: int) -> None:
-    """Print how far Delta of the parts of faces lies below that of random places."""
+def report_correspondence(
+    root: Path, networks: dict[str, ImageClassifier], name: str, number: int
+) -> None:
+    """Print how far Delta of the parts of a class's images lies below that of random places."""
     described = json.loads((root / "parts.json").read_text())["images"]
-    names = [name for name in sorted(described) if name.startswith("test/face/")][:number]
+    names = [one for one in sorted(described) if one.startswith(f"test/{name}/")][:number]
     pixels = torch.stack([load_image(root / name) for name in names])
     size = int(next(iter(networks.values())).preprocessing.input_size)
     places = {
@@ -160,25 +175,38 @@ def report_correspondence(root: Path, networks: dict[str, ImageClassifier], numb
         for part in PARTS
     }
     kept = torch.stack([((at >= 0) & (at < size)).all(1) for at in places.values()]).all(0)
-    print(f"\ncorrespondence: random - part on {int(kept.sum())} faces")
-    for rectified in (True, False):
-        for name, classifier in networks.items():
-            found = correspondence(
+    print(f"\ncorrespondence: random - part on {int(kept.sum())} images of {name}")
+    for words, options in DEFINITIONS.items():
+        found = {
+            network: correspondence(
                 classifier.network,
                 classifier.preprocessing(pixels[kept]),
                 {part: at[kept] for part, at in places.items()},
                 size=round(size / 7),
                 fill=grey_input(classifier),
                 draws=5,
-                rectified=rectified,
+                **options,
             )
-            for layer, parts in found.parts.items():
-                cells = []
-                for part, consistency in parts.items():
-                    below, low, high = below_random(consistency, found.random[layer])
-                    cells.append(f"{part} {below:+.3f} [{low:+.3f}, {high:+.3f}]")
-                after = "after ReLU" if rectified else "before ReLU"
-                print(f"  {name:<10}{layer:<7}{after:<12}" + "  ".join(cells), flush=True)
+            for network, classifier in networks.items()
+        }
+        for layer in found["trained"].parts:
+            for part in PARTS:
+                cells = [
+                    f"{network} "
+                    + "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+                        *below_random(one.parts[layer][part], one.random[layer])
+                    )
+                    for network, one in found.items()
+                ]
+                # The same images: the bootstrap is that of the difference of differences.
+                gains = [
+                    one.random[layer].distances.nanmean(0) - one.parts[layer][part].distances[0]
+                    for one in found.values()
+                ]
+                zero = Consistency(torch.zeros_like(gains[0])[None])
+                more = below_random(zero, Consistency((gains[0] - gains[1])[None]))
+                cells.append("trained - untrained {:+.3f} [{:+.3f}, {:+.3f}]".format(*more))
+                print(f"  {words:<34}{layer:<6}{part:<10}" + "  ".join(cells), flush=True)
 
 
 @torch.no_grad()
@@ -188,7 +216,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder of the embedded dataset")
     parser.add_argument("--ckpt", required=True, help="a run's folder or a checkpoint file")
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--faces", type=int, default=40)
+    parser.add_argument("--heads", type=int, default=100, help="images of cats, and of faces")
     parser.add_argument("--stride", type=int, default=8)
     options = parser.parse_args()
     trained = load_classifier(find_checkpoint(options.ckpt)).eval()
@@ -214,7 +242,8 @@ def main() -> None:
         )
     print(f"  trained - untrained: occlusion {interval(hits['trained'] - hits['untrained'])}")
     print(f"  trained - untrained: projections {interval(gains['trained'] - gains['untrained'])}")
-    report_correspondence(options.root, networks, options.faces)
+    for name in ("cat", "face"):
+        report_correspondence(options.root, networks, name, options.heads)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class Correspondence:
     grey: float = MISSING
     draws: int = MISSING
     rectified: bool = MISSING
+    changed_only: bool = MISSING
     batch_size: int = MISSING
 
 

@@ -15,6 +15,26 @@ def test_signs_are_three_valued_and_averaged_over_dimensions() -> None:
     assert sign_distances(differences).tolist() == [[0.0, 0.5], [0.5, 0.0]]
 
 
+def test_only_what_changes_in_both_is_compared_if_asked_for() -> None:
+    differences = torch.tensor([[1.0, -2.0, 0.0, 5.0], [3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    found = sign_distances(differences, changed_only=True)
+    assert found[0, 1] == found[1, 0] == 0.5
+    assert found.diagonal().tolist() == [0, 0, 0]
+    assert found[0, 2].isnan()
+    consistency = Consistency(found[None])
+    assert consistency.delta == 0.5 and consistency.spread == 0
+    assert below_random(consistency, consistency)[0] == 0
+
+
+def test_unrelated_changes_are_at_a_half_however_few_they_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for share in (0.1, 0.9):
+        differences = torch.randn(20, 5000, generator=generator)
+        differences *= torch.rand(20, 5000, generator=generator) < share
+        found = Consistency(sign_distances(differences, changed_only=True)[None])
+        assert found.delta == pytest.approx(0.5, abs=0.02)
+
+
 def test_delta_is_the_mean_over_pairs_and_the_spread_their_deviation() -> None:
     one = torch.tensor([[0.0, 0.2, 0.4], [0.2, 0.0, 0.9], [0.4, 0.9, 0.0]]).double()
     consistency = Consistency(one[None])

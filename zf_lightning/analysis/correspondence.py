@@ -13,6 +13,9 @@ What the paper leaves open is decided so:
   features a mask touches at all: a place to which few features respond has a low Delta, too.
   `rectified=False` takes what enters the ReLU: nearly no difference is zero there, and unrelated
   changes are at 0.5.
+- `changed_only=True` compares, for each pair of images, only the features that the mask changes in
+  both. Unrelated changes are then at 0.5 whatever they leave alone, so that a part is not punished
+  for mattering to more features than a random place does.
 - The mask is a square, of the same size for all parts and random places.
 - A random place is uniform among those where the square lies in the image, for each image its own.
 - The spread is the standard deviation over the pairs of images, for random places over the pairs
@@ -34,8 +37,8 @@ from zf_lightning.errors import UserError
 class Consistency:
     """Delta of one part, or of random places, in one layer."""
 
-    #: `[draws, N, N]` float64: the share of dimensions whose signs differ, of each pair of images.
-    #: One draw for a part.
+    #: `[draws, N, N]` float64: the share of dimensions whose signs differ, of each pair of images;
+    #: NaN where no dimension is compared. One draw for a part.
     distances: Tensor
 
     @property
@@ -48,17 +51,18 @@ class Consistency:
     @property
     def delta(self) -> float:
         """Mean over dimensions, pairs and draws."""
-        return float(self.pairs.mean())
+        return float(self.pairs.nanmean())
 
     @property
     def spread(self) -> float:
         """Standard deviation over the pairs of all draws."""
-        return float(self.pairs.std(correction=0))
+        pairs = self.pairs
+        return float(pairs[~pairs.isnan()].std(correction=0))
 
     @property
     def of_draws(self) -> list[float]:
         """Delta of each draw."""
-        return self.pairs.view(len(self.distances), -1).mean(1).tolist()
+        return self.pairs.view(len(self.distances), -1).nanmean(1).tolist()
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def correspondence(
     draws: int = 10,
     seed: int = 0,
     rectified: bool = True,
+    changed_only: bool = False,
     batch_size: int = 32,
 ) -> Correspondence:
     """Table 1 for any parts: Delta for each, and for random places.
@@ -99,6 +104,7 @@ def correspondence(
         draws: how often a random place is drawn for every image; the paper does not say.
         seed: decides the random places.
         rectified: whether features are what leaves the ReLU of a layer, or what enters it.
+        changed_only: compare only the features that the mask changes in both images.
         batch_size: most images that go through the network at a time.
 
     Raises:
@@ -123,7 +129,10 @@ def correspondence(
         device = images.device
         masked = hide(images, tops.to(device), lefts.to(device), size, fill)
         features = _features(observed, masked, layers, batch_size, rectified)
-        return {layer: sign_distances(originals[layer] - features[layer]) for layer in layers}
+        return {
+            layer: sign_distances(originals[layer] - features[layer], changed_only=changed_only)
+            for layer in layers
+        }
 
     for part, centres in parts.items():
         tops, lefts = around(centres, size)
@@ -143,10 +152,17 @@ def correspondence(
     )
 
 
-def sign_distances(differences: Tensor) -> Tensor:
-    """Share of dimensions in which the signs (-1, 0, 1) differ: float64 `[N, N]` of `[N, D]`."""
+def sign_distances(differences: Tensor, *, changed_only: bool = False) -> Tensor:
+    """Share of dimensions in which the signs (-1, 0, 1) differ: float64 `[N, N]` of `[N, D]`.
+
+    With `changed_only`, of those in which neither is 0; NaN where there are none.
+    """
     signs = differences.sign()
-    return torch.stack([(signs != own).double().mean(1) for own in signs]).cpu()
+    if not changed_only:
+        return torch.stack([(signs != own).double().mean(1) for own in signs]).cpu()
+    return torch.stack(
+        [(signs * own < 0).double().sum(1) / (signs * own != 0).double().sum(1) for own in signs]
+    ).cpu()
 
 
 def below_random(
@@ -165,7 +181,7 @@ def below_random(
     Returns:
         The difference random - part, and the ends of its interval.
     """
-    difference = random.distances.mean(0) - part.distances.mean(0)
+    difference = random.distances.nanmean(0) - part.distances.mean(0)
     number = len(difference)
     different = ~torch.eye(number, dtype=torch.bool)
     generator = torch.Generator().manual_seed(seed)
@@ -174,9 +190,9 @@ def below_random(
         chosen = torch.randint(number, (number,), generator=generator)
         pairs = different[chosen][:, chosen]
         if pairs.any():
-            means.append(difference[chosen][:, chosen][pairs].mean())
-    ends = torch.stack(means).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double())
-    return float(difference[different].mean()), float(ends[0]), float(ends[1])
+            means.append(difference[chosen][:, chosen][pairs].nanmean())
+    ends = torch.stack(means).nanquantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double())
+    return float(difference[different].nanmean()), float(ends[0]), float(ends[1])
 
 
 def _features(

@@ -51,6 +51,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         draws=options.draws,
         seed=config.seed,
         rectified=options.rectified,
+        changed_only=options.changed_only,
         batch_size=options.batch_size,
     )
     rows = _rows(found)
@@ -60,6 +61,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "input_size_pixels": subject.input_size,
         "random_draws": options.draws,
         "rectified": options.rectified,
+        "changed_only": options.changed_only,
         "layers": rows,
         "paper": {"table": "Table 1", "layers": paper.TABLE_1},
     }
