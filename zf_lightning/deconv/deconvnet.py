@@ -2,13 +2,13 @@
 
 import fnmatch
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from zf_lightning.deconv.graph import Graph
+from zf_lightning.deconv.projecting import Part, Projector
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
     crop,
@@ -29,7 +29,7 @@ from zf_lightning.deconv.units import (
     check_range,
     check_unit,
 )
-from zf_lightning.deconv.windows import Positions, WindowPlan, plan_windows, record_windows
+from zf_lightning.deconv.windows import WindowPlan, plan_windows
 from zf_lightning.errors import UserError
 
 
@@ -48,20 +48,6 @@ class _Geometry(NamedTuple):
         if isinstance(self.field, UserError):
             raise self.field
         return self.field
-
-
-class _Part(NamedTuple):
-    """Some of the units that were asked for, projected."""
-
-    group: int
-    units: Units
-    #: `[U]`: their places among the units of the group.
-    places: Tensor
-    #: `[U, C, h, w]`: of the whole images, or of windows of the unit.
-    pixels: Tensor
-    activations: Tensor
-    #: First row and first column `[U]` of the windows; None for whole images.
-    starts: tuple[Tensor, Tensor] | None
 
 
 class Deconvnet:
@@ -124,8 +110,8 @@ class Deconvnet:
         Raises UserError for a layer that does not exist, or an operation that has no rule.
         """
         _check_images(images)
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            return self.graph.record(images, layers, self.mode)
+        with torch.no_grad():
+            return Projector(self.graph, self.mode, self.batch_size).record(images, layers)
 
     def with_feature_maps(
         self, images: Tensor, layers: Collection[str]
@@ -300,7 +286,7 @@ class Deconvnet:
         return {layer: self._geometries[layer, shape] for layer in layers}
 
     @torch.no_grad()
-    def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[_Part]:
+    def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[Part]:
         """The units of several layers, projected some at a time.
 
         Raises UserError for a unit that does not exist.
@@ -308,6 +294,7 @@ class Deconvnet:
         _check_images(images)
         shape = tuple(images.shape[1:])
         geometry = self._geometry({group.layer for group in groups}, shape)
+        projector = Projector(self.graph, self.mode, self.batch_size)
         whole = []
         for number, group in enumerate(groups):
             check_range("image", group.images, len(images))
@@ -319,54 +306,8 @@ class Deconvnet:
             for start in range(0, len(group), self.batch_size):
                 some = group[start : start + self.batch_size]
                 places = torch.arange(start, start + len(some), device=images.device)
-                yield self._in_windows(images, plan, number, some, places)
-        yield from self._in_whole_images(images, whole)
-
-    def _in_windows(
-        self, images: Tensor, plan: WindowPlan, number: int, units: Units, places: Tensor
-    ) -> _Part:
-        positions = Positions(units.images, units.rows, units.columns)
-        with torch.autocast(images.device.type, enabled=False):
-            recording = record_windows(self.graph, plan, self.mode, images, positions)
-            each = torch.arange(len(units), device=images.device)
-            zeros = torch.zeros_like(each)
-            local = Units(units.layer, each, units.feature_maps, zeros, zeros)
-            pixels, activations = self._reversed(recording, local)
-        starts = plan.nodes[self.graph.input].starts(units.rows, units.columns)
-        return _Part(number, units, places, pixels, activations, starts)
-
-    def _in_whole_images(
-        self, images: Tensor, groups: Sequence[tuple[int, Units]]
-    ) -> Iterator[_Part]:
-        """Every image that has units is run once for all layers, `batch_size` at a time."""
-        if not groups:
-            return
-        chosen = torch.cat([group.images for _, group in groups]).unique()
-        for start in range(0, len(chosen), self.batch_size):
-            some = chosen[start : start + self.batch_size]
-            here = [
-                (number, group[mask], mask.nonzero()[:, 0])
-                for number, group in groups
-                if (mask := torch.isin(group.images, some)).any()
-            ]
-            recording = self.record(images[some], {units.layer for _, units, _ in here})
-            for number, units, places in here:
-                local = replace(units, images=torch.searchsorted(some, units.images))
-                for first in range(0, len(units), self.batch_size):
-                    part = slice(first, first + self.batch_size)
-                    with torch.autocast(images.device.type, enabled=False):
-                        pixels, activations = self._reversed(recording, local[part])
-                    yield _Part(number, units[part], places[part], pixels, activations, None)
-
-    def _reversed(self, recording: Recording, units: Units) -> tuple[Tensor, Tensor]:
-        """Units of recorded images projected, `[U, C, H, W]`, and their activations `[U]`."""
-        output = recording.outputs[units.layer]
-        # A fully connected layer's units have no row and column.
-        at = (units.feature_maps, units.rows, units.columns)[: output.dim() - 1]
-        activations = output[(units.images, *at)]
-        signal = output.new_zeros(len(units), *output.shape[1:])
-        signal[(torch.arange(len(units), device=output.device), *at)] = activations
-        return self.graph.reverse(recording, units.layer, signal, units.images), activations
+                yield projector.in_windows(images, plan, number, some, places)
+        yield from projector.in_whole_images(images, whole)
 
 
 def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjections:
