@@ -1,6 +1,7 @@
 """Lightning's and Hydra's callbacks: thin, they call the package."""
 
 from callbacks.deconv_probe import DeconvProbe
+from callbacks.fast_network import FastNetwork
 from callbacks.filter_renormalisation import FilterRenormalisation
 from callbacks.finite import Finite
 from callbacks.first_failure import FirstFailure
@@ -12,6 +13,7 @@ from callbacks.sweep_summary import SweepSummary
 
 __all__ = [
     "DeconvProbe",
+    "FastNetwork",
     "FilterRenormalisation",
     "Finite",
     "FirstFailure",

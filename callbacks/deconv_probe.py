@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from callbacks.atlas_pictures import warn_of, write_atlas
+from callbacks.fast_network import FastNetwork
 from callbacks.training_candidates import TrainingCandidates
 from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
 from zf_lightning.deconv import Atlas, Deconvnet, TopActivations, TopImages, build_atlas
 from zf_lightning.errors import UserError
-from zf_lightning.module import ImageClassifier
+from zf_lightning.module import ImageClassifier, Watch
 from zf_lightning.winners import chosen_maps, load_training_winners, load_winners
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class DeconvProbe(lightning.Callback):
         self._restored: dict[str, Any] = {}
         self._deconvnet: Deconvnet | None = None
         self._drawn: dict[str, list[int]] = {}
+        self._watch: Watch | None = None
 
     def setup(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
@@ -107,6 +109,7 @@ class DeconvProbe(lightning.Callback):
             ) from mistake
         counts = {layer: shape[0] for layer, shape in shapes.items()}
         self._deconvnet = deconvnet
+        self._watch = self._make_watch(trainer, layers)
         self._top = TopActivations(counts, k=self.top)
         if self.split == "train":
             try:
@@ -183,9 +186,7 @@ class DeconvProbe(lightning.Callback):
             return
         assert self._top is not None and self._deconvnet is not None
         self._top.reset()
-        _classifier(pl_module).watch = functools.partial(
-            self._deconvnet.with_feature_maps, layers=tuple(self._top.feature_maps)
-        )
+        _classifier(pl_module).watch = self._watch
 
     def on_validation_batch_end(
         self,
@@ -227,6 +228,13 @@ class DeconvProbe(lightning.Callback):
                 f"{self.seconds_watching:.1f} s for finding the strongest images, "
                 f"{self.seconds_drawing:.1f} s for projecting and drawing them."
             )
+
+    def _make_watch(self, trainer: lightning.Trainer, layers: Sequence[str]) -> Watch:
+        assert self._deconvnet is not None
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(one, FastNetwork) and one.compile for one in callbacks):
+            return self._deconvnet.compiled_with_feature_maps(layers)
+        return functools.partial(self._deconvnet.with_feature_maps, layers=tuple(layers))
 
     def _due(self, trainer: lightning.Trainer) -> bool:
         if trainer.sanity_checking or trainer.state.fn != "fit":

@@ -24,6 +24,7 @@ CHOICES = [
     (group, option)
     for group in (
         *("task", "model", "ablation", "data", "optimizer", "scheduler", "callbacks", "logger"),
+        "trainer",
         *("occlusion", "correspondence", "invariance", "evolution", "filters"),
     )
     for option in options(group)

@@ -169,7 +169,10 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
     plugins = plugins if isinstance(plugins, list) else [plugins]
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         options["plugins"] = [*plugins, WholeCheckpointFile()]
-    chosen = dict(config.callbacks) if callbacks else {"progress": config.callbacks.get("progress")}
+    chosen = dict(config.callbacks)
+    if not callbacks:
+        # What shows and what hastens a test; the others are for training.
+        chosen = {name: chosen.get(name) for name in ("fast_network", "progress")}
     if options.get("enable_progress_bar") is False:
         chosen["progress"] = None
     elif chosen.get("progress") is None:

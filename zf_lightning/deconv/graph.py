@@ -27,7 +27,7 @@ from zf_lightning.deconv.rules import (
     rule_key,
 )
 from zf_lightning.deconv.tracing import traced
-from zf_lightning.deconv.watched import Watched
+from zf_lightning.deconv.watched import Watched, watching
 from zf_lightning.errors import UserError
 from zf_lightning.models.evaluation import evaluation_mode
 
@@ -171,6 +171,14 @@ class Graph:
         with torch.no_grad(), evaluation_mode(self.network):
             output = watched.run(images)
         return output, {layer: watched.found[node] for layer, node in nodes.items()}
+
+    def watching(self, layers: Collection[str]) -> fx.GraphModule:
+        """`with_feature_maps` as a module to be compiled: see `zf_lightning.deconv.watched`.
+
+        Unlike that, it leaves mode and gradients to its caller.
+        """
+        nodes = {layer: self.node(layer) for layer in layers}
+        return watching(self.network, self.graph, nodes, self._overwritten)
 
     def reverse(self, recording: Recording, layer: str, signal: Tensor, images: Tensor) -> Tensor:
         """Send a signal from the output of `layer` down to the pixels: `[U, C, H, W]`.

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -15,7 +16,8 @@ class Listener:
     """While it listens, keeps the outputs of some layers of each forward pass in training mode.
 
     The graph of a deconvnet is that of evaluation mode, without dropout; a training step runs the
-    modules themselves. So this hears of the modules' outputs, which it leaves as they are.
+    modules themselves. So this hears of the modules' outputs, which it leaves as they are. Compiled
+    code would not call it: meanwhile whatever torch.compile has compiled runs uncompiled.
 
     Args:
         graph: of the network.
@@ -34,6 +36,7 @@ class Listener:
         self._copied: set[str] = set()
         self._uses: Counter[str] = Counter()
         self._handles: list[RemovableHandle] = []
+        self._uncompiled: Any = None
         for layer in layers:
             node = graph.node(layer)
             while node.op != "call_module" and graph.is_rectifier(node):
@@ -53,6 +56,8 @@ class Listener:
         """Begin to listen; a second call changes nothing."""
         if self._handles:
             return
+        # It takes effect here, and `__exit__` takes it back.
+        self._uncompiled = torch.compiler.set_stance("force_eager")
         self._handles.append(self.network.register_forward_pre_hook(self._begin))
         for name in self._heard:
             module = self.network.get_submodule(name)
@@ -62,6 +67,8 @@ class Listener:
         """Leave no hook behind, and let go of the outputs."""
         for handle in self._handles:
             handle.remove()
+        if self._handles:
+            self._uncompiled.__exit__(None, None, None)
         self._handles = []
         self.found = {}
 

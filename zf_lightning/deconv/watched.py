@@ -1,6 +1,6 @@
 """A traced network that is run as it is, while the outputs of some nodes are kept."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -37,3 +37,27 @@ class Watched(fx.Interpreter):
         if n in self.wanted:
             self.found[n] = value.clone() if n in self.overwritten else value
         return value
+
+
+def watching(
+    network: nn.Module,
+    graph: fx.Graph,
+    wanted: Mapping[str, fx.Node],
+    overwritten: Collection[fx.Node],
+) -> fx.GraphModule:
+    """A module that does the same as `Watched`, as code, which torch.compile can work on.
+
+    It has the network's own parts, gives `(output, {name: output of the node})`, and may be
+    compiled as a whole, where a graph that is run node by node would not be compiled at all.
+    """
+    copied = fx.Graph()
+    twins: dict[fx.Node, fx.Node] = {}
+    output = copied.graph_copy(graph, twins)
+    found = {}
+    for name, node in wanted.items():
+        found[name] = twins[node]
+        if node in overwritten:
+            with copied.inserting_after(twins[node]):
+                found[name] = copied.call_method("clone", (twins[node],))
+    copied.output((output, found))
+    return fx.GraphModule(network, copied)

@@ -91,7 +91,11 @@ def fold_configuration(
     overrides = list(HydraConfig.get().overrides.task)
     if config.ckpt is not None:
         checkpoint = find_checkpoint(config.ckpt)
+        # How the network is run is this machine's matter.
+        fast = config.callbacks.get("fast_network")
         config = configuration_of(checkpoint, config, overrides, parts=TRAINING)
+        with open_dict(config):
+            config.callbacks.fast_network = fast
     copied = OmegaConf.create(OmegaConf.to_yaml(config))
     assert isinstance(copied, DictConfig)
     config = copied

@@ -1,0 +1,61 @@
+"""Lets the network run as fast as the device can: its layout in memory, and compiled."""
+
+import logging
+
+import lightning
+import torch
+
+from zf_lightning.module import ImageClassifier
+
+log = logging.getLogger(__name__)
+
+
+class FastNetwork(lightning.Callback):
+    """Puts the network's weights in the channels-last layout, and compiles it, in place.
+
+    In place, so that the names of the weights, checkpoints, callbacks that change weights and what
+    traces the network (`zf_lightning.deconv`) find it as it is. It stays so after the run.
+
+    Each size of a batch is compiled for itself: one program for all sizes would be slower for the
+    whole batches, which are nearly all. Beyond eight sizes PyTorch runs further ones uncompiled.
+    A forward pass that is listened to (`probe.split=train`) is not compiled either:
+    `zf_lightning.deconv.listening`.
+
+    Args:
+        channels_last: the weights of convolutions lie in memory as `[maps, kernel, kernel, inputs]`
+            and feature maps as `[N, H, W, C]`, as matrix units want them; shapes stay.
+        compile: by `torch.compile`, at the first batch; that takes a minute.
+    """
+
+    def __init__(self, *, channels_last: bool, compile: bool) -> None:
+        self.channels_last = channels_last
+        self.compile = compile
+
+    def setup(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
+        """Prepare the network, or all of an ensemble, before it is moved to its device."""
+        for module in pl_module.modules():
+            if isinstance(module, ImageClassifier):
+                if self.channels_last:
+                    module.network.to(memory_format=torch.channels_last)
+                if self.compile:
+                    module.network.compile(dynamic=False)
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Say what helps where the network cannot be compiled."""
+        if not self.compile:
+            return
+        # Here, because it takes seconds to import.
+        from torch._dynamo.exc import TorchDynamoException
+
+        if isinstance(exception, TorchDynamoException):
+            log.error(
+                "The network could not be compiled on this machine; "
+                "callbacks.fast_network.compile=false runs it as it is."
+            )
