@@ -26,6 +26,7 @@ import torch
 import webdataset
 from litdata import StreamingDataset
 from litdata.streaming.sampler import ChunkedIndex
+from photographs import lay_out
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -43,7 +44,6 @@ from usual_recipe import (
 from zf_lightning.data import FolderSource, ImageDataModule, ImageSource, ShardSource
 from zf_lightning.data.shards.dataset import ShardedImages
 from zf_lightning.data.shards.prepare import prepare_shards
-from zf_lightning.data.sources.scan import IMAGE_SUFFIXES
 
 BATCH = 50
 #: Images of a chunk here: some twenty chunks, of which a window of eight is mixed.
@@ -68,22 +68,6 @@ def measure(epoch: Epoch) -> tuple[float, float]:
     count = sum(epoch())
     elapsed = time.perf_counter() - clock
     return 1e3 * (processor_seconds() - began) / count, count / elapsed
-
-
-def lay_out(photographs: Path, root: Path, images: int, *, distinct: int | None = None) -> Path:
-    """A folder `train` of about `images` links in class folders, and `val` with one of each.
-
-    They are to the first `distinct` photographs, or to all.
-    """
-    files = [p for p in sorted(photographs.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
-    files = files[:distinct]
-    for split, times in (("train", max(1, images // len(files))), ("val", 1)):
-        for file in files:
-            folder = root / split / file.parent.name
-            folder.mkdir(parents=True, exist_ok=True)
-            for number in range(times):
-                (folder / f"{file.stem}_{number}{file.suffix}").symlink_to(file.absolute())
-    return root
 
 
 def write_tars(images: ShardedImages, folder: Path) -> list[str]:

@@ -81,8 +81,10 @@ def pictures(number: int) -> Tensor:
     )
 
 
-def top_units(network: nn.Module, images: Tensor, *, maps: int, top: int) -> dict[str, Units]:
-    """The strongest units of some feature maps of each layer, as an atlas has them."""
+def top_units(
+    network: nn.Module, images: Tensor, *, maps: int | None, top: int
+) -> dict[str, Units]:
+    """The strongest units of some feature maps of each layer, or of all, as an atlas has them."""
     counts = maps_of(network)
     metric = TopActivations(counts, k=top).to(images.device)
     deconvnet = Deconvnet(network)
@@ -92,7 +94,8 @@ def top_units(network: nn.Module, images: Tensor, *, maps: int, top: int) -> dic
         metric.update(deconvnet.record(batch, LAYERS).outputs, indices)
     groups = {}
     for layer, found in metric.compute().items():
-        chosen = torch.arange(0, counts[layer], counts[layer] // maps)[:maps]
+        number = min(maps or counts[layer], counts[layer])
+        chosen = torch.arange(0, counts[layer], counts[layer] // number)[:number]
         feature_maps = chosen[:, None].expand(-1, top).reshape(-1).to(images.device)
         groups[layer] = Units(
             layer,

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -32,9 +33,12 @@ from zf_lightning.module import ImageClassifier
 MODEL = Path(__file__).parents[1] / "conf" / "model" / "zfnet.yaml"
 
 
-def zfnet(classes: int) -> ImageClassifier:
-    """The paper's network with random weights, its preprocessing without a training set."""
-    model = plain(OmegaConf.load(MODEL))["model"]
+def zfnet(classes: int, **changes: Any) -> ImageClassifier:
+    """The paper's network with random weights, its preprocessing without a training set.
+
+    `changes` are options of `conf/model/zfnet.yaml`, as `width`.
+    """
+    model = plain(OmegaConf.load(MODEL))["model"] | changes
     model["initialisation"] = "he"
     model["preprocessing"] = {"mean": "imagenet", "scale": "imagenet"}
     return ImageClassifier(model, [str(number) for number in range(classes)]).eval()

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from data import lay_out, processor_seconds
+from data import processor_seconds
+from photographs import lay_out
 from probe import zfnet
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset

@@ -42,10 +42,11 @@ CLASSES = {"zfnet": 1000, "alexnet": 1000}
 
 
 class Clock(lightning.Callback):
-    """Seconds from the end of the last warm-up step to the end of the last step."""
+    """Seconds from the end of the last warm-up step to the end of the step number `steps`."""
 
-    def __init__(self, steps: int, device: torch.device) -> None:
+    def __init__(self, steps: int, device: torch.device, *, warm_up: int = WARM_UP) -> None:
         self.steps = steps
+        self.warm_up = warm_up
         self.device = device
         self.began = self.seconds = 0.0
 
@@ -58,7 +59,7 @@ class Clock(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Start or stop."""
-        if batch_idx == WARM_UP - 1:
+        if batch_idx == self.warm_up - 1:
             self.began = now(self.device)
         elif batch_idx == self.steps - 1:
             self.seconds = now(self.device) - self.began

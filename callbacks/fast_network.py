@@ -39,7 +39,8 @@ class FastNetwork(lightning.Callback):
             if isinstance(module, ImageClassifier):
                 if self.channels_last:
                     module.network.to(memory_format=torch.channels_last)
-                if self.compile:
+                # Not a second time for the test that follows a training.
+                if self.compile and module.network._compiled_call_impl is None:
                     module.network.compile(dynamic=False)
 
     def on_exception(
