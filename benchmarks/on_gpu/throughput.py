@@ -5,6 +5,8 @@ import contextlib
 import io
 import statistics
 import tempfile
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,8 @@ def _run(options: argparse.Namespace, *, training: bool) -> None:
         step = statistics.median(found["ours"]) / options.batches
         print(f"  ours {1e3 * step:.3f} ms a step, {step / least:.2f} times the floor, of which:")
         print_kernels(sides["ours"], len(batches), step, device)
+        if device.type == "cuda":
+            print_waits(sides["ours"], len(batches))
 
 
 def print_kernels(side: Callable[[], float], steps: int, step: float, device: torch.device) -> None:
@@ -187,6 +191,24 @@ def print_kernels(side: Callable[[], float], steps: int, step: float, device: to
         f"  {busy:9.3f} ms of work a step under the profiler; "
         f"{max(0.0, 1e3 * step - busy):.3f} ms of the step without it"
     )
+
+
+def print_waits(side: Callable[[], float], steps: int) -> None:
+    """Where the processor waits for the GPU, as PyTorch reports it: by line, times a step."""
+    places: Counter[str] = Counter()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            side()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for one in said:
+        if "synchronizing" in str(one.message):
+            places[f"{one.filename.rpartition('site-packages/')[2]}:{one.lineno}"] += 1
+    print("  the processor waits for the GPU, times a step:")
+    for place, times in places.most_common(15):
+        print(f"    {times / steps:6.2f}  {place}")
 
 
 OPTIONS = {"batches": 50}
