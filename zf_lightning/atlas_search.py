@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from zf_lightning.data.loader import BatchLoader
 from zf_lightning.deconv import Deconvnet, KeptImages, TopActivations, TopImages
+from zf_lightning.deconv.arithmetic import float32_arithmetic
 from zf_lightning.errors import UserError
 from zf_lightning.module import ImageClassifier
 
@@ -65,7 +66,9 @@ class AtlasSearch:
         with tqdm(total=len(loader), initial=batches, desc="searching", unit="batch") as bar:
             for batch in loader:
                 inputs = self.classifier.preprocessing(batch.images.to(self.classifier.device))
-                outputs = self.deconvnet.feature_maps(inputs, self.layers)
+                with float32_arithmetic(inputs.device):
+                    # As the winners are computed again when they are projected.
+                    outputs = self.deconvnet.feature_maps(inputs, self.layers)
                 valid = batch.valid
                 self.metric.update(outputs, batch.indices, valid)
                 if self.kept is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from zf_lightning.deconv.arithmetic import float32_arithmetic
 from zf_lightning.deconv.graph import Graph
 from zf_lightning.deconv.recording import Recording
 from zf_lightning.deconv.reversal import Mode
@@ -44,7 +45,7 @@ class Projector:
 
     def record(self, images: Tensor, layers: Collection[str]) -> Recording:
         """Run images `[N, 3, H, W]` up to `layers`."""
-        with torch.autocast(images.device.type, enabled=False):
+        with float32_arithmetic(images.device):
             return self.graph.record(images, layers, self.mode)
 
     def in_windows(
@@ -52,7 +53,7 @@ class Projector:
     ) -> Part:
         """Units of a layer, each in the window that it sees; no more than `batch_size` of them."""
         positions = Positions(units.images, units.rows, units.columns)
-        with torch.autocast(images.device.type, enabled=False):
+        with float32_arithmetic(images.device):
             recording = record_windows(self.graph, plan, self.mode, images, positions)
             each = torch.arange(len(units), device=images.device)
             zeros = torch.zeros_like(each)
@@ -80,7 +81,7 @@ class Projector:
                 local = replace(units, images=torch.searchsorted(some, units.images))
                 for first in range(0, len(units), self.batch_size):
                     part = slice(first, first + self.batch_size)
-                    with torch.autocast(images.device.type, enabled=False):
+                    with float32_arithmetic(images.device):
                         pixels, activations = self._reversed(recording, local[part])
                     yield Part(number, units[part], places[part], pixels, activations, None)
 
