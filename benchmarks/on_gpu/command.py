@@ -49,6 +49,8 @@ class Command:
 def begin(options: argparse.Namespace) -> torch.device:
     """The device, after saying what it is."""
     device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("error: there is no GPU here; --device cpu tries the command without one.")
     torch.manual_seed(0)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
