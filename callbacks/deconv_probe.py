@@ -169,6 +169,16 @@ class DeconvProbe(lightning.Callback):
         )
         self._draw(trainer, _classifier(pl_module), top, began)
 
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Stop listening in the middle of a step."""
+        if self._training is not None:
+            self._training.stop()
+
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint in mid-epoch: the candidates among the training images by then."""
         return {} if self._training is None else self._training.state_dict()

@@ -57,6 +57,10 @@ class TrainingCandidates:
         if self._batch is None:
             return
         self._candidates.update(self._listener.found, self._batch.indices, self._batch.valid)
+        self.stop()
+
+    def stop(self) -> None:
+        """Listen no longer, also where the step came to no end."""
         self._batch = None
         self._listener.stop()
 

@@ -79,8 +79,10 @@ def test_behind_a_functional_relu_the_order_is_that_before_it() -> None:
     listener.start()
     images = torch.randn(2, 3, 9, 9)
     network(images)
+    heard = listener.found["first"]
+    listener.stop()
     expected = deconvnet.feature_maps(images, ["first"])["first"]
-    assert torch.equal(listener.found["first"].relu(), expected)
+    assert torch.equal(heard.relu(), expected)
 
 
 def test_an_operation_that_is_no_module_is_refused() -> None:

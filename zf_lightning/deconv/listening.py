@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -35,8 +36,7 @@ class Listener:
         self._heard: dict[str, dict[int, str]] = {}
         self._copied: set[str] = set()
         self._uses: Counter[str] = Counter()
-        self._handles: list[RemovableHandle] = []
-        self._uncompiled: Any = None
+        self._listening: ExitStack | None = None
         for layer in layers:
             node = graph.node(layer)
             while node.op != "call_module" and graph.is_rectifier(node):
@@ -54,23 +54,25 @@ class Listener:
 
     def start(self) -> None:
         """Begin to listen; a second call changes nothing."""
-        if self._handles:
+        if self._listening is not None:
             return
-        # It takes effect here, and `__exit__` takes it back.
-        self._uncompiled = torch.compiler.set_stance("force_eager")
-        self._handles.append(self.network.register_forward_pre_hook(self._begin))
+        self._listening = ExitStack()
+        self._listening.enter_context(torch.compiler.set_stance("force_eager"))
+        self._hear(self.network.register_forward_pre_hook(self._begin))
         for name in self._heard:
             module = self.network.get_submodule(name)
-            self._handles.append(module.register_forward_hook(self._hook_of(name)))
+            self._hear(module.register_forward_hook(self._hook_of(name)))
 
     def stop(self) -> None:
         """Leave no hook behind, and let go of the outputs."""
-        for handle in self._handles:
-            handle.remove()
-        if self._handles:
-            self._uncompiled.__exit__(None, None, None)
-        self._handles = []
+        if self._listening is not None:
+            self._listening.close()
+        self._listening = None
         self.found = {}
+
+    def _hear(self, handle: RemovableHandle) -> None:
+        assert self._listening is not None
+        self._listening.callback(handle.remove)
 
     def _begin(self, network: nn.Module, inputs: Any) -> None:
         self._uses.clear()
