@@ -84,7 +84,6 @@ class DeconvProbe(lightning.Callback):
         self._began = 0.0
         self._top: TopActivations | None = None
         self._training: TrainingCandidates | None = None
-        self._restored: dict[str, Any] = {}
         self._deconvnet: Deconvnet | None = None
         self._drawn: dict[str, list[int]] = {}
         self._watch: Watch | None = None
@@ -117,8 +116,6 @@ class DeconvProbe(lightning.Callback):
                 self._training = TrainingCandidates(deconvnet, counts, top=self.top)
             except UserError as mistake:
                 raise UserError(f"probe.split=train: {mistake.sentence}") from None
-            if self._restored:
-                self._training.load_state_dict(self._restored)
         self._drawn = {
             layer: chosen_maps(self.maps, count, layer=layer, seed=self.seed)
             for layer, count in counts.items()
@@ -184,8 +181,7 @@ class DeconvProbe(lightning.Callback):
         return {} if self._training is None else self._training.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self._restored = state_dict
+        """Go on from `state_dict`; Lightning calls it after `setup`."""
         if self._training is not None and state_dict:
             self._training.load_state_dict(state_dict)
 

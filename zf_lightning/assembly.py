@@ -7,12 +7,13 @@ from typing import Any
 
 import lightning
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from omegaconf import DictConfig
 
-from zf_lightning.checkpoint import find_checkpoint, load_classifier
+from zf_lightning.checkpoint import configuration_of, find_checkpoint, load_classifier
 from zf_lightning.checkpoint_file import WholeCheckpointFile
 from zf_lightning.cores import CORES_VARIABLE, available_cores
 from zf_lightning.data import (
@@ -98,6 +99,14 @@ def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
     load_weights(classifier.network, weights, path=path, last_may_differ=False)
     check_network(classifier.network, input_size=model["input_size"], classes=classes)
     return classifier.eval()
+
+
+def configuration_to_inspect(config: DictConfig) -> DictConfig:
+    """What a task looks into a network with: of `ckpt` its own data, but for the command line's."""
+    if config.ckpt is None:
+        return config
+    overrides = list(HydraConfig.get().overrides.task)
+    return configuration_of(find_checkpoint(config.ckpt), config, overrides)
 
 
 def inspection_device(config: DictConfig) -> torch.device:

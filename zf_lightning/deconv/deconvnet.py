@@ -131,10 +131,8 @@ class Deconvnet:
 
         The layers' outputs cost next to nothing beside the compiled network's own forward pass.
         """
-        network, compiled = (
-            self.graph.network,
-            torch.compile(self.graph.watching(layers), dynamic=False),
-        )
+        network = self.graph.network
+        compiled = torch.compile(self.graph.watching(layers), dynamic=False)
 
         def run(images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             with torch.no_grad(), evaluation_mode(network):

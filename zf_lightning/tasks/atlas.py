@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from zf_lightning import assembly
 from zf_lightning.atlas_search import AtlasSearch, digest_of_weights
-from zf_lightning.checkpoint import configuration_of, find_checkpoint
 from zf_lightning.data.sources import SPLITS
 from zf_lightning.deconv import (
     Atlas,
@@ -46,9 +44,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     folder = Path(config.paths.run)
     classifier = assembly.classifier_to_inspect(config).to(assembly.inspection_device(config))
-    if config.ckpt is not None:
-        overrides = list(HydraConfig.get().overrides.task)
-        config = configuration_of(find_checkpoint(config.ckpt), config, overrides)
+    config = assembly.configuration_to_inspect(config)
     options = config.atlas
     if options.split not in SPLITS:
         raise UserError(f"atlas.split={options.split} is not one of {', '.join(SPLITS)}.")

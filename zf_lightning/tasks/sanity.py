@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from zf_lightning import assembly
 from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
-from zf_lightning.checkpoint import configuration_of, find_checkpoint
 from zf_lightning.data.sources import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
@@ -46,9 +44,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     """Randomise, compare, print and write the tables; returns what `result.json` holds."""
     folder = Path(config.paths.run)
     classifier = assembly.classifier_to_inspect(config).to(assembly.inspection_device(config))
-    if config.ckpt is not None:
-        overrides = list(HydraConfig.get().overrides.task)
-        config = configuration_of(find_checkpoint(config.ckpt), config, overrides)
+    config = assembly.configuration_to_inspect(config)
     options = config.sanity
     for name in ("units", "images"):
         if options[name] < 1:
