@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
 from zf_lightning import assembly
-from zf_lightning.checkpoint import check_same_classes, configuration_of, find_checkpoint
+from zf_lightning.checkpoint import check_same_classes, find_checkpoint
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
@@ -140,11 +139,10 @@ def pictures_of_dataset(
     """
     if config.split not in SPLITS:
         raise UserError(f"split={config.split} is not one of {', '.join(SPLITS)}.")
-    path = None if config.ckpt is None else find_checkpoint(config.ckpt)
-    if path is not None:
-        config = configuration_of(path, config, list(HydraConfig.get().overrides.task))
+    config = assembly.configuration_to_inspect(config)
     source = assembly.build_source(config)
-    if path is not None:
+    if config.ckpt is not None:
+        path = find_checkpoint(config.ckpt)
         check_same_classes(path, known=class_names, found=source.class_names)
     # ImageNet's 1,000 classes come in one order, under names of several kinds.
     known = tuple(source.class_names) == tuple(class_names) or (
