@@ -6,6 +6,7 @@ from sklearn.svm import LinearSVC
 
 from zf_lightning.analysis.transfer import Coordinates, fit_and_predict, from_features, from_gram
 from zf_lightning.analysis.transfer.classifiers import CLASSIFIERS
+from zf_lightning.analysis.transfer.support_vectors import SupportVectorMachine
 from zf_lightning.errors import UserError
 
 
@@ -63,12 +64,29 @@ def test_a_classifier_learns_what_can_be_learnt(classifier: str) -> None:
     assert (outcome.scores.argmax(1) == outcome.predictions).mean() > 0.95
 
 
-def test_the_svm_is_the_linear_one_of_scikit_learn() -> None:
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize("strength", [0.1, 10.0])
+def test_the_svm_is_that_of_liblinear(class_weight: str | None, strength: float) -> None:
     images, labels, _ = both(10, spread=2.0)
-    found = fit_and_predict("svm", images, labels, classes=3, strengths=[10.0])
-    exact = LinearSVC(C=10.0, tol=1e-6, max_iter=100_000).fit(images.train, labels)
-    agreement = (found.predictions == exact.predict(images.test)).mean()
-    assert agreement > 0.95
+    # Of unequal number, and an offset that liblinear does not make small, as it does by itself.
+    kept = numpy.arange(6, len(labels))
+    train, labels = images.train[kept], labels[kept]
+    exact = LinearSVC(
+        C=strength, class_weight=class_weight, intercept_scaling=1e3, tol=1e-9, max_iter=10**6
+    ).fit(train, labels)
+    machine = SupportVectorMachine(C=strength, class_weight=class_weight)
+    found = machine.fit(train @ train.T, labels).decision_function(images.test @ train.T)
+    numpy.testing.assert_allclose(found, exact.decision_function(images.test), atol=0.02)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_fits_side_by_side_choose_as_one_after_another(classifier: str) -> None:
+    images, labels, _ = both(20, spread=4.0)
+    one, other = (
+        fit_and_predict(classifier, images, labels, classes=3, jobs=jobs) for jobs in (1, 3)
+    )
+    assert one.strength == other.strength
+    numpy.testing.assert_array_equal(one.scores, other.scores)
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -128,5 +146,6 @@ def test_another_classifier_is_refused() -> None:
 def test_images_that_are_all_the_same_are_classified_somehow() -> None:
     same = numpy.zeros((12, 12), numpy.float32)
     images = from_gram(same, numpy.arange(6), numpy.arange(6, 12))
-    outcome = fit_and_predict("softmax", images, numpy.array([0, 1] * 3), classes=2)
-    assert numpy.isfinite(outcome.scores).all()
+    for classifier in CLASSIFIERS:
+        outcome = fit_and_predict(classifier, images, numpy.array([0, 1] * 3), classes=2)
+        assert numpy.isfinite(outcome.scores).all()

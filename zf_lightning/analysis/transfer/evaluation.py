@@ -97,6 +97,7 @@ def evaluate(
     class_weight: str | None = None,
     present: NDArray[numpy.int64] | None = None,
     seed: int = 0,
+    jobs: int = 1,
     progress: Callable[[Score], None] = lambda _: None,
 ) -> list[Score]:
     """The scores of every layer, classifier, number of training images and fold.
@@ -110,6 +111,7 @@ def evaluate(
         present: `[N, classes]`, where several classes can be in an image: their average precisions
             are scored too, and the test images' labels only decide the accuracy.
         seed: of the cross-validations.
+        jobs: how many fits of a cross-validation may run side by side.
         progress: is called with every score that was computed.
     """
     found = []
@@ -130,6 +132,7 @@ def evaluate(
                             classes=classes,
                             class_weight=class_weight,
                             seed=seed,
+                            jobs=jobs,
                         )
                         precisions = None
                         if present is not None:

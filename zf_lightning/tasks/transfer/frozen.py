@@ -94,6 +94,7 @@ def score(
             class_weight=transfer.class_weight,
             present=images.presence,
             seed=config.seed,
+            jobs=available_cores(),
             progress=progress,
         )
     return Frozen(
