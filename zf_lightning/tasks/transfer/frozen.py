@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 #: Part of the cache's key: changes when the features or their files do.
 VERSION = 1
+#: On a processor, feature maps of more images than these leave its caches, and memory that large is
+#: asked of the system anew for every layer: SqueezeNet on 128 images takes twice as long.
+IMAGES_AT_ONCE = 8
 
 
 def score(
@@ -139,9 +142,16 @@ def _extract(
         num_workers=min(16, available_cores()) if workers is None else workers,
     )
     classifier.to(device)
+    on_processor = device.type == "cpu"
+    if on_processor:
+        classifier.network.to(memory_format=torch.channels_last)
 
     def features(batch: Tensor) -> Mapping[str, Tensor]:
-        return readings(classifier.preprocessing(batch.to(device)))
+        parts = [
+            readings(classifier.preprocessing(part.to(device)))
+            for part in batch.split(IMAGES_AT_ONCE if on_processor else len(batch))
+        ]
+        return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
 
     def batches() -> Iterator[Tensor]:
         with tqdm(
