@@ -34,7 +34,7 @@ def assert_equal_to_whole_images(
     whole = Deconvnet(network, windows=False, **mode)  # type: ignore[arg-type]
     units = units_of(layer, whole.record(images, [layer]).outputs[layer])
     # The oracle is only one if windows are really used.
-    assert windows._geometry([layer], tuple(images.shape[1:]))[layer].plan is not None
+    assert windows._geometries.of([layer], tuple(images.shape[1:]))[layer].plan is not None
     expected, found = whole.project(images, units), windows.project(images, units)
     torch.testing.assert_close(
         found.activations, expected.activations, rtol=tolerance, atol=tolerance
@@ -165,12 +165,14 @@ def test_less_work_is_chosen() -> None:
     deconvnet = Deconvnet(narrow("zfnet"))
     shares = {
         layer: found.plan.share if found.plan is not None else None
-        for layer, found in deconvnet._geometry(["conv1", "conv5", "fc6"], (3, 224, 224)).items()
+        for layer, found in deconvnet._geometries.of(
+            ["conv1", "conv5", "fc6"], (3, 224, 224)
+        ).items()
     }
     assert shares["fc6"] is None
     # One position of conv1; 67² of its 110² for conv5, and less of what is above.
     assert shares["conv1"] == pytest.approx(1 / 110**2)
     assert 0.3 < shares["conv5"] < 0.4
     # A receptive field larger than the image: windows would be more than the image.
-    wide = Deconvnet(vgg(batch_norm=False))._geometry(["28"], (3, 64, 64))["28"].plan
+    wide = Deconvnet(vgg(batch_norm=False))._geometries.of(["28"], (3, 64, 64))["28"].plan
     assert wide is not None and wide.share > 1

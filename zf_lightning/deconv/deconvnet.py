@@ -1,20 +1,20 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
-import fnmatch
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from zf_lightning.deconv.geometry import Geometries
 from zf_lightning.deconv.graph import Graph
+from zf_lightning.deconv.layer_choice import find_layers
 from zf_lightning.deconv.projecting import Part, Projector
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
     crop,
     inside_image,
     paste,
-    receptive_fields,
 )
 from zf_lightning.deconv.recording import Recording
 from zf_lightning.deconv.reversal import Mode, NormName, RuleName
@@ -29,26 +29,9 @@ from zf_lightning.deconv.units import (
     check_range,
     check_unit,
 )
-from zf_lightning.deconv.windows import WindowPlan, plan_windows
+from zf_lightning.deconv.windows import WindowPlan
 from zf_lightning.errors import UserError
 from zf_lightning.models.evaluation import evaluation_mode
-
-
-class _Geometry(NamedTuple):
-    """What of a layer depends on the size of the images alone."""
-
-    #: `(C, H, W)` or `(C,)`.
-    shape: tuple[int, ...]
-    #: None where its units are not computed in windows.
-    plan: WindowPlan | None
-    field: ReceptiveField | UserError
-
-    @property
-    def receptive_field(self) -> ReceptiveField:
-        """Raises UserError where the layer's units have no window in the image."""
-        if isinstance(self.field, UserError):
-            raise self.field
-        return self.field
 
 
 class Deconvnet:
@@ -92,7 +75,7 @@ class Deconvnet:
         self.graph = Graph(network, rules=rules)
         self.batch_size = batch_size
         self.windows = windows
-        self._geometries: dict[tuple[str, tuple[int, ...]], _Geometry] = {}
+        self._geometries = Geometries(self.graph, self.record)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -102,7 +85,7 @@ class Deconvnet:
     @property
     def device(self) -> torch.device:
         """Where the network's weights are, and images have to be."""
-        return self._weights().device
+        return self.graph.weights.device
 
     def record(self, images: Tensor, layers: Collection[str]) -> Recording:
         """Run images `[N, 3, H, W]` up to `layers`, and keep what projecting their units needs.
@@ -149,7 +132,7 @@ class Deconvnet:
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, tuple[int, ...]]:
         """Shape of the output of each layer for one image, `(C, H, W)` or `(C,)`."""
-        found = self._geometry(layers, (3, *input_size))
+        found = self._geometries.of(layers, (3, *input_size))
         return {layer: geometry.shape for layer, geometry in found.items()}
 
     def find_layers(self, asked: str | Sequence[str]) -> list[str]:
@@ -162,23 +145,7 @@ class Deconvnet:
         Raises:
             UserError: one of them means no layer.
         """
-        found: list[str] = []
-        for name in [asked] if isinstance(asked, str) else asked:
-            if name == "conv":
-                matches = [layer for layer in self.layers if self.graph.is_convolution(layer)]
-            elif name == "all":
-                matches = list(self.layers)
-            elif set(name) & set("*?["):
-                matches = fnmatch.filter(self.layers, name)
-            else:
-                self.graph.node(name)
-                matches = [name]
-            if not matches:
-                raise UserError(
-                    f"No layer is meant by {name}; the network has {', '.join(self.layers)}."
-                )
-            found += [match for match in matches if match not in found]
-        return found
+        return find_layers(self.graph, asked)
 
     def receptive_fields(
         self, layers: Collection[str], input_size: tuple[int, int]
@@ -187,7 +154,7 @@ class Deconvnet:
 
         Raises UserError where an operation's output has no window in its input.
         """
-        found = self._geometry(layers, (3, *input_size))
+        found = self._geometries.of(layers, (3, *input_size))
         return {layer: geometry.receptive_field for layer, geometry in found.items()}
 
     def window_plan(self, layer: str, shape: tuple[int, int, int]) -> WindowPlan | None:
@@ -195,7 +162,7 @@ class Deconvnet:
 
         None where they are not: the layer has no positions, or a rule below it knows no windows.
         """
-        return self._geometry([layer], shape)[layer].plan
+        return self._geometries.of([layer], shape)[layer].plan
 
     def top_activations(
         self,
@@ -260,7 +227,7 @@ class Deconvnet:
     def project_layers(self, images: Tensor, groups: Sequence[Units]) -> list[WindowProjections]:
         """Like `project_windows` for several layers, which share what they have in common."""
         size = (images.shape[2], images.shape[3])
-        geometries = self._geometry({group.layer for group in groups}, tuple(images.shape[1:]))
+        geometries = self._geometries.of({group.layer for group in groups}, tuple(images.shape[1:]))
         fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
         parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
         for part in self._parts(images, groups):
@@ -279,30 +246,6 @@ class Deconvnet:
             parts[part.group].append((part.places, found))
         return [_in_order(found) for found in parts]
 
-    def _weights(self) -> Tensor:
-        parameters = self.graph.network.parameters()
-        floating = (weights for weights in parameters if weights.is_floating_point())
-        return next(floating, torch.empty(0))
-
-    def _record_blank(self, layers: Collection[str], shape: tuple[int, ...]) -> Recording:
-        weights = self._weights()
-        blank = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
-        return self.record(blank, layers)
-
-    def _geometry(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, _Geometry]:
-        """The geometry of layers for images of a shape `(C, H, W)`, found once with a blank one."""
-        unknown = [layer for layer in layers if (layer, shape) not in self._geometries]
-        if unknown:
-            recording = self._record_blank(unknown, shape)
-            fields = receptive_fields(recording)
-            for layer in unknown:
-                self._geometries[layer, shape] = _Geometry(
-                    tuple(recording.outputs[layer].shape[1:]),
-                    plan_windows(self.graph, recording, layer),
-                    fields[layer],
-                )
-        return {layer: self._geometries[layer, shape] for layer in layers}
-
     @torch.no_grad()
     def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[Part]:
         """The units of several layers, projected some at a time.
@@ -311,7 +254,7 @@ class Deconvnet:
         """
         _check_images(images)
         shape = tuple(images.shape[1:])
-        geometry = self._geometry({group.layer for group in groups}, shape)
+        geometry = self._geometries.of({group.layer for group in groups}, shape)
         projector = Projector(self.graph, self.mode, self.batch_size)
         whole = []
         for number, group in enumerate(groups):

@@ -14,6 +14,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from zf_lightning.deconv.inplace import overwritten, without_mutation
+from zf_lightning.deconv.nodes import (
+    evaluate,
+    fill_in,
+    find_ancestors,
+    find_carriers,
+    is_operation,
+    kind_of,
+    operation_key,
+)
 from zf_lightning.deconv.recording import Recording, Step
 from zf_lightning.deconv.reversal import Mode
 from zf_lightning.deconv.rules import (
@@ -24,16 +33,11 @@ from zf_lightning.deconv.rules import (
     RULES,
     Operation,
     Rule,
-    rule_key,
 )
 from zf_lightning.deconv.tracing import traced
 from zf_lightning.deconv.watched import Watched, watching
 from zf_lightning.errors import UserError
 from zf_lightning.models.evaluation import evaluation_mode
-
-#: Questions about a tensor that have numbers for an answer.
-QUERIES = frozenset({"size", "dim", "numel", "ndimension"})
-PROPERTIES = frozenset({"shape", "ndim", "dtype", "device"})
 
 
 class Graph:
@@ -56,8 +60,8 @@ class Graph:
         if len(inputs) != 1:
             raise UserError(f"The network takes {len(inputs)} inputs; a deconvnet needs one.")
         self.input: fx.Node = inputs[0]
-        without_mutation(self.network, self.graph, self._find_carriers())
-        self._carriers = self._find_carriers()
+        without_mutation(self.network, self.graph, find_carriers(self.graph, self.input))
+        self._carriers = find_carriers(self.graph, self.input)
         self._overwritten = overwritten(self.network, self.graph)
 
     @property
@@ -147,7 +151,7 @@ class Graph:
             elif node in self._carriers:
                 values[node], steps[node] = run(node, values)
             else:
-                values[node] = self._evaluate(node, values)
+                values[node] = evaluate(self.network, node, values)
             for source in node.all_input_nodes:
                 if last_use[source] is node and source not in nodes.values():
                     del values[source]
@@ -166,7 +170,7 @@ class Graph:
         gradients, and needs no rules. Raises UserError for a layer that does not exist.
         """
         nodes = {layer: self.node(layer) for layer in layers}
-        needed = self._ancestors(nodes.values()) if only else None
+        needed = find_ancestors(nodes.values()) if only else None
         watched = Watched(self.network, self.graph, nodes.values(), needed, self._overwritten)
         with torch.no_grad(), evaluation_mode(self.network):
             output = watched.run(images)
@@ -208,7 +212,7 @@ class Graph:
         """Run one operation by its rule, given the values of the nodes that it takes."""
         rule = self._rule(node)
         assert rule is not None
-        arguments, options = _filled(node, values)
+        arguments, options = fill_in(node, values)
         if node.op == "call_module":
             arguments = (self.network.get_submodule(str(node.target)), *arguments)
         try:
@@ -227,6 +231,13 @@ class Graph:
         fx.map_arg((node.args, node.kwargs), lambda source: found.append(source))
         return tuple(source for source in found if source in self._carriers)
 
+    @property
+    def weights(self) -> Tensor:
+        """The first floating-point weights: their type and device are those of images."""
+        parameters = self.network.parameters()
+        floating = (weights for weights in parameters if weights.is_floating_point())
+        return next(floating, torch.empty(0))
+
     def asks_for_sizes(self, target: fx.Node) -> bool:
         """Whether anything up to a node depends on the size of what was computed from the image."""
         return any(
@@ -235,37 +246,9 @@ class Graph:
             for node in self._below([target])
         )
 
-    def _evaluate(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
-        """The value of a node that carries no signal: a weight, a shape, arithmetic with them."""
-        arguments, options = _filled(node, values)
-        if node.op == "placeholder":
-            return node.args[0]
-        if node.op == "get_attr":
-            value: Any = self.network
-            for name in str(node.target).split("."):
-                value = getattr(value, name)
-            return value
-        if node.op == "call_module":
-            return self.network.get_submodule(str(node.target))(*arguments, **options)
-        if node.op == "call_method":
-            return getattr(arguments[0], str(node.target))(*arguments[1:], **options)
-        assert callable(node.target)
-        return node.target(*arguments, **options)
-
-    def _ancestors(self, targets: Collection[fx.Node]) -> set[fx.Node]:
-        """The targets and all that they depend on."""
-        needed: set[fx.Node] = set()
-        waiting = list(targets)
-        while waiting:
-            node = waiting.pop()
-            if node not in needed:
-                needed.add(node)
-                waiting.extend(node.all_input_nodes)
-        return needed
-
     def _below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
         """The targets and all that they depend on, in the order of the network."""
-        needed = self._ancestors(targets)
+        needed = find_ancestors(targets)
         ordered = [node for node in self.graph.nodes if node in needed]
         lacking = [
             node
@@ -273,7 +256,7 @@ class Graph:
             if node in self._carriers and node is not self.input and self._rule(node) is None
         ]
         if lacking:
-            first, *others = dict.fromkeys(self._kind(node) for node in lacking)
+            first, *others = dict.fromkeys(kind_of(self.network, node) for node in lacking)
             also = f" Nor have: {', '.join(others)}." if others else ""
             raise UserError(
                 f"{self._describe(lacking[0])} has no rule, so that nothing above it can be "
@@ -283,30 +266,11 @@ class Graph:
             )
         return ordered
 
-    def _find_carriers(self) -> set[fx.Node]:
-        """Nodes whose values are computed from the image, other than its shape."""
-        carriers = {self.input}
-        for node in self.graph.nodes:
-            if node.op == "call_function" and node.target is getattr:
-                query = node.args[1] in PROPERTIES
-            else:
-                query = node.op == "call_method" and node.target in QUERIES
-            if not query and any(source in carriers for source in node.all_input_nodes):
-                carriers.add(node)
-        return carriers
-
-    def _key(self, node: fx.Node, table: Mapping[Operation, Any]) -> Operation | None:
-        if node.op == "call_module":
-            return rule_key(table, self.network.get_submodule(str(node.target)))
-        if node.op in ("call_function", "call_method"):
-            return node.target if node.target in table else None
-        return None
-
     def _is(self, node: fx.Node, kinds: Collection[Operation]) -> bool:
-        return self._key(node, dict.fromkeys(kinds)) is not None
+        return is_operation(self.network, node, kinds)
 
     def _rule(self, node: fx.Node) -> Rule | None:
-        key = self._key(node, self.rules)
+        key = operation_key(self.network, node, self.rules)
         return None if key is None else self.rules[key]
 
     def _name(self, node: fx.Node) -> str:
@@ -320,21 +284,7 @@ class Graph:
         return f"{node.name}_0" if node.name == node.target else node.name
 
     def _describe(self, node: fx.Node) -> str:
+        kind = kind_of(self.network, node)
         if node.op == "call_module":
-            return f"Node {node.name} (module {node.target}, {self._kind(node).split()[-1]})"
-        return f"Node {node.name} ({self._kind(node)})"
-
-    def _kind(self, node: fx.Node) -> str:
-        """What a node does: `module GELU`, `method 'permute'`, `function layer_norm`."""
-        if node.op == "call_module":
-            return f"module {type(self.network.get_submodule(str(node.target))).__name__}"
-        if node.op == "call_method":
-            return f"method '{node.target}'"
-        return f"function {getattr(node.target, '__name__', node.target)}"
-
-
-def _filled(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (
-        fx.map_arg(node.args, values.__getitem__),
-        fx.map_arg(node.kwargs, values.__getitem__),
-    )
+            kind = f"module {node.target}, {kind.split()[-1]}"
+        return f"Node {node.name} ({kind})"

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from zf_lightning.deconv.graph import PROPERTIES, QUERIES, Graph
-from zf_lightning.deconv.rules import BATCH_NORMS, LAYERS, RECTIFIERS, Operation, rule_key
+from zf_lightning.deconv.graph import Graph
+from zf_lightning.deconv.nodes import find_carriers, is_operation
+from zf_lightning.deconv.rules import BATCH_NORMS, LAYERS, RECTIFIERS, Operation
 from zf_lightning.errors import UserError
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
@@ -182,10 +183,7 @@ def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
 
 def _between(graph: Graph) -> list[fx.Node]:
     """The nodes on the ways from the image to the output, in order."""
-    from_image = {graph.input}
-    for node in graph.graph.nodes:
-        if not _is_query(node) and any(source in from_image for source in node.all_input_nodes):
-            from_image.add(node)
+    from_image = find_carriers(graph.graph, graph.input)
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     needed: set[fx.Node] = set()
     waiting = list(output.all_input_nodes)
@@ -195,13 +193,6 @@ def _between(graph: Graph) -> list[fx.Node]:
             needed.add(node)
             waiting.extend(node.all_input_nodes)
     return [node for node in graph.graph.nodes if node in needed]
-
-
-def _is_query(node: fx.Node) -> bool:
-    """Whether a node asks for the shape of a tensor."""
-    if node.op == "call_function" and node.target is getattr:
-        return node.args[1] in PROPERTIES
-    return node.op == "call_method" and node.target in QUERIES
 
 
 def _chosen(graph: Graph, stages: Sequence[Stage], name: str) -> Stage:
@@ -222,10 +213,7 @@ def _chosen(graph: Graph, stages: Sequence[Stage], name: str) -> Stage:
 
 
 def _is(graph: Graph, node: fx.Node, kinds: Collection[Operation]) -> bool:
-    if node.op == "call_module":
-        module = graph.network.get_submodule(str(node.target))
-        return rule_key(dict.fromkeys(kinds), module) is not None
-    return node.op in ("call_function", "call_method") and node.target in kinds
+    return is_operation(graph.network, node, kinds)
 
 
 def _common_name(layers: Sequence[fx.Node]) -> str:
