@@ -10,6 +10,7 @@ from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.progress import Progress
 from callbacks.stall import Stall
 from callbacks.sweep_summary import SweepSummary
+from callbacks.wandb_artifacts import WandbArtifacts
 
 __all__ = [
     "DeconvProbe",
@@ -22,4 +23,5 @@ __all__ = [
     "Progress",
     "Stall",
     "SweepSummary",
+    "WandbArtifacts",
 ]

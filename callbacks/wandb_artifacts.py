@@ -1,0 +1,66 @@
+"""Files of a finished training as wandb artifacts: found, versioned and downloaded from there."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import lightning
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+
+log = logging.getLogger(__name__)
+
+
+class WandbArtifacts(lightning.Callback):
+    """Hands what a training leaves to wandb when it has come to its end; without wandb, nothing.
+
+    Offline they wait, copied, in the run's own `wandb/` for `wandb sync`. What wandb does not take
+    is a warning: the run has it in its folder.
+
+    Args:
+        folder: the run's folder.
+        atlas: the last epoch's atlas, with its index.
+        checkpoint: `checkpoints/best.ckpt`.
+    """
+
+    def __init__(self, folder: str, atlas: bool, checkpoint: bool) -> None:
+        self.folder = Path(folder)
+        self.atlas = atlas
+        self.checkpoint = checkpoint
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Log them, in the first process."""
+        loggers = [one for one in trainer.loggers if isinstance(one, WandbLogger)]
+        if not loggers or not trainer.is_global_zero:
+            return
+        description = {"epoch": trainer.current_epoch}
+        for kind, files in self.files().items():
+            for logger in loggers:
+                try:
+                    _log(logger, kind, files, description)
+                except (wandb.Error, OSError, ValueError) as problem:
+                    log.warning(f"Weights & Biases did not take the {kind}: {problem}")
+
+    def files(self) -> dict[str, list[Path]]:
+        """What is asked for and there, by its kind."""
+        atlases = sorted((self.folder / "atlas").glob("epoch=*.safetensors"))
+        best = self.folder / "checkpoints" / "best.ckpt"
+        found = {}
+        if self.atlas and atlases:
+            found["atlas"] = [atlases[-1], atlases[-1].with_suffix(".json")]
+        if self.checkpoint and best.exists():
+            found["checkpoint"] = [best]
+        return found
+
+
+def _log(logger: WandbLogger, kind: str, files: list[Path], description: dict[str, Any]) -> None:
+    run = logger.experiment
+    # By the run: one that goes on adds a version.
+    artifact = wandb.Artifact(
+        f"{kind}-{run.id}",
+        type="model" if kind == "checkpoint" else kind,
+        metadata=description,
+    )
+    for file in files:
+        artifact.add_file(str(file))
+    run.log_artifact(artifact)

@@ -1,0 +1,86 @@
+"""Artifacts of a finished training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import wandb
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from callbacks import WandbArtifacts
+from zf_lightning.loggers import MetricsFile, close_wandb, wandb_logger
+from zf_lightning.tasks import train
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """What a training of two epochs leaves."""
+    for name in ("atlas/epoch=001", "atlas/epoch=002"):
+        for suffix in (".safetensors", ".json"):
+            path = tmp_path / (name + suffix)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(name)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").write_text("weights")
+    return tmp_path
+
+
+def test_the_last_atlas_and_the_best_checkpoint_are_taken(run_folder: Path) -> None:
+    def names(**options: bool) -> dict[str, list[str]]:
+        files = WandbArtifacts(str(run_folder), **options).files()
+        return {kind: [path.name for path in paths] for kind, paths in files.items()}
+
+    last = ["epoch=002.safetensors", "epoch=002.json"]
+    assert names(atlas=True, checkpoint=True) == {"atlas": last, "checkpoint": ["best.ckpt"]}
+    assert names(atlas=False, checkpoint=True) == {"checkpoint": ["best.ckpt"]}
+    assert names(atlas=False, checkpoint=False) == {}
+    (run_folder / "checkpoints" / "best.ckpt").unlink()
+    assert names(atlas=True, checkpoint=True) == {"atlas": last}
+
+
+def trainer_with(logger: Logger) -> Trainer:
+    return Trainer(
+        accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False
+    )
+
+
+def test_what_wandb_does_not_take_is_a_warning(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = wandb_logger(
+        folder=run_folder, project="p", entity=None, group=None, name=None, tags=[], mode="disabled"
+    )
+
+    def refuse(*_: object, **__: object) -> None:
+        raise wandb.Error("storage quota exceeded")
+
+    monkeypatch.setattr(logger.experiment, "log_artifact", refuse)
+    callback = WandbArtifacts(str(run_folder), atlas=True, checkpoint=False)
+    callback.on_fit_end(trainer_with(logger), None)  # type: ignore[arg-type]
+    close_wandb()
+    assert "did not take the atlas: storage quota exceeded" in caplog.text
+
+
+def test_without_wandb_nothing_is_read(tmp_path: Path) -> None:
+    callback = WandbArtifacts(str(tmp_path / "missing"), atlas=True, checkpoint=True)
+    trainer = trainer_with(MetricsFile(tmp_path / "metrics.csv"))
+    callback.on_fit_end(trainer, None)  # type: ignore[arg-type]
+    assert wandb.run is None
+
+
+def test_an_offline_run_keeps_its_artifacts_for_the_upload(
+    compose_config: Callable[..., DictConfig],
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    train.run(compose_config(*tiny, "logger=wandb"))
+    (record,) = tmp_path.rglob("offline-run-*/run-*.wandb")
+    written = record.read_bytes()
+    for name in (b"atlas-", b"checkpoint-", b"best.ckpt", b"epoch=002.safetensors"):
+        assert name in written
