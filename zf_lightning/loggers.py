@@ -146,7 +146,7 @@ def wandb_logger(
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ.setdefault(variable, str(folder / "wandb"))
     if mode == "auto":
-        mode = "online" if _has_api_key() else "offline"
+        mode = "online" if has_api_key() else "offline"
     return WandbLogger(
         save_dir=str(folder),
         project=project,
@@ -158,6 +158,11 @@ def wandb_logger(
         resume="allow",
         mode=mode,
     )
+
+
+def has_api_key() -> bool:
+    """Whether wandb has a key for its server; nobody is asked for one."""
+    return wandb.login(prompt=False, verify=False)
 
 
 def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
@@ -227,10 +232,6 @@ def log_sweep_table(
     except wandb.Error as problem:
         log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
     return close_wandb()
-
-
-def _has_api_key() -> bool:
-    return wandb.login(prompt=False, verify=False)
 
 
 @rank_zero_only

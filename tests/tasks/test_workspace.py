@@ -1,0 +1,145 @@
+"""task=workspace, against a server of the test's own on this machine."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Compose
+from zf_lightning.errors import UserError
+from zf_lightning.tasks import train, workspace
+from zf_lightning.workspace import build_workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+class Dashboard(ThreadingHTTPServer):
+    """Answers the two questions that saving a view asks, and keeps the view."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.views: list[dict[str, Any]] = []
+        self.refuses = False
+
+
+class Answer(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Dashboard
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        found: dict[str, Any] = {}
+        # wandb also sends figures about itself, which are not JSON.
+        if self.path.endswith("/graphql"):
+            asked = json.loads(body)
+            if "upsertView" in asked["query"] and self.server.refuses:
+                self.answer({"errors": [{"message": "project not found"}]})
+                return
+            if "upsertView" in asked["query"]:
+                self.server.views.append(asked["variables"])
+                view = {"id": "1", "name": asked["variables"]["name"]}
+                found = {"upsertView": {"view": view, "inserted": True}}
+            else:
+                found = {
+                    "viewer": {
+                        "id": "1",
+                        "entity": "someone",
+                        "username": "someone",
+                        "flags": "{}",
+                        "teams": {"edges": []},
+                    }
+                }
+        self.answer({"data": found})
+
+    def answer(self, contents: dict[str, Any]) -> None:
+        text = json.dumps(contents).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Dashboard]:
+    server = Dashboard()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def save(dashboard: Dashboard, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command, with an account on the test's server."""
+    return subprocess.run(
+        [sys.executable, "main.py", "task=workspace", f"hydra.run.dir={folder}"],
+        cwd=ROOT,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "WANDB_BASE_URL": f"http://127.0.0.1:{dashboard.server_address[1]}",
+            "WANDB_API_KEY": "0" * 40,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_layout_is_saved_as_a_view(dashboard: Dashboard, tmp_path: Path) -> None:
+    done = save(dashboard, tmp_path)
+    assert done.returncode == 0, done.stderr
+    (view,) = dashboard.views
+    assert (view["entityName"], view["projectName"]) == ("someone", "zf-lightning")
+    identity = view["name"].removeprefix("nw-").removesuffix("-v")
+    assert f"/someone/zf-lightning?nw={identity}" in done.stdout + done.stderr
+    sections = json.loads(view["spec"])["section"]["panelBankConfig"]["sections"]
+    pictures = [panel["config"]["mediaKeys"] for panel in sections[1]["panels"]]
+    assert pictures == [[f"probe/conv{number}"] for number in range(1, 6)]
+    assert sections[0]["name"] == "Errors"
+
+
+def test_a_refusal_is_one_sentence(dashboard: Dashboard, tmp_path: Path) -> None:
+    dashboard.refuses = True
+    done = save(dashboard, tmp_path)
+    assert done.returncode == 1
+    assert "did not take the workspace" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_every_panel_shows_what_is_logged(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    train.run(compose_config(*tiny, "callbacks=paper"))
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        logged = next(csv.reader(file))
+    layout = build_workspace(entity="e", project="p", layers=["conv1"])
+    plots = [panel for section in layout.sections for panel in section.panels]
+    shown = {
+        key for plot in plots for name in ("y", "metrics") for key in getattr(plot, name, [])
+    }
+    assert {str(getattr(key, "name", key)) for key in shown} <= set(logged)
+    (pattern,) = [plot.metric_regex for plot in plots if getattr(plot, "metric_regex", None)]
+    assert any(re.fullmatch(pattern, key) for key in logged)
+
+
+def test_layers_are_the_models_or_those_asked_for(compose_config: Compose, tiny: list[str]) -> None:
+    assert workspace.choose_layers(compose_config(*tiny))[0] == "conv1"
+    asked = compose_config(*tiny, "probe.layers=[conv2,conv5]")
+    assert workspace.choose_layers(asked) == ["conv2", "conv5"]
+    foreign = compose_config("model=torchvision", "model.name=resnet18")
+    with pytest.raises(UserError, match=r"probe.layers=\[conv1,conv5\]"):
+        workspace.choose_layers(foreign)
+    with pytest.raises(UserError, match="needs logger=wandb"):
+        workspace.run(compose_config(*tiny, "logger=csv"))
