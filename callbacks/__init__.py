@@ -3,6 +3,7 @@
 from callbacks.deconv_probe import DeconvProbe
 from callbacks.fast_network import FastNetwork
 from callbacks.filter_renormalisation import FilterRenormalisation
+from callbacks.final_checkpoint import FinalCheckpoint
 from callbacks.finite import Finite
 from callbacks.first_failure import FirstFailure
 from callbacks.input_wait import InputWait
@@ -16,6 +17,7 @@ __all__ = [
     "DeconvProbe",
     "FastNetwork",
     "FilterRenormalisation",
+    "FinalCheckpoint",
     "Finite",
     "FirstFailure",
     "InputWait",

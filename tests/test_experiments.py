@@ -68,6 +68,6 @@ def test_from_scratch_trains_and_tests_a_fold(
     )
     accuracies = [value for key, value in result.items() if key.startswith("transfer/")]
     assert len(accuracies) == 1 and 0 <= accuracies[0] <= 100
-    fold = tmp_path / "run" / "from_scratch" / "4_fold=0"
+    fold = tmp_path / "run" / "from_scratch" / "4_fold_0"
     assert (fold / "checkpoints" / "best.ckpt").exists()
     assert not (fold / "checkpoints" / "last.ckpt").exists()

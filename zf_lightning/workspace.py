@@ -8,6 +8,8 @@ import wandb_workspaces.workspaces as workspaces
 NAME = "zf-lightning"
 #: What Lightning's logger counts by.
 STEP = "trainer/global_step"
+#: Those that sweeps, ensembles and transfer log.
+TABLES = ("table", "ensemble", "table_4", "table_5", "average_precision", "accuracy")
 
 
 def build_workspace(*, entity: str, project: str, layers: Sequence[str]) -> workspaces.Workspace:
@@ -44,12 +46,9 @@ def build_workspace(*, entity: str, project: str, layers: Sequence[str]) -> work
                 ],
             ),
             workspaces.Section(
-                name="Tables of sweeps and transfer (Tables 3 to 7)",
+                name="Tables 2 to 7",
                 is_open=True,
-                panels=[
-                    panels.WeavePanelSummaryTable(table_name=name)
-                    for name in ("table", "accuracy", "average_precision")
-                ],
+                panels=[panels.WeavePanelSummaryTable(table_name=name) for name in TABLES],
             ),
             workspaces.Section(
                 name="Training",

@@ -63,9 +63,10 @@ def test_what_wandb_does_not_take_is_a_warning(
     assert "did not take the atlas: storage quota exceeded" in caplog.text
 
 
-def test_without_wandb_nothing_is_read(tmp_path: Path) -> None:
-    callback = WandbArtifacts(str(tmp_path / "missing"), atlas=True, checkpoint=True)
-    trainer = trainer_with(MetricsFile(tmp_path / "metrics.csv"))
+def test_without_wandb_nothing_is_read(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    callback = WandbArtifacts(str(run_folder), atlas=True, checkpoint=True)
+    monkeypatch.setattr(callback, "files", lambda: pytest.fail("looked for files"))
+    trainer = trainer_with(MetricsFile(run_folder / "metrics.csv"))
     callback.on_fit_end(trainer, None)  # type: ignore[arg-type]
     assert wandb.run is None
 

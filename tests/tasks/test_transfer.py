@@ -126,7 +126,7 @@ def test_networks_from_scratch_are_trained_on_each_fold_once(
     assert all(0 <= accuracy <= 100 for accuracy in accuracies)
     folds = json.loads((tmp_path / "run" / "folds.json").read_text())["folds"]["4"]
     for number, fold in enumerate(folds):
-        own = tmp_path / "run" / "from_scratch" / f"4_fold={number}"
+        own = tmp_path / "run" / "from_scratch" / f"4_fold_{number}"
         trained = json.loads((own / "result.json").read_text())
         assert trained["epochs"] == trained["best_epoch"] == 2
         assert trained["test/images"] == len(fold["test"]) == 48
@@ -135,6 +135,86 @@ def test_networks_from_scratch_are_trained_on_each_fold_once(
         assert transfer.run(config) == result
     rows = json.loads((tmp_path / "run" / "tables" / "accuracy.json").read_text())["rows"]
     assert rows[0]["layer"] == "from scratch" and rows[0]["folds"] == 2
+
+
+def scratch(tiny: list[str], *more: str) -> list[str]:
+    """Overrides for one short training from scratch."""
+    short = ["transfer.per_class=4", "transfer.folds=1", "trainer.max_epochs=1", "logger=none"]
+    return ["task=transfer", *tiny, *short, "transfer.from_scratch=true", *more]
+
+
+def test_a_fold_that_was_trained_otherwise_is_refused(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    transfer.run(compose_config(*scratch(tiny)))
+    for change, part in (
+        ("optimizer.lr=0.5", "optimizer"),
+        ("data.batch_size=7", "batch_size"),
+        ("trainer.max_epochs=3", "trainer"),
+        ("data.exclude=[red]", "images"),
+    ):
+        with pytest.raises(UserError, match=f"trained otherwise.*{part}.*hydra.run.dir"):
+            transfer.run(compose_config(*scratch(tiny, change)))
+    # What only watches may change.
+    kept = json.loads((tmp_path / "run" / "from_scratch/4_fold_0/transfer.json").read_text())
+    again = transfer.run(compose_config(*scratch(tiny, "callbacks.last_checkpoint=null")))
+    assert again["transfer/from scratch/network/4/fold=0"] == kept["score"]["accuracy"]
+
+
+def test_a_training_that_ends_early_is_scored_by_its_last_weights(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    early = ["trainer.max_epochs=5", "trainer.max_steps=1", "callbacks.last_checkpoint=null"]
+    result = transfer.run(compose_config(*scratch(tiny, *early, "callbacks.best_checkpoint=null")))
+    assert 0 <= result["transfer/from scratch/network/4/fold=0"] <= 100
+    fold = tmp_path / "run" / "from_scratch" / "4_fold_0"
+    assert json.loads((fold / "result.json").read_text())["epochs"] == 1
+    assert [path.name for path in (fold / "checkpoints").iterdir()] == ["best.ckpt"]
+
+
+def test_a_network_from_a_folds_checkpoint_leaves_that_fold_alone(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    transfer.run(compose_config(*scratch(tiny)))
+    old = tmp_path / "old"
+    (tmp_path / "run").rename(old)
+    before = {path: path.stat().st_mtime_ns for path in old.rglob("*") if path.is_file()}
+    folder = old / "from_scratch" / "4_fold_0"
+    transfer.run(compose_config(*scratch(tiny, f"ckpt={folder}", "transfer.layers=fc7")))
+    assert before == {path: path.stat().st_mtime_ns for path in old.rglob("*") if path.is_file()}
+    assert (tmp_path / "run" / "from_scratch" / "4_fold_0" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_an_experiment_says_how_the_network_beside_a_checkpoint_is_trained(
+    compose_config: Compose, tiny: list[str], trained: str, tmp_path: Path
+) -> None:
+    config = compose_config(
+        *("experiment=caltech_from_scratch", *options(tiny)[1:]),
+        *(trained, "model.width=0.05", "trainer.devices=[1]"),
+    )
+    found = from_scratch.fold_configuration(config, tmp_path / "folds.json", "15", 0, tmp_path)
+    assert found["scheduler"]["epochs"] == 800 and found["model"]["name"] == "zfnet"
+    assert found["callbacks"]["filter_renormalisation"]["rms_limit"] == 0.1
+    assert found["callbacks"]["artifacts"] is None
+    assert found["trainer"]["devices"] == [1]
+    without = compose_config(*options(tiny), trained)
+    found = from_scratch.fold_configuration(without, tmp_path / "folds.json", "15", 0, tmp_path)
+    assert found["model"]["name"] == "zfnet_small" and found["trainer"]["devices"] == 1
+    assert found["callbacks"]["last_checkpoint"]["folder"] == f"{tmp_path}/checkpoints"
+
+
+def test_scores_of_another_split_are_not_taken_for_this_ones(
+    compose_config: Compose, tiny: list[str], trained: str, tmp_path: Path
+) -> None:
+    own = [*options(tiny), trained, "transfer.per_class=split", "transfer.layers=fc7"]
+
+    def tested(share: float) -> set[int]:
+        transfer.run(compose_config(*own, f"data.test_share={share}"))
+        lines = (tmp_path / "run" / "scores.jsonl").read_text().splitlines()[1:]
+        return {json.loads(line)["test_images"] for line in lines}
+
+    assert tested(0.1) == {6}
+    assert tested(0.3) == {18}
 
 
 def test_mistakes_are_one_sentence(compose_config: Compose, tiny: list[str], trained: str) -> None:

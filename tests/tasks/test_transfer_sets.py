@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Compose, write_images
 from tests.data.test_torchvision_sets import annotate, box
+from zf_lightning.errors import UserError
 from zf_lightning.tasks import train, transfer
 
 COLOURS = ("aeroplane", "bird", "cat")
@@ -98,3 +99,16 @@ def test_voc_has_its_own_split_and_average_precisions(
         assert 60 < float(rows[name]["svm on conv5"]) <= 100
     assert rows["dog"]["softmax on fc7"] == ""
     assert rows["dog"]["paper"] == "87.8" and rows["mean"]["paper"] == "79.0"
+
+
+def test_images_that_would_be_learnt_and_tested_are_refused(
+    compose_config: Compose, trained: list[str], tmp_path: Path
+) -> None:
+    draw_voc(tmp_path / "VOCdevkit" / "VOC2012")
+    lists = tmp_path / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main"
+    both = (lists / "train.txt").read_text() + (lists / "val.txt").read_text()
+    (lists / "trainval.txt").write_text(both)
+    # Without annotations of the test images, val is tested on.
+    options = ["data=voc2012", f"data.root={tmp_path}", "data.image_sets.train=trainval"]
+    with pytest.raises(UserError, match="18 images of data=voc2012 are training and test images"):
+        transfer.run(compose_config(*trained, *options))

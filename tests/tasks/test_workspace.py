@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Compose
+from zf_lightning.analysis.transfer import Score
 from zf_lightning.errors import UserError
+from zf_lightning.tables import Table
 from zf_lightning.tasks import train, workspace
+from zf_lightning.tasks.transfer.tables import build_tables
 from zf_lightning.workspace import build_workspace
 
 ROOT = Path(__file__).parents[2]
@@ -126,12 +129,19 @@ def test_every_panel_shows_what_is_logged(
         logged = next(csv.reader(file))
     layout = build_workspace(entity="e", project="p", layers=["conv1"])
     plots = [panel for section in layout.sections for panel in section.panels]
-    shown = {
-        key for plot in plots for name in ("y", "metrics") for key in getattr(plot, name, [])
-    }
+    shown = {key for plot in plots for name in ("y", "metrics") for key in getattr(plot, name, [])}
     assert {str(getattr(key, "name", key)) for key in shown} <= set(logged)
+    tables = {plot.table_name for plot in plots if hasattr(plot, "table_name")}
+    assert {table.name for data in ("caltech101", "caltech256") for table in scored(data)} <= tables
     (pattern,) = [plot.metric_regex for plot in plots if getattr(plot, "metric_regex", None)]
     assert any(re.fullmatch(pattern, key) for key in logged)
+
+
+def scored(data: str) -> list[Table]:
+    """The tables of one score."""
+    precisions: list[float | None] = [50.0]
+    score = Score("fc7", "svm", 30, 0, 50.0, precisions, 1.0, True, 30, 50)
+    return build_tables([score], None, data=data, class_names=["one"])
 
 
 def test_layers_are_the_models_or_those_asked_for(compose_config: Compose, tiny: list[str]) -> None:

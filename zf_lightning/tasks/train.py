@@ -135,7 +135,8 @@ def _test(
     if keeps_best:
         checkpoint = read_checkpoint(best)
         figures = dict(checkpoint["metrics"])
-        epoch = checkpoint["epoch"] + 1
+        # One that was written when the training was over has counted its last epoch already.
+        epoch = min(checkpoint["epoch"] + 1, epoch)
     else:
         log.info("No checkpoint was kept: testing the weights as they are.")
     # ImageNet's test labels are not public: there the validation images are tested on.

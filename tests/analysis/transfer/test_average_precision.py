@@ -47,3 +47,11 @@ def test_difficult_images_and_the_order_of_equal_scores_do_not_count() -> None:
 def test_a_class_in_no_image_has_none() -> None:
     table = numpy.array([[1, 0], [0, 2]])
     assert average_precisions(table, numpy.array([[0.9, 0.1], [0.2, 0.3]])) == [100.0, None]
+
+
+def test_a_class_that_was_not_learnt_is_found_by_chance() -> None:
+    table = numpy.array([[1, 0], [0, 1], [0, 0], [1, 0]])
+    scores = numpy.array(
+        [[0.9, -numpy.inf], [0.2, -numpy.inf], [0.1, -numpy.inf], [0.8, -numpy.inf]]
+    )
+    assert average_precisions(table, scores) == [100.0, 25.0]

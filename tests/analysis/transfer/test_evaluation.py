@@ -101,4 +101,4 @@ def test_average_precisions_come_with_several_classes_an_image(
     for score in scores:
         assert score.average_precisions is not None
         if score.layer == "clear":
-            assert min(value for value in score.average_precisions if value) > 95
+            assert min(value for value in score.average_precisions if value is not None) > 95

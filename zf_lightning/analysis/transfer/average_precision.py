@@ -24,7 +24,8 @@ def average_precision(
         scores: `[N]`, higher where the class is thought to be in the image.
     """
     counted = present != DIFFICULT
-    present, scores = present[counted], scores[counted]
+    # A class that was not learnt is at -inf: the same score for all images, and the lowest.
+    present, scores = present[counted], numpy.nan_to_num(scores[counted])
     if not (present == PRESENT).any():
         return None
     precision, recall, _ = precision_recall_curve(present == PRESENT, scores)

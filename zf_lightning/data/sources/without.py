@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from zf_lightning.data.sources.base import ImageSource, LabelledFiles, Split
+from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledFiles, Split
 from zf_lightning.errors import UserError
 
 
@@ -13,7 +13,8 @@ class SourceWithout:
 
     Args:
         source: any source of files.
-        names: relative to the source's root, as `task=overlap` lists them.
+        names: relative to the source's root, as `task=overlap` lists them, or to a folder in it
+            (`n01440764/x.JPEG` is `train/n01440764/x.JPEG` too, but a bare `x.JPEG` is not).
 
     Raises:
         UserError: the source has no files of its own, or none of these names is in it.
@@ -22,26 +23,43 @@ class SourceWithout:
     def __init__(self, source: ImageSource, names: Collection[str]) -> None:
         self._source = source
         self._names = frozenset(names)
-        self._splits: dict[Split, LabelledFiles] = {}
+        #: The split it came from, and what stays of it: splits that are one there are one here.
+        self._kept: dict[int, tuple[LabelledFiles, LabelledFiles]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
     def prepare(self) -> None:
-        """Prepare the source."""
+        """Prepare the source, and look for the names in it."""
         self._source.prepare()
+        kept = [self._split(name) for name in SPLITS]
+        if self._names and all(len(before) == len(after) for before, after in kept):
+            raise UserError(
+                f"None of the {len(self._names):,} names in data.exclude_files, as "
+                f"{min(self._names)}, is a file of the data, as {kept[0][0].names[0]}."
+            )
 
     def split(self, name: Split) -> LabelledFiles:
         """The files of a split that stay."""
-        if name not in self._splits:
-            files = self._source.split(name)
-            if not isinstance(files, LabelledFiles):
-                raise UserError("data.exclude_files needs data that are files.")
-            stay = [i for i, file in enumerate(files.names) if file not in self._names]
+        return self._split(name)[1]
+
+    def _split(self, name: Split) -> tuple[LabelledFiles, LabelledFiles]:
+        files = self._source.split(name)
+        if not isinstance(files, LabelledFiles):
+            raise UserError("data.exclude_files needs data that are files.")
+        if id(files) not in self._kept:
+            stay = [i for i, file in enumerate(files.names) if not self._is_named(file)]
             if not stay:
                 raise UserError(f"data.exclude_files leaves no image in the {name} split.")
-            self._splits[name] = files.subset(stay)
-        return self._splits[name]
+            self._kept[id(files)] = (files, files.subset(stay))
+        return self._kept[id(files)]
+
+    def _is_named(self, file: str) -> bool:
+        folders = file.split("/")[:-1]
+        return file in self._names or any(
+            "/".join([*folders[start:], file.split("/")[-1]]) in self._names
+            for start in range(1, len(folders))
+        )
 
 
 def read_names(path: Path | str) -> list[str]:

@@ -55,11 +55,17 @@ def run(config: DictConfig) -> dict[str, Any]:
     classifier = assembly.classifier_to_inspect(config) if pretrained else None
     source = assembly.build_source(config)
     images = whole_set(source)
+    if not source.class_names or images.files.labels.min() < 0:
+        raise UserError(f"data={config.data.name} has images without a class: choose other data.")
     folds = choose_folds(config, images, source)
     folder = Path(config.paths.run)
     OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
     path = write_folds(folder, images, folds)
     _describe(config, images, source, folds)
+    trainings: list[from_scratch.Training] = []
+    if transfer.from_scratch:
+        # Now: what is wrong with them is better known before hours of other work.
+        trainings = from_scratch.plan(config, images, folds, path)
 
     reading: Frozen | None = None
     scores: list[Score] = []
@@ -74,8 +80,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             device=trainer.strategy.root_device,
         )
         scores += reading.scores
-    if transfer.from_scratch:
-        scores += from_scratch.score(config, images, folds, path)
+    scores += from_scratch.score(config, images, trainings)
     tables = build_tables(
         scores, reading, data=config.data.name, class_names=tuple(source.class_names)
     )
@@ -99,6 +104,12 @@ def choose_folds(config: DictConfig, images: WholeSet, source: ImageSource) -> F
     """The folds of every number of training images; under None, the set's own split."""
     transfer = config.transfer
     if transfer.per_class == "split":
+        shared = numpy.intersect1d(images.members["train"], images.members["test"])
+        if len(shared):
+            raise UserError(
+                f"{len(shared):,} images of data={config.data.name} are training and test images "
+                "at once: choose other splits (data.image_sets), or transfer.per_class=NUMBER."
+            )
         return {None: [Fold(images.members["train"], images.members["test"])]}
     return {
         number: draw_folds(
@@ -118,7 +129,7 @@ def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
     contents = {
         "files": list(images.files.names),
         "folds": {
-            fold_key(number): [
+            from_scratch.fold_key(number): [
                 {"train": fold.train.tolist(), "test": fold.test.tolist()} for fold in several
             ]
             for number, several in folds.items()
@@ -129,11 +140,6 @@ def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
     unfinished.write_text(json.dumps(contents) + "\n")
     unfinished.rename(path)
     return path
-
-
-def fold_key(per_class: int | None) -> str:
-    """How `folds.json` and folders call a number of training images."""
-    return "split" if per_class is None else str(per_class)
 
 
 def _describe(config: DictConfig, images: WholeSet, source: ImageSource, folds: Folds) -> None:
@@ -160,9 +166,15 @@ def _result(
     scores: Sequence[Score],
 ) -> dict[str, Any]:
     accuracies = {
-        "/".join(["transfer", s.layer, s.classifier, fold_key(s.per_class), f"fold={s.fold}"]): (
-            s.accuracy
-        )
+        "/".join(
+            [
+                "transfer",
+                s.layer,
+                s.classifier,
+                from_scratch.fold_key(s.per_class),
+                f"fold={s.fold}",
+            ]
+        ): (s.accuracy)
         for s in scores
     }
     return {
@@ -180,7 +192,9 @@ def _result(
         "pooled_size": config.transfer.pooled_size,
         "class_weight": config.transfer.class_weight,
         "strengths": {
-            "/".join([s.layer, s.classifier, fold_key(s.per_class), f"fold={s.fold}"]): s.strength
+            "/".join(
+                [s.layer, s.classifier, from_scratch.fold_key(s.per_class), f"fold={s.fold}"]
+            ): s.strength
             for s in scores
             if s.strength is not None
         },

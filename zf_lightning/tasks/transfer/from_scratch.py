@@ -10,6 +10,7 @@ the frozen features do.
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from zf_lightning.data import LabelledFiles, WholeSet
 from zf_lightning.errors import UserError
 from zf_lightning.instantiate import plain
 from zf_lightning.module import ImageClassifier
+from zf_lightning.sweep import override_key
 from zf_lightning.tasks import train
 from zf_lightning.tasks.transfer.tables import FROM_SCRATCH, WHOLE_NETWORK
 
@@ -34,23 +36,110 @@ log = logging.getLogger(__name__)
 
 #: What a checkpoint's own configuration says of how its network is trained.
 TRAINING = ("model", "ablation", "optimizer", "scheduler", "callbacks")
+#: Callbacks that only run, watch or keep a training.
+WATCHING = (
+    "fast_network",
+    "best_checkpoint",
+    "last_checkpoint",
+    "probe",
+    "input_wait",
+    "finite",
+    "failure",
+    "artifacts",
+    "timer",
+    "progress",
+)
+#: Options of the trainer that decide what is learnt, where they are given.
+DECISIVE = (
+    "max_epochs",
+    "max_steps",
+    "max_time",
+    "precision",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "limit_train_batches",
+    "overfit_batches",
+)
+#: Training on one device, as options say it.
+ONE_DEVICE = ("auto", -1, "-1", 1, "1")
 
 
-def score(
+@dataclass(frozen=True)
+class Training:
+    """A network to be trained on one fold."""
+
+    per_class: int | None
+    #: Which of the folds with as many training images, from 0 on, and of how many.
+    number: int
+    of: int
+    fold: Fold
+    #: The training's own.
+    folder: Path
+    #: Its configuration, plain.
+    options: dict[str, Any]
+    #: What decides the outcome; where things are and what is logged does not.
+    decisive: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"{fold_key(self.per_class)} a class, fold {self.number + 1} of {self.of}"
+
+    @property
+    def done(self) -> Path:
+        """The file with what was asked for, and the score once it is there."""
+        return self.folder / "transfer.json"
+
+    def read(self) -> Score | None:
+        """The score of an earlier run.
+
+        Raises UserError where that run trained something else: its weights would be taken for
+        this one's.
+        """
+        if not self.done.exists():
+            return None
+        stored = json.loads(self.done.read_text())
+        changed = [
+            part for part in self.decisive if stored["asked"].get(part) != self.decisive[part]
+        ]
+        if changed:
+            raise UserError(
+                f"{self.folder} was trained otherwise ({', '.join(changed)}): choose another "
+                "folder for this run, hydra.run.dir=FOLDER, or delete that one."
+            )
+        return None if stored["score"] is None else Score(**stored["score"])
+
+    def write(self, score: Score | None) -> None:
+        """Keep what was asked for, and the score."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        contents = {"asked": self.decisive, "score": None if score is None else vars(score)}
+        unfinished = self.done.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(contents) + "\n")
+        unfinished.rename(self.done)
+
+
+def fold_key(per_class: int | None) -> str:
+    """How `folds.json` and folders call a number of training images."""
+    return "split" if per_class is None else str(per_class)
+
+
+def plan(
     config: DictConfig,
     images: WholeSet,
     folds: Mapping[int | None, Sequence[Fold]],
     path: Path,
-) -> list[Score]:
-    """Train and test on every fold; folds that are done are read from their folders.
+) -> list[Training]:
+    """The trainings that the folds ask for; nothing is trained yet.
 
     Args:
         path: the file that the folds were written to.
 
     Raises:
-        UserError: several devices are asked for.
+        UserError: several devices are asked for, or a fold's folder has another training.
     """
-    if config.trainer.devices not in ("auto", -1, "-1", 1, "1", [0]):
+    devices = plain(config.trainer.devices)
+    if devices not in ONE_DEVICE and not (isinstance(devices, list) and len(devices) == 1):
         # Each other process would run the whole task again.
         raise UserError(
             "transfer.from_scratch=true trains on one device: add trainer.devices=1, and let "
@@ -58,29 +147,34 @@ def score(
         )
     found = []
     for per_class, several in folds.items():
-        key = "split" if per_class is None else str(per_class)
         for number, fold in enumerate(several):
-            folder = Path(config.paths.run) / "from_scratch" / f"{key}_fold={number}"
-            folder.mkdir(parents=True, exist_ok=True)
+            key = fold_key(per_class)
+            folder = Path(config.paths.run) / "from_scratch" / f"{key}_fold_{number}"
             options = fold_configuration(config, path, key, number, folder)
-            done = folder / "transfer.json"
-            # What decides the outcome; where things are and what is logged does not.
-            parts = ("model", "ablation", "optimizer", "scheduler", "seed")
-            asked = {part: options[part] for part in parts}
-            asked |= {"max_epochs": options["trainer"]["max_epochs"]}
-            asked |= {"train": fold.train.tolist(), "test": fold.test.tolist()}
-            if done.exists():
-                stored = json.loads(done.read_text())
-                if stored["asked"] == asked:
-                    found.append(Score(**stored["score"]))
-                    continue
-            log.info(f"\nFrom scratch, {key} a class, fold {number + 1} of {len(several)}")
-            train.run(OmegaConf.create(options))
-            best = find_checkpoint(str(folder))
-            one = _test(load_classifier(best).eval(), config, images, fold, per_class, number)
-            done.write_text(json.dumps({"asked": asked, "score": vars(one)}) + "\n")
-            log.info(f"From scratch, {key} a class, fold {number + 1}: {one.accuracy:.1f} %")
-            found.append(one)
+            decisive = _decisive(options) | {
+                "images": images.files.content_key(),
+                "train": fold.train.tolist(),
+                "test": fold.test.tolist(),
+            }
+            training = Training(per_class, number, len(several), fold, folder, options, decisive)
+            training.read()
+            found.append(training)
+    return found
+
+
+def score(config: DictConfig, images: WholeSet, trainings: Sequence[Training]) -> list[Score]:
+    """Train and test on every fold; folds that are done are read from their folders."""
+    found = []
+    for training in trainings:
+        one = training.read()
+        if one is None:
+            log.info(f"\nFrom scratch, {training.title}")
+            training.write(None)
+            train.run(OmegaConf.create(training.options))
+            one = _test(load_classifier(_final(training.folder)).eval(), config, images, training)
+            training.write(one)
+            log.info(f"From scratch, {training.title}: {one.accuracy:.1f} %")
+        found.append(one)
     return found
 
 
@@ -89,13 +183,13 @@ def fold_configuration(
 ) -> dict[str, Any]:
     """The configuration of an ordinary training on a fold, as plain data."""
     overrides = list(HydraConfig.get().overrides.task)
-    if config.ckpt is not None:
-        checkpoint = find_checkpoint(config.ckpt)
-        # How the network is run is this machine's matter.
-        fast = config.callbacks.get("fast_network")
-        config = configuration_of(checkpoint, config, overrides, parts=TRAINING)
+    # An experiment says how its network is trained, whatever other network is looked into.
+    if config.ckpt is not None and "experiment" not in map(override_key, overrides):
+        watching = {name: config.callbacks.get(name) for name in WATCHING}
+        config = configuration_of(find_checkpoint(config.ckpt), config, overrides, parts=TRAINING)
         with open_dict(config):
-            config.callbacks.fast_network = fast
+            # How the network is run and watched is this machine's and this run's matter.
+            config.callbacks.update(watching)
     copied = OmegaConf.create(OmegaConf.to_yaml(config))
     assert isinstance(copied, DictConfig)
     config = copied
@@ -105,7 +199,8 @@ def fold_configuration(
         config.ckpt = None
         config.model.weights = None
         config.sweep = config.sweep or folder.parents[1].resolve().name
-        config.trainer.devices = 1
+        if config.trainer.devices in ONE_DEVICE:
+            config.trainer.devices = 1
         config.data.source = {
             "_target_": "zf_lightning.data.FoldSource",
             "source": config.data.source,
@@ -116,9 +211,13 @@ def fold_configuration(
         # The folds have been drawn without them.
         config.data.exclude_files = None
         config.callbacks.probe = None
-        if config.callbacks.get("best_checkpoint") is not None:
-            # The last weights, not those that the training images would choose.
-            config.callbacks.best_checkpoint.monitor = None
+        # The tables are what is looked at; each fold's weights would be uploaded.
+        config.callbacks.artifacts = None
+        # The last weights, not those that the training images would choose.
+        config.callbacks.best_checkpoint = {
+            "_target_": "callbacks.FinalCheckpoint",
+            "path": f"{folder}/checkpoints/best.ckpt",
+        }
         if config.scheduler.monitor is None and OmegaConf.is_missing(
             config.trainer, "check_val_every_n_epoch"
         ):
@@ -128,15 +227,33 @@ def fold_configuration(
     return options
 
 
+def _decisive(options: Mapping[str, Any]) -> dict[str, Any]:
+    found = {part: options[part] for part in ("model", "ablation", "optimizer", "scheduler")}
+    found |= {"seed": options["seed"], "batch_size": options["data"]["batch_size"]}
+    found["trainer"] = {
+        name: value for name, value in options["trainer"].items() if name in DECISIVE
+    }
+    found["callbacks"] = {
+        name: node for name, node in options["callbacks"].items() if node and name not in WATCHING
+    }
+    return found
+
+
+def _final(folder: Path) -> Path:
+    """The weights that a training ended with."""
+    final = folder / "checkpoints" / "best.ckpt"
+    # A run that was killed between the two has its last weights in the other alone.
+    return final if final.exists() else final.with_name("last.ckpt")
+
+
 @torch.inference_mode()
 def _test(
     classifier: ImageClassifier,
     config: DictConfig,
     images: WholeSet,
-    fold: Fold,
-    per_class: int | None,
-    number: int,
+    training: Training,
 ) -> Score:
+    fold = training.fold
     files: LabelledFiles = images.files.subset(fold.test)
     workers = config.data.workers
     loader: DataLoader = DataLoader(
@@ -154,8 +271,8 @@ def _test(
     return Score(
         layer=FROM_SCRATCH,
         classifier=WHOLE_NETWORK,
-        per_class=per_class,
-        fold=number,
+        per_class=training.per_class,
+        fold=training.number,
         accuracy=mean_class_accuracy(labels, probabilities.argmax(1).astype(numpy.int64)),
         average_precisions=precisions,
         strength=None,

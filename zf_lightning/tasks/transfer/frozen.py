@@ -76,8 +76,11 @@ def score(
     dimensions = {layer: cache.layer(layer).dimensions for layer in readings.layers}
     for layer, place in readings.places.items():
         log.info(f"  {layer}: {dimensions[layer]:,} features, read at {place}")
-    experiment = [what, list(map(str, folds)), transfer.class_weight, config.seed, STRENGTHS, PARTS]
-    experiment += [transfer.folds, transfer.test_per_class]
+    digest = hashlib.sha256()
+    for fold in (fold for several in folds.values() for fold in several):
+        digest.update(fold.train.tobytes())
+        digest.update(fold.test.tobytes())
+    experiment = [what, digest.hexdigest(), transfer.class_weight, config.seed, STRENGTHS, PARTS]
     scores = ScoreFile(Path(config.paths.run) / "scores.jsonl", experiment=json.dumps(experiment))
     total = len(readings.layers) * len(classifiers) * sum(map(len, folds.values()))
     with tqdm(total=total, desc="classifiers", disable=not is_first_process()) as bar:

@@ -1,0 +1,21 @@
+"""The weights that a training ends with."""
+
+import lightning
+from lightning.pytorch.callbacks import Checkpoint
+
+
+class FinalCheckpoint(Checkpoint):
+    """Writes one checkpoint, when the training is over, whatever ended it.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Write it."""
+        trainer.save_checkpoint(self.path)
