@@ -8,6 +8,8 @@ import lightning
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
+from zf_lightning.deconv import epoch_files
+
 log = logging.getLogger(__name__)
 
 
@@ -38,12 +40,13 @@ class WandbArtifacts(lightning.Callback):
             for logger in loggers:
                 try:
                     _log(logger, kind, files, description)
-                except (wandb.Error, OSError, ValueError) as problem:
+                except Exception as problem:
+                    # The errors of wandb's clients have no class in common.
                     log.warning(f"Weights & Biases did not take the {kind}: {problem}")
 
     def files(self) -> dict[str, list[Path]]:
         """What is asked for and there, by its kind."""
-        atlases = sorted((self.folder / "atlas").glob("epoch=*.safetensors"))
+        atlases = epoch_files(self.folder)
         best = self.folder / "checkpoints" / "best.ckpt"
         found = {}
         if self.atlas and atlases:

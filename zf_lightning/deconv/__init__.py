@@ -6,7 +6,7 @@ unit = Unit(image=0, layer="conv5", feature_map=7, row=6, column=6)
 Deconvnet(network).project(images, [unit]).pixels  # [1, 3, H, W]
 """
 
-from zf_lightning.deconv.atlas import Atlas, LayerAtlas, Mismatch
+from zf_lightning.deconv.atlas import Atlas, LayerAtlas, Mismatch, epoch_files
 from zf_lightning.deconv.build_atlas import ImageBatch, build_atlas
 from zf_lightning.deconv.deconvnet import Deconvnet
 from zf_lightning.deconv.kept_images import KeptImages
@@ -38,4 +38,5 @@ __all__ = [
     "Window",
     "WindowProjections",
     "build_atlas",
+    "epoch_files",
 ]

@@ -227,6 +227,11 @@ TILES = ("drawn", "tiles", "patches", "inside", "scaled_projections", "peaks")
 TENSORS = tuple(one.name for one in fields(LayerAtlas) if one.type is Tensor)
 
 
+def epoch_files(folder: Path) -> list[Path]:
+    """The atlases that a training left in a run's folder, in the order of their epochs."""
+    return sorted((folder / "atlas").glob("epoch=*.safetensors"))
+
+
 def _plain(value: Any) -> Any:
     """JSON has no NaN and no infinity: numbers that are not finite become their names."""
     if isinstance(value, dict):

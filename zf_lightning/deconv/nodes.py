@@ -28,13 +28,15 @@ def find_carriers(graph: fx.Graph, start: fx.Node) -> set[fx.Node]:
     return carriers
 
 
-def find_ancestors(targets: Collection[fx.Node]) -> set[fx.Node]:
-    """The targets and all that they depend on."""
+def find_ancestors(
+    targets: Collection[fx.Node], *, within: Collection[fx.Node] | None = None
+) -> set[fx.Node]:
+    """The targets and all that they depend on; `within`: by ways through these nodes alone."""
     needed: set[fx.Node] = set()
     waiting = list(targets)
     while waiting:
         node = waiting.pop()
-        if node not in needed:
+        if node not in needed and (within is None or node in within):
             needed.add(node)
             waiting.extend(node.all_input_nodes)
     return needed

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from zf_lightning.analysis import LayerEvolution, epochs_to_show, evolution
-from zf_lightning.deconv import Atlas
+from zf_lightning.deconv import Atlas, epoch_files
 from zf_lightning.errors import UserError
 from zf_lightning.figures.evolution import evolution_curves, evolution_panel
 from zf_lightning.inspection import finish
@@ -50,7 +50,7 @@ def load_atlases(ckpt: Any, layers: Sequence[str] | None) -> list[Atlas]:
         raise UserError("task=evolution follows a run: give ckpt=RUN_FOLDER.")
     path = Path(str(ckpt)).expanduser()
     folder = path if path.is_dir() else path.parent.parent
-    files = sorted((folder / "atlas").glob("epoch=*.safetensors"))
+    files = epoch_files(folder)
     if len(files) < 2:
         raise UserError(
             f"{folder} has {len(files)} atlases of training epochs, and evolution needs at least "

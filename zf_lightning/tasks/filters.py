@@ -11,7 +11,7 @@ from torch import Tensor
 from zf_lightning.analysis import first_layer, frequency_content, images_that_excite
 from zf_lightning.analysis.filters import dominance, renormalised, white_noise
 from zf_lightning.analysis.observed import ObservedNetwork
-from zf_lightning.deconv import Atlas
+from zf_lightning.deconv import Atlas, epoch_files
 from zf_lightning.errors import UserError
 from zf_lightning.figures import filter_sheet, layer_panel
 from zf_lightning.figures.filter_statistics import FilterStatistics, filter_statistics_figure
@@ -114,7 +114,7 @@ def second_layer_projections(config: DictConfig, subject: Subject, name: str) ->
         return None
     path = Path(str(config.ckpt)).expanduser()
     folder = path if path.is_dir() else path.parent.parent
-    files = sorted((folder / "atlas").glob("epoch=*.safetensors"))
+    files = epoch_files(folder)
     layers = ObservedNetwork(subject.network).layers
     if not files or len(layers) < 2:
         return None

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from zf_lightning.analysis import ObservedNetwork, Occlusion, occlude
 from zf_lightning.analysis.squares import grid_starts
 from zf_lightning.checkpoint import find_checkpoint, read_checkpoint
-from zf_lightning.deconv import Atlas, Deconvnet, Unit
+from zf_lightning.deconv import Atlas, Deconvnet, Unit, epoch_files
 from zf_lightning.errors import UserError
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure
 from zf_lightning.inspection import (
@@ -100,7 +100,7 @@ def find_atlas(config: DictConfig, layer: str, feature_map: int) -> Path | None:
         first, last = (int(number) for number in block.stem.split("-"))
         if first <= feature_map <= last:
             return block
-    files = sorted((path / "atlas").glob("epoch=*.safetensors"))
+    files = epoch_files(path)
     if not files and not blocks:
         raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas of {layer}.")
     return files[-1] if files else None

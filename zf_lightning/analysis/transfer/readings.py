@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from zf_lightning.deconv.graph import Graph
-from zf_lightning.deconv.nodes import find_carriers, is_operation
+from zf_lightning.deconv.nodes import find_ancestors, find_carriers, is_operation
 from zf_lightning.deconv.rules import BATCH_NORMS, LAYERS, RECTIFIERS, Operation
 from zf_lightning.errors import UserError
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
@@ -185,13 +185,7 @@ def _between(graph: Graph) -> list[fx.Node]:
     """The nodes on the ways from the image to the output, in order."""
     from_image = find_carriers(graph.graph, graph.input)
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
-    needed: set[fx.Node] = set()
-    waiting = list(output.all_input_nodes)
-    while waiting:
-        node = waiting.pop()
-        if node not in needed and node in from_image:
-            needed.add(node)
-            waiting.extend(node.all_input_nodes)
+    needed = find_ancestors(output.all_input_nodes, within=from_image)
     return [node for node in graph.graph.nodes if node in needed]
 
 

@@ -1,10 +1,10 @@
 """A linear SVM of each class against all others, learnt from inner products alone.
 
 The loss is the square of the hinge, as in liblinear, whose accuracies on Caltech-101 it has; the
-plain hinge is up to 4 % worse there. Solved by scikit-learn's `SVC` (libsvm): with the square, an
-SVM is one that allows no error, of inner products with 1 / 2C added on their diagonal (Cortes and
-Vapnik, 1995). Liblinear itself goes through all coordinates of all images in every step, and with
-as many coordinates as images takes several times as long (benchmarks/svm.py).
+plain hinge is up to 4 % worse there with the same C. Solved by scikit-learn's `SVC` (libsvm): with
+the square, an SVM is one that allows no error, of inner products with 1 / 2C added on their
+diagonal (Cortes and Vapnik, 1995). Liblinear itself goes through all coordinates of all images in
+every step, and with as many coordinates as images takes longer (benchmarks/svm.py).
 
 Axes: n training images, m test images, k classes that were learnt.
 """
@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 #: libsvm's bound on the weight of an image: none is reached.
 UNBOUNDED = 1e10
-#: How far libsvm's conditions may be missed; ten times finer changes no accuracy.
+#: How far libsvm's conditions may be missed; ten times finer changes no accuracy by 0.1 %.
 TOLERANCE = 1e-2
 
 
