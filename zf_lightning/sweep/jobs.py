@@ -138,5 +138,5 @@ def _wandb_tags(config: DictConfig) -> list[str]:
         return []
     swept = [o for o in HydraConfig.get().overrides.task if override_key(o) in swept_keys()]
     # wandb takes no tag of more than 64 characters.
-    quoted = ",".join(quoted(tag[:64]) for tag in [*tags, *swept])
-    return [f"logger.wandb.tags=[{quoted}]"]
+    shown = ",".join(quoted(tag[:64]) for tag in [*tags, *swept])
+    return [f"logger.wandb.tags=[{shown}]"]
