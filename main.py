@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from zf_lightning import command_line
+from zf_lightning.cli import main as command_line
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -30,7 +30,8 @@ from probe import zfnet
 from torch import Tensor, nn
 from zennit.composites import DeconvNet
 
-from zf_lightning.deconv import Deconvnet, TopActivations, Units
+from zf_lightning.atlas import TopActivations
+from zf_lightning.deconv import Deconvnet, Units
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 #: A side projects units of images: `[U, 3, H, W]` or `[U, 3, h, w]`.

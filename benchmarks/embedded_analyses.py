@@ -39,13 +39,13 @@ from zf_lightning.analysis import (
     correspondence,
     occlude,
 )
-from zf_lightning.checkpoint import find_checkpoint, load_classifier
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.models import initialise
-from zf_lightning.module import ImageClassifier
 from zf_lightning.tasks.correspondence import in_input
+from zf_lightning.training.checkpoint import find_checkpoint, load_classifier
+from zf_lightning.training.module import ImageClassifier
 
 GREY, PARTS = 128, ("right_eye", "left_eye", "nose")
 DEFINITIONS: dict[str, dict[str, Any]] = {

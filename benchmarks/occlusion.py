@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from zf_lightning.analysis import ObservedNetwork, occlude
 from zf_lightning.analysis.squares import grid_starts
+from zf_lightning.config.instantiate import plain
 from zf_lightning.deconv import Deconvnet, Unit
-from zf_lightning.instantiate import plain
 from zf_lightning.models import build_convnet
 
 MODEL = Path(__file__).parents[1] / "conf" / "model" / "zfnet.yaml"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from zf_lightning.data.embedded.draw import draw_image
 from zf_lightning.data.sources.scan import IMAGE_SUFFIXES
+from zf_lightning.embedded.draw import draw_image
 
 #: Width and height, about those of ImageNet's median photograph.
 SIZE = (500, 375)

@@ -25,10 +25,11 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from zf_lightning.atlas import TopActivations
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import Batch
-from zf_lightning.deconv import Deconvnet, TopActivations
-from zf_lightning.instantiate import plain
-from zf_lightning.module import ImageClassifier
+from zf_lightning.deconv import Deconvnet
+from zf_lightning.training.module import ImageClassifier
 
 MODEL = Path(__file__).parents[1] / "conf" / "model" / "zfnet.yaml"
 

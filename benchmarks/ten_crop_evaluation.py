@@ -26,7 +26,7 @@ from torchvision.transforms.functional import to_pil_image
 from usual_recipe import TEN_CROPS, TEN_OF_SQUARE, image_folder
 
 from zf_lightning.data import FolderSource, ImageDataModule
-from zf_lightning.module import ImageClassifier
+from zf_lightning.training.module import ImageClassifier
 
 BATCH = 8
 

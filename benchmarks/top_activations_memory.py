@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from zf_lightning.deconv import KeptImages, TopActivations
+from zf_lightning.atlas import KeptImages, TopActivations
 
 MAPS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256}
 MARKS = (0.001, 0.01, 0.1, 1.0)

@@ -30,10 +30,11 @@ from omegaconf import DictConfig
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from zf_lightning import assembly, command_line
+from zf_lightning.cli import main as command_line
+from zf_lightning.config.instantiate import instantiate, plain
 from zf_lightning.data import Batch
-from zf_lightning.instantiate import instantiate, plain
-from zf_lightning.module import ImageClassifier
+from zf_lightning.training import build as assembly
+from zf_lightning.training.module import ImageClassifier
 
 ROOT = Path(__file__).parents[1]
 #: Steps of each turn that only warm up.

@@ -1,17 +1,17 @@
 """Lightning's and Hydra's callbacks: thin, they call the package."""
 
-from callbacks.deconv_probe import DeconvProbe
-from callbacks.fast_network import FastNetwork
-from callbacks.filter_renormalisation import FilterRenormalisation
-from callbacks.final_checkpoint import FinalCheckpoint
-from callbacks.finite import Finite
-from callbacks.first_failure import FirstFailure
-from callbacks.input_wait import InputWait
-from callbacks.last_checkpoint import LastCheckpoint
-from callbacks.progress import Progress
-from callbacks.stall import Stall
-from callbacks.sweep_summary import SweepSummary
-from callbacks.wandb_artifacts import WandbArtifacts
+from zf_lightning.callbacks.deconv_probe import DeconvProbe
+from zf_lightning.callbacks.fast_network import FastNetwork
+from zf_lightning.callbacks.filter_renormalisation import FilterRenormalisation
+from zf_lightning.callbacks.final_checkpoint import FinalCheckpoint
+from zf_lightning.callbacks.finite import Finite
+from zf_lightning.callbacks.first_failure import FirstFailure
+from zf_lightning.callbacks.input_wait import InputWait
+from zf_lightning.callbacks.last_checkpoint import LastCheckpoint
+from zf_lightning.callbacks.progress import Progress
+from zf_lightning.callbacks.stall import Stall
+from zf_lightning.callbacks.sweep_summary import SweepSummary
+from zf_lightning.callbacks.wandb_artifacts import WandbArtifacts
 
 __all__ = [
     "DeconvProbe",

@@ -9,7 +9,7 @@ import numpy
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from zf_lightning.deconv import Atlas
+from zf_lightning.atlas import Atlas
 from zf_lightning.report import SPLIT_NAMES, atlas_panel, write_report
 
 log = logging.getLogger(__name__)

@@ -11,14 +11,15 @@ import lightning
 import torch
 from torch import Tensor
 
-from callbacks.atlas_pictures import warn_of, write_atlas
-from callbacks.fast_network import FastNetwork
-from callbacks.training_candidates import TrainingCandidates
+from zf_lightning.atlas import Atlas, TopActivations, TopImages, build_atlas
+from zf_lightning.callbacks.atlas_pictures import warn_of, write_atlas
+from zf_lightning.callbacks.fast_network import FastNetwork
+from zf_lightning.callbacks.training_candidates import TrainingCandidates
 from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
-from zf_lightning.deconv import Atlas, Deconvnet, TopActivations, TopImages, build_atlas
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.module import ImageClassifier, Watch
-from zf_lightning.winners import chosen_maps, load_training_winners, load_winners
+from zf_lightning.inspection.top_images import chosen_maps, load_training_winners, load_winners
+from zf_lightning.training.module import ImageClassifier, Watch
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import logging
 import lightning
 import torch
 
-from zf_lightning.module import ImageClassifier
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from zf_lightning.loggers import log_sweep_table
 from zf_lightning.report import write_sweep_report
 from zf_lightning.sweep import (
     begin_sweep,
@@ -22,6 +21,7 @@ from zf_lightning.sweep import (
     table_text,
     table_values,
 )
+from zf_lightning.training.loggers import log_sweep_table
 
 
 class SweepSummary(Callback):

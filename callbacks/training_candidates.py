@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
+from zf_lightning.atlas import TopActivations, TopImages
 from zf_lightning.data import Batch, LabelledImages
-from zf_lightning.deconv import Deconvnet, TopActivations, TopImages
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.listening import Listener
-from zf_lightning.module import ImageClassifier
-from zf_lightning.winners import load_training_winners
+from zf_lightning.inspection.top_images import load_training_winners
+from zf_lightning.training.module import ImageClassifier
 
 
 class TrainingCandidates:

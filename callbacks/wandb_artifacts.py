@@ -8,7 +8,7 @@ import lightning
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-from zf_lightning.deconv import epoch_files
+from zf_lightning.atlas import epoch_files
 
 log = logging.getLogger(__name__)
 

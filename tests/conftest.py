@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 from PIL import Image
 
-from zf_lightning import command_line
+from zf_lightning.cli import main as command_line
 
 ROOT = Path(__file__).parents[1]
 Compose = Callable[..., DictConfig]

@@ -14,9 +14,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from probe import zfnet
 
-from zf_lightning import command_line
+from zf_lightning.cli import main as command_line
 from zf_lightning.data import Batch
-from zf_lightning.module import ImageClassifier
+from zf_lightning.training.module import ImageClassifier
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 1000

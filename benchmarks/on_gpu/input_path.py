@@ -23,12 +23,12 @@ from on_gpu.command import (
     ratio,
     take_turns,
 )
-from zf_lightning import assembly
-from zf_lightning.cores import available_cores
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import FolderSource, ImageDataModule, ImageSource, ShardSource
 from zf_lightning.data.shards.prepare import prepare_shards
-from zf_lightning.instantiate import plain
-from zf_lightning.module import ImageClassifier
+from zf_lightning.system.cores import available_cores
+from zf_lightning.training import build as assembly
+from zf_lightning.training.module import ImageClassifier
 
 MEMORY = "memory"
 

@@ -9,11 +9,12 @@ from probe import zfnet
 from torch import Tensor
 
 from on_gpu.command import Command, autocast, begin
-from zf_lightning.checkpoint import find_checkpoint, load_classifier
+from zf_lightning.atlas import TopActivations, TopImages
 from zf_lightning.data import ImageDataModule, UnlabelledImages
-from zf_lightning.data.embedded.draw import draw_image
-from zf_lightning.deconv import Deconvnet, TopActivations, TopImages, Unit
-from zf_lightning.module import ImageClassifier
+from zf_lightning.deconv import Deconvnet, Unit
+from zf_lightning.embedded.draw import draw_image
+from zf_lightning.training.checkpoint import find_checkpoint, load_classifier
+from zf_lightning.training.module import ImageClassifier
 
 
 def run(options: argparse.Namespace) -> None:

@@ -21,9 +21,10 @@ from on_gpu.command import (
     spread,
     take_turns,
 )
+from zf_lightning.atlas import TopActivations
 from zf_lightning.data import Batch
-from zf_lightning.deconv import Deconvnet, TopActivations
-from zf_lightning.module import ImageClassifier
+from zf_lightning.deconv import Deconvnet
+from zf_lightning.training.module import ImageClassifier
 
 
 def run(options: argparse.Namespace) -> None:

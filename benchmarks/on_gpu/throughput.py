@@ -31,10 +31,10 @@ from on_gpu.command import (
     take_turns,
 )
 from on_gpu.floor import copy_rate, matrix_rate, parts_of, print_floor
-from zf_lightning import assembly
+from zf_lightning.config.instantiate import instantiate, plain
 from zf_lightning.data import Batch
-from zf_lightning.instantiate import instantiate, plain
-from zf_lightning.module import ImageClassifier
+from zf_lightning.training import build as assembly
+from zf_lightning.training.module import ImageClassifier
 
 
 class ValidationClock(Clock):

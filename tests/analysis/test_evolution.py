@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zf_lightning.analysis import epochs_to_show, evolution
-from zf_lightning.deconv import Atlas, LayerAtlas
+from zf_lightning.atlas import Atlas, LayerAtlas
 from zf_lightning.errors import UserError
 
 

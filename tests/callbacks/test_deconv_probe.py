@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import Compose
-from zf_lightning import assembly
-from zf_lightning.checkpoint import load_classifier
+from zf_lightning.atlas import Atlas
 from zf_lightning.data import FolderSource
-from zf_lightning.deconv import Atlas, Deconvnet
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.top_images import chosen_maps, load_winners
 from zf_lightning.tasks import train
-from zf_lightning.winners import chosen_maps, load_winners
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import load_classifier
 
 
 class Recorder(lightning.Callback):

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import torch
 
+from tests.cli.test_main import command
 from tests.conftest import Compose
 from tests.tasks.test_resume import Stopped, stop_at, weights
-from tests.test_main import command
-from zf_lightning.checkpoint import load_classifier
+from zf_lightning.atlas import Atlas
 from zf_lightning.data import Batch
-from zf_lightning.deconv import Atlas
-from zf_lightning.module import ImageClassifier
 from zf_lightning.tasks import test as test_task
 from zf_lightning.tasks import train
+from zf_lightning.training.checkpoint import load_classifier
+from zf_lightning.training.module import ImageClassifier
 
 FAST = ["callbacks.fast_network.channels_last=true", "callbacks.fast_network.compile=true"]
 #: The same function, other sums: after some steps.

@@ -6,8 +6,8 @@ import lightning
 import pytest
 import torch
 
-from callbacks.finite import Finite
 from tests.conftest import Compose
+from zf_lightning.callbacks.finite import Finite
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
 

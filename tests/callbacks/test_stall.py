@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.stall import Stall
 from tests.conftest import Compose
+from zf_lightning.callbacks.stall import Stall
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
 

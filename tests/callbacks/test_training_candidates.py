@@ -7,11 +7,12 @@ import torch
 
 from tests.conftest import Compose
 from tests.tasks.test_resume import Stopped, stop_at
-from zf_lightning.checkpoint import load_classifier
+from zf_lightning.atlas import Atlas
 from zf_lightning.data import FolderSource, LabelledFiles
-from zf_lightning.deconv import Atlas, Deconvnet
-from zf_lightning.module import ImageClassifier
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.tasks import train
+from zf_lightning.training.checkpoint import load_classifier
+from zf_lightning.training.module import ImageClassifier
 
 TRAINING = ["probe.split=train", "probe.layers=[conv2,conv5]", "model.fcs.fc6.dropout=0.5"]
 

@@ -9,9 +9,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from callbacks import WandbArtifacts
-from zf_lightning.loggers import MetricsFile, close_wandb, wandb_logger
+from zf_lightning.callbacks import WandbArtifacts
 from zf_lightning.tasks import train
+from zf_lightning.training.loggers import MetricsFile, close_wandb, wandb_logger
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import write_images
 from zf_lightning.data import Batch, BatchLoader, FolderSource, ImageDataModule
-from zf_lightning.metrics import ClassificationError
+from zf_lightning.training.metrics import ClassificationError
 
 
 @pytest.fixture(scope="module")

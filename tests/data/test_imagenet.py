@@ -12,10 +12,10 @@ from scipy.io import savemat
 from torchvision.models import AlexNet_Weights
 
 from tests.conftest import Compose
-from zf_lightning import assembly
 from zf_lightning.data import ImageNetSource
 from zf_lightning.data.sources import imagenet_labels
 from zf_lightning.errors import UserError
+from zf_lightning.training import build as assembly
 
 #: wnid, ILSVRC2012_ID, words: the devkit's order is not that of the wnids.
 CLASSES = [

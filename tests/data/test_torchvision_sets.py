@@ -8,11 +8,11 @@ import pytest
 from torchvision import datasets
 
 from tests.conftest import Compose, write_images
-from zf_lightning import assembly
 from zf_lightning.data import ImageSource, TorchvisionFolders, VocSource
 from zf_lightning.data.sources import torchvision_folders
 from zf_lightning.data.sources.voc import ABSENT, CLASSES, DIFFICULT, PRESENT
 from zf_lightning.errors import UserError
+from zf_lightning.training import build as assembly
 
 
 def caltech101(root: Path) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from deconv_oracles import small_convnet, some_images
 from torch import nn
 
+from tests.deconv.oracles import small_convnet, some_images
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.deconv.rules import RULES
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from deconv_oracles import Small, some_images
 from torch import Tensor, nn
 
+from tests.deconv.oracles import Small, some_images
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 

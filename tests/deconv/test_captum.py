@@ -7,9 +7,9 @@ import copy
 
 import pytest
 import torch
-from deconv_oracles import NETWORKS, small_convnet, some_images
 from torch import nn
 
+from tests.deconv.oracles import NETWORKS, small_convnet, some_images
 from zf_lightning.deconv import Deconvnet, Unit
 
 captum_attr = pytest.importorskip("captum.attr")

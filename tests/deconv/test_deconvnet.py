@@ -4,9 +4,9 @@ import random
 
 import pytest
 import torch
-from deconv_oracles import NETWORKS, projection_by_autograd, small_convnet, some_images
 from torch import Tensor, nn
 
+from tests.deconv.oracles import NETWORKS, projection_by_autograd, small_convnet, some_images
 from zf_lightning.deconv import Deconvnet, Unit, Units
 from zf_lightning.deconv.units import Projections
 from zf_lightning.errors import UserError

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from deconv_oracles import small_convnet, some_images
 from torch import Tensor, nn
 
+from tests.deconv.oracles import small_convnet, some_images
 from tests.networks import Skipping
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.models import torchvision_network

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from deconv_oracles import Small, randomise, some_images
 from torch import Tensor, nn
 
+from tests.deconv.oracles import Small, randomise, some_images
 from zf_lightning.deconv import Deconvnet, Mode, Reversal, Unit
 from zf_lightning.errors import UserError
 

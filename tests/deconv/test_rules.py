@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from deconv_oracles import randomise
 from torch import Tensor, nn
 
+from tests.deconv.oracles import randomise
 from zf_lightning.deconv.reversal import Mode
 from zf_lightning.deconv.rules import RULES, rule_key
 from zf_lightning.errors import UserError

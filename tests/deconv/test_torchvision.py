@@ -7,11 +7,11 @@ from math import inf
 import pytest
 import torch
 import torchvision
-from deconv_oracles import outputs_by_autograd, randomise, some_images
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.vision_transformer import VisionTransformer
 
+from tests.deconv.oracles import outputs_by_autograd, randomise, some_images
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 

@@ -4,9 +4,9 @@ import functools
 
 import pytest
 import torch
-from deconv_oracles import small_convnet, some_images
 from torch import nn
 
+from tests.deconv.oracles import small_convnet, some_images
 from tests.deconv.test_feature_maps import Viewed, skipping
 from zf_lightning.deconv import Deconvnet
 

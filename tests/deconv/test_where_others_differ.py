@@ -13,9 +13,9 @@ from math import inf
 import pytest
 import torch
 import torch.nn.functional as F
-from deconv_oracles import Small, outputs_by_autograd, some_images
 from torch import Tensor, nn
 
+from tests.deconv.oracles import Small, outputs_by_autograd, some_images
 from zf_lightning.deconv import Deconvnet, Unit
 
 captum_attr = pytest.importorskip("captum.attr")

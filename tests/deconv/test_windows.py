@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torchvision
-from deconv_oracles import NETWORKS, Small, randomise, small_convnet, some_images
-from test_receptive_field import network as narrow
-from test_torchvision import built
 from torch import Tensor, nn
 from torchvision.models.vgg import VGG, make_layers
 
+from tests.deconv.oracles import NETWORKS, Small, randomise, small_convnet, some_images
+from tests.deconv.test_receptive_field import network as narrow
+from tests.deconv.test_torchvision import built
 from zf_lightning.deconv import Deconvnet, Reversal, Units
 
 

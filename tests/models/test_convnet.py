@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.conftest import Compose
-from zf_lightning import assembly
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.models import (
@@ -17,6 +16,7 @@ from zf_lightning.models import (
     layer_table,
     parameter_count,
 )
+from zf_lightning.training import build as assembly
 
 # paper.md, 1.4: exact counts for 1,000 classes.
 PARAMETERS = {

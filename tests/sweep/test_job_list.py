@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 
 from tests.conftest import ROOT, Compose
 from zf_lightning import paper
-from zf_lightning.assembly import build_model_options
-from zf_lightning.command_line import add_plugins
+from zf_lightning.cli.main import add_plugins
 from zf_lightning.sweep import remember_swept, swept_keys
+from zf_lightning.training.build import build_model_options
 
 JOBS = [{"model": "a", "ablation": "x"}, {"model": "a", "ablation": "y"}, {"model": "b"}]
 

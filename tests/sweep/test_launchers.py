@@ -14,11 +14,11 @@ import pytest
 import submitit
 from omegaconf import OmegaConf
 
+from tests.cli.test_main import command
 from tests.conftest import ROOT
-from tests.test_main import command
-from zf_lightning.cores import CORES_VARIABLE, available_cores
 from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 from zf_lightning.sweep.machine import jobs_at_once, part_of_machine, share
+from zf_lightning.system.cores import CORES_VARIABLE, available_cores
 
 
 def file(launcher: str) -> dict:
@@ -58,7 +58,7 @@ def test_jobs_divide_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_job_knows_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zf_lightning.cores._granted", lambda: 8)
+    monkeypatch.setattr("zf_lightning.system.cores._granted", lambda: 8)
     assert available_cores() == 8
     monkeypatch.setenv(CORES_VARIABLE, "3")
     assert available_cores() == 3

@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import Compose
-from zf_lightning import assembly, atlas_search
+from zf_lightning.atlas import Atlas, TopActivations
 from zf_lightning.data import UnlabelledImages
-from zf_lightning.deconv import Atlas, TopActivations
 from zf_lightning.errors import UserError
+from zf_lightning.inspection import search as atlas_search
 from zf_lightning.models import torchvision_network
 from zf_lightning.tasks import atlas as task
+from zf_lightning.training import build as assembly
 
 LAYERS = ["features.0", "features.3.squeeze", "features.3.expand3x3"]
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.conftest import Compose
-from zf_lightning import checkpoint
-from zf_lightning.ensemble import Ensemble
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import predict, train
 from zf_lightning.tasks import test as test_task
+from zf_lightning.training import checkpoint
+from zf_lightning.training.ensemble import Ensemble
 
 
 @pytest.fixture

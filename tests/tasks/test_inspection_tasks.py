@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 
 from tests.conftest import Compose, write_images
 from zf_lightning.analysis import ObservedNetwork, occlude
-from zf_lightning.checkpoint import load_classifier
-from zf_lightning.deconv import Atlas
+from zf_lightning.atlas import Atlas
+from zf_lightning.data.landmarks import in_stored_picture, read_landmarks
 from zf_lightning.errors import UserError
-from zf_lightning.inspection import Subject, label_of, load_pictures
-from zf_lightning.landmarks import in_stored_picture, read_landmarks
+from zf_lightning.inspection.subject import Subject, label_of, load_pictures
 from zf_lightning.tasks import correspondence, evolution, filters, invariance, occlusion, train
+from zf_lightning.training.checkpoint import load_classifier
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tests.analysis.test_overlap import scenes
 from tests.conftest import Compose
-from zf_lightning import assembly
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import overlap
+from zf_lightning.training import build as assembly
 
 
 def draw(folder: Path, count: int, seed: int) -> None:

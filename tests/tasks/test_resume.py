@@ -10,8 +10,8 @@ import torch
 from tests.conftest import Compose
 from zf_lightning.data import Batch
 from zf_lightning.errors import UserError
-from zf_lightning.module import ImageClassifier
 from zf_lightning.tasks import train
+from zf_lightning.training.module import ImageClassifier
 
 #: Of what differs between two runs that learn the same.
 CLOCKS = ("train/images_per_second", "data/wait")

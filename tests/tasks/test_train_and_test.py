@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from tests.conftest import Compose
-from zf_lightning import assembly, checkpoint
 from zf_lightning.data.sources.base import SampleKey
 from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
-from zf_lightning.module import ImageClassifier
 from zf_lightning.tasks import test as test_task
 from zf_lightning.tasks import train
+from zf_lightning.training import build as assembly
+from zf_lightning.training import checkpoint
+from zf_lightning.training.module import ImageClassifier
 
 
 def steps(folder: Path) -> list[int]:

@@ -16,10 +16,10 @@ import pytest
 from tests.conftest import Compose
 from zf_lightning.analysis.transfer import Score
 from zf_lightning.errors import UserError
-from zf_lightning.tables import Table
+from zf_lightning.report.workspace import build_workspace
+from zf_lightning.results.tables import Table
 from zf_lightning.tasks import train, workspace
 from zf_lightning.tasks.transfer.tables import build_tables
-from zf_lightning.workspace import build_workspace
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zf_lightning.deconv.atlas import Atlas, LayerAtlas
+from zf_lightning.atlas.file import Atlas, LayerAtlas
 from zf_lightning.errors import UserError
 
 #: The epochs of Fig. 4, counted from 1.

@@ -5,13 +5,13 @@ from typing import Any
 
 import lightning
 
-from zf_lightning.cores import available_cores
 from zf_lightning.data.bad_files import BadFiles, limit_of
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, LabelledImages, Split, StoredInOrder
 from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
+from zf_lightning.system.cores import available_cores
 
 
 class ImageDataModule(lightning.LightningDataModule):

@@ -1,7 +1,7 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ from zf_lightning.deconv.receptive_field import (
 from zf_lightning.deconv.recording import Recording
 from zf_lightning.deconv.reversal import Mode, NormName, RuleName
 from zf_lightning.deconv.rules import Operation, Rule
-from zf_lightning.deconv.search import FoundActivations, find_top_activations
 from zf_lightning.deconv.units import (
     Projections,
     Unit,
@@ -32,6 +31,9 @@ from zf_lightning.deconv.units import (
 from zf_lightning.deconv.windows import WindowPlan
 from zf_lightning.errors import UserError
 from zf_lightning.models.evaluation import evaluation_mode
+
+if TYPE_CHECKING:
+    from zf_lightning.atlas.stream import FoundActivations
 
 
 class Deconvnet:
@@ -171,7 +173,7 @@ class Deconvnet:
         layers: str | Sequence[str] = "conv",
         k: int = 9,
         keep_images: bool = False,
-    ) -> FoundActivations:
+    ) -> "FoundActivations":
         """The `k` strongest images of every feature map of some layers, in a stream of batches.
 
         Args:
@@ -186,6 +188,9 @@ class Deconvnet:
             >>> images, units = found.units("conv5", feature_map=7)
             >>> deconvnet.project(images, units).pixels  # [9, 3, H, W]
         """
+        # Of use in a notebook; the atlas knows the deconvnet, and not the other way round.
+        from zf_lightning.atlas.stream import find_top_activations
+
         return find_top_activations(
             self, batches, layers=self.find_layers(layers), k=k, keep_images=keep_images
         )

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from zf_lightning.deconv import Atlas
+from zf_lightning.atlas import Atlas
 from zf_lightning.figures import class_caption, layer_panel
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}

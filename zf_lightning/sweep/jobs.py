@@ -18,11 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
-from zf_lightning.processes import PARENT_VARIABLE, PATIENCE
 from zf_lightning.sweep.command import record_sweep_command
 from zf_lightning.sweep.machine import jobs_at_once, share
 from zf_lightning.sweep.names import override_key, quoted, swept_keys
 from zf_lightning.sweep.record import Job, current_start
+from zf_lightning.system.processes import PARENT_VARIABLE, PATIENCE
 
 #: What a parent process of a distributed run leaves in the environment.
 DISTRIBUTED_VARIABLES = re.compile(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from zf_lightning.cores import CORES_VARIABLE, available_cores
+from zf_lightning.system.cores import CORES_VARIABLE, available_cores
 
 
 def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:

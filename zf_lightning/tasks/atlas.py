@@ -10,23 +10,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from zf_lightning import assembly
-from zf_lightning.atlas_search import AtlasSearch, digest_of_weights
+from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data.sources import SPLITS
-from zf_lightning.deconv import (
-    Atlas,
-    Deconvnet,
-    ImageBatch,
-    LayerAtlas,
-    TopImages,
-    build_atlas,
-)
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
-from zf_lightning.module import ImageClassifier
+from zf_lightning.inspection.search import AtlasSearch, digest_of_weights
+from zf_lightning.inspection.top_images import chosen_maps, image_batch, load_winners
 from zf_lightning.report import atlas_panel, write_report
-from zf_lightning.result import write_result
-from zf_lightning.winners import chosen_maps, image_batch, load_winners
+from zf_lightning.results.result import write_result
+from zf_lightning.training import build as assembly
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 

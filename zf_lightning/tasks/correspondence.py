@@ -15,10 +15,10 @@ from zf_lightning.analysis import Correspondence, ObservedNetwork, below_random,
 from zf_lightning.analysis.squares import hide
 from zf_lightning.data.crops import corner_offsets
 from zf_lightning.data.decode import STORED_SIZE, load_image
+from zf_lightning.data.landmarks import read_landmarks
 from zf_lightning.errors import UserError
 from zf_lightning.figures.correspondence import correspondence_figure
-from zf_lightning.inspection import Subject, finish, load_subject, square_size
-from zf_lightning.landmarks import read_landmarks
+from zf_lightning.inspection.subject import Subject, finish, load_subject, square_size
 
 
 def run(config: DictConfig) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from zf_lightning.analysis import LayerEvolution, epochs_to_show, evolution
-from zf_lightning.deconv import Atlas, epoch_files
+from zf_lightning.atlas import Atlas, epoch_files
+from zf_lightning.config.instantiate import plain
 from zf_lightning.errors import UserError
 from zf_lightning.figures.evolution import evolution_curves, evolution_panel
-from zf_lightning.inspection import finish
-from zf_lightning.instantiate import plain
+from zf_lightning.inspection.subject import finish
 
 
 def run(config: DictConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from zf_lightning.analysis import Invariance, ObservedNetwork, invariance, trans
 from zf_lightning.analysis.invariance import UNITS
 from zf_lightning.errors import UserError
 from zf_lightning.figures.invariance import InvarianceRow, invariance_figure
-from zf_lightning.inspection import Pictures, Subject, finish, load_pictures, load_subject
+from zf_lightning.inspection.subject import Pictures, Subject, finish, load_pictures, load_subject
 
 #: Transformed pictures drawn of each transformation.
 EXAMPLES = 5

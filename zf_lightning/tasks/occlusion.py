@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from zf_lightning.analysis import ObservedNetwork, Occlusion, occlude
 from zf_lightning.analysis.squares import grid_starts
-from zf_lightning.checkpoint import find_checkpoint, read_checkpoint
-from zf_lightning.deconv import Atlas, Deconvnet, Unit, epoch_files
+from zf_lightning.atlas import Atlas, epoch_files
+from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure
-from zf_lightning.inspection import (
+from zf_lightning.inspection.subject import (
     Pictures,
     Subject,
     finish,
@@ -23,6 +23,7 @@ from zf_lightning.inspection import (
     load_subject,
     square_size,
 )
+from zf_lightning.training.checkpoint import find_checkpoint, read_checkpoint
 
 log = logging.getLogger(__name__)
 #: Images in one picture; more are spread over several.

@@ -14,16 +14,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from zf_lightning import assembly
 from zf_lightning.analysis.overlap import Pair, correlated_pairs, signatures
-from zf_lightning.checkpoint import configuration_of, find_checkpoint
-from zf_lightning.cores import available_cores
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import LabelledFiles, SampleKey, image_names, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.pairs import pair_sheet
-from zf_lightning.instantiate import plain
-from zf_lightning.result import write_result
-from zf_lightning.tables import Table
+from zf_lightning.results.result import write_result
+from zf_lightning.results.tables import Table
+from zf_lightning.system.cores import available_cores
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import configuration_of, find_checkpoint
 
 log = logging.getLogger(__name__)
 

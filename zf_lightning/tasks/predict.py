@@ -16,19 +16,19 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from zf_lightning import assembly
-from zf_lightning.checkpoint import (
+from zf_lightning.config.instantiate import plain
+from zf_lightning.data import LabelledFiles, image_names
+from zf_lightning.errors import UserError
+from zf_lightning.results.result import write_result
+from zf_lightning.system.cores import available_cores
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import (
     check_same_classes,
     configuration_of,
     find_checkpoints,
     load_classifier,
 )
-from zf_lightning.cores import available_cores
-from zf_lightning.data import LabelledFiles, image_names
-from zf_lightning.ensemble import Ensemble
-from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
-from zf_lightning.result import write_result
+from zf_lightning.training.ensemble import Ensemble
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning import assembly
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data.shards.prepare import Prepared, prepare_shards
-from zf_lightning.instantiate import plain
-from zf_lightning.result import write_result
+from zf_lightning.results.result import write_result
+from zf_lightning.training import build as assembly
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ import numpy
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from zf_lightning import assembly
 from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data.sources import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
-from zf_lightning.result import write_result
-from zf_lightning.tables import Table
-from zf_lightning.winners import load_winners
+from zf_lightning.inspection.top_images import load_winners
+from zf_lightning.results.result import write_result
+from zf_lightning.results.tables import Table
+from zf_lightning.training import build as assembly
 
 log = logging.getLogger(__name__)
 

@@ -8,23 +8,24 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning import assembly, paper
-from zf_lightning.checkpoint import (
+from zf_lightning import paper
+from zf_lightning.config.instantiate import plain
+from zf_lightning.errors import UserError
+from zf_lightning.models import parameter_count
+from zf_lightning.results.result import check_count, error_lines, write_result
+from zf_lightning.results.tables import Cell, Table
+from zf_lightning.sweep import override_key
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import (
     check_same_classes,
     check_same_network,
     configuration_of,
     find_checkpoints,
     load_classifier,
 )
-from zf_lightning.ensemble import MEMBER, Ensemble
-from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
-from zf_lightning.loggers import close_wandb, log_table
-from zf_lightning.models import parameter_count
-from zf_lightning.module import ImageClassifier
-from zf_lightning.result import check_count, error_lines, write_result
-from zf_lightning.sweep import override_key
-from zf_lightning.tables import Cell, Table
+from zf_lightning.training.ensemble import MEMBER, Ensemble
+from zf_lightning.training.loggers import close_wandb, log_table
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 

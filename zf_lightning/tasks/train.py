@@ -10,20 +10,20 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
-from callbacks.first_failure import first_failure
-from callbacks.stall import Stall
-from zf_lightning import assembly
-from zf_lightning.checkpoint import check_same_network, read_checkpoint
+from zf_lightning.callbacks.first_failure import first_failure
+from zf_lightning.callbacks.stall import Stall
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import ImageDataModule
 from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
-from zf_lightning.loggers import close_wandb, log_configuration
 from zf_lightning.models import parameter_count
-from zf_lightning.module import ImageClassifier
 from zf_lightning.report import write_report
-from zf_lightning.result import check_count, error_lines, paper_figures, write_result
+from zf_lightning.results.result import check_count, error_lines, paper_figures, write_result
 from zf_lightning.sweep import changes_layers
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import check_same_network, read_checkpoint
+from zf_lightning.training.loggers import close_wandb, log_configuration
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=lightning.Callback)

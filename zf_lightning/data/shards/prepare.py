@@ -13,7 +13,6 @@ import numpy
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from zf_lightning.cores import available_cores
 from zf_lightning.data.bad_files import NAMED, limit_of
 from zf_lightning.data.shards.layout import (
     DATASET_FILE,
@@ -32,6 +31,7 @@ from zf_lightning.data.shards.split_writer import SplitWriter
 from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledImages, Split
 from zf_lightning.data.sources.voc import MultiLabelFiles
 from zf_lightning.errors import UserError
+from zf_lightning.system.cores import available_cores
 
 log = logging.getLogger(__name__)
 

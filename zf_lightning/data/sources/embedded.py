@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from zf_lightning.data.embedded import draw_dataset
 from zf_lightning.data.sources.base import LabelledFiles, Split
 from zf_lightning.data.sources.folder import FolderSource
+from zf_lightning.embedded import draw_dataset
 
 
 class EmbeddedSource:

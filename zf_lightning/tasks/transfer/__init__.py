@@ -11,18 +11,18 @@ import numpy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning import assembly
 from zf_lightning.analysis.transfer import CLASSIFIERS, Fold, Score, draw_folds
+from zf_lightning.config.instantiate import plain
+from zf_lightning.config.options import names_of, numbers_of
 from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
-from zf_lightning.instantiate import plain
-from zf_lightning.loggers import close_wandb, log_configuration, log_table
-from zf_lightning.options import names_of, numbers_of
-from zf_lightning.result import write_result
-from zf_lightning.tables import Table
+from zf_lightning.results.result import write_result
+from zf_lightning.results.tables import Table
 from zf_lightning.tasks.transfer import from_scratch, frozen
 from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
+from zf_lightning.training import build as assembly
+from zf_lightning.training.loggers import close_wandb, log_configuration, log_table
 
 log = logging.getLogger(__name__)
 

@@ -20,17 +20,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader
 
-from zf_lightning import assembly
 from zf_lightning.analysis.transfer import Fold, Score, average_precisions, mean_class_accuracy
-from zf_lightning.checkpoint import configuration_of, find_checkpoint, load_classifier
-from zf_lightning.cores import available_cores
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import LabelledFiles, WholeSet
 from zf_lightning.errors import UserError
-from zf_lightning.instantiate import plain
-from zf_lightning.module import ImageClassifier
 from zf_lightning.sweep import override_key
+from zf_lightning.system.cores import available_cores
 from zf_lightning.tasks import train
 from zf_lightning.tasks.transfer.tables import FROM_SCRATCH, WHOLE_NETWORK
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ def fold_configuration(
         config.callbacks.artifacts = None
         # The last weights, not those that the training images would choose.
         config.callbacks.best_checkpoint = {
-            "_target_": "callbacks.FinalCheckpoint",
+            "_target_": "zf_lightning.callbacks.FinalCheckpoint",
             "path": f"{folder}/checkpoints/best.ckpt",
         }
         if config.scheduler.monitor is None and OmegaConf.is_missing(

@@ -22,13 +22,13 @@ from zf_lightning.analysis.transfer import (
     evaluate,
 )
 from zf_lightning.analysis.transfer.classifiers import PARTS, STRENGTHS
-from zf_lightning.assembly import is_first_process
-from zf_lightning.cores import available_cores
+from zf_lightning.config.options import names_of
 from zf_lightning.data import WholeSet
 from zf_lightning.errors import UserError
-from zf_lightning.module import ImageClassifier
-from zf_lightning.options import names_of
+from zf_lightning.system.cores import available_cores
 from zf_lightning.tasks.transfer.tables import Frozen
+from zf_lightning.training.build import is_first_process
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 

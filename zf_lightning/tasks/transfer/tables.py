@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from zf_lightning import paper
 from zf_lightning.analysis.transfer import Score, mean_and_spread
 from zf_lightning.figures.transfer import Line
-from zf_lightning.tables import Cell, Table
+from zf_lightning.results.tables import Cell, Table
 
 #: What `Score` has for a network that was trained on the fold.
 FROM_SCRATCH, WHOLE_NETWORK = "from scratch", "network"

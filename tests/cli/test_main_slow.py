@@ -1,0 +1,176 @@
+"""What takes more processes and time: `pytest -m slow`."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.test_main import command
+from tests.conftest import ROOT
+from zf_lightning.atlas import Atlas
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def test_three_processes_learn_and_see_what_one_does(tiny: list[str], tmp_path: Path) -> None:
+    # Without dropout, and augmentation is a function of the dataset index: the same training.
+    common = [*tiny, "data.batch_size=12", "model.fcs.fc6.dropout=0", "model.fcs.fc7.dropout=0"]
+    for name, devices in (("one", 1), ("three", 3)):
+        done = command(
+            *common, f"trainer.devices={devices}", f"hydra.run.dir={name}", folder=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+    one, three = last_weights(tmp_path / "one"), last_weights(tmp_path / "three")
+    for key, value in one.items():
+        torch.testing.assert_close(three[key], value, rtol=1e-3, atol=1e-4)
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "three")]
+    assert [result["test/images"] for result in results] == [6, 6]
+    atlases = [
+        Atlas.load(tmp_path / name / "atlas" / "epoch=001.safetensors") for name in ("one", "three")
+    ]
+    for layer, found in atlases[0].layers.items():
+        other = atlases[1].layers[layer]
+        torch.testing.assert_close(other.activations, found.activations, rtol=1e-3, atol=1e-4)
+        assert not other.mismatches
+
+
+def test_a_killed_run_started_again_ends_as_if_nothing_had_been(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    common = [*tiny, "trainer.max_epochs=6", "scheduler=constant"]
+    whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *common, "hydra.run.dir=killed"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "killed" / "atlas" / "epoch=002.json").exists():
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    expected = last_weights(tmp_path / "whole")
+    for key, value in last_weights(tmp_path / "killed").items():
+        assert torch.equal(value, expected[key]), key
+    metrics = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "killed")]
+    assert [row.split(",")[:2] for row in metrics[0]] == [row.split(",")[:2] for row in metrics[1]]
+
+
+def test_a_test_is_the_same_on_one_two_and_three_processes(
+    image_folder: Path, tiny: list[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "images"
+    for split, names in (("train", range(10)), ("val", range(10, 20))):
+        for colour in ("red", "green", "blue"):
+            (root / split / colour).mkdir(parents=True)
+            for name in names:
+                file = f"{name:03}.png"
+                shutil.copy(image_folder / colour / file, root / split / colour / file)
+    (root / "val" / "red" / "013.png").write_text("damaged")
+    (root / "train" / "blue" / "003.png").write_text("damaged")
+    allowed = ["data.max_bad_files.train=1", "data.max_bad_files.evaluation=1"]
+    done = command(
+        *tiny,
+        *allowed,
+        f"data.root={root}",
+        "trainer.devices=2",
+        "trainer.max_epochs=1",
+        "hydra.run.dir=trained",
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    # The mean image is computed once, whatever the number of processes.
+    assert len(list((tmp_path / "data" / "cache").glob("*.safetensors"))) == 1
+    trained = json.loads((tmp_path / "trained" / "result.json").read_text())
+    assert trained["train/bad_files"] == trained["val/bad_files"] == 1
+    results = []
+    for devices, workers, batch in ((1, 0, 7), (2, 1, 6), (3, 1, 12)):
+        done = command(
+            "task=test",
+            "ckpt=trained",
+            *allowed,
+            f"data.workers={workers}",
+            f"data.batch_size={batch}",
+            f"trainer.devices={devices}",
+            "logger=none",
+            f"hydra.run.dir={devices}",
+            folder=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads((tmp_path / str(devices) / "result.json").read_text()))
+    for result in results:
+        assert result["test/images"] == 29 and result["test/bad_files"] == 1
+        for name in ("top1_error", "top5_error", "top1_error_tencrop", "top5_error_tencrop"):
+            assert result[f"test/{name}"] == results[0][f"test/{name}"]
+        assert result["test/loss"] == pytest.approx(results[0]["test/loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("devices", "workers"), [(1, 2), (2, 1)])
+def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
+    devices: int, workers: int, tiny: list[str], tmp_path: Path
+) -> None:
+    common = [
+        *tiny,
+        "data.batch_size=4",
+        f"data.workers={workers}",
+        f"trainer.devices={devices}",
+        "trainer.max_epochs=3",
+        "trainer.log_every_n_steps=1",
+        "callbacks.probe=null",
+        "callbacks.last_checkpoint.steps=1",
+    ]
+    whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *common, "hydra.run.dir=killed"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
+    # 12 steps an epoch: in the middle of the second.
+    while not last.exists() or not 15 <= torch.load(last)["global_step"] <= 20:
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed_after = torch.load(last)["global_step"]
+    assert killed_after % 12
+    again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    expected = last_weights(tmp_path / "whole")
+    for key, value in last_weights(tmp_path / "killed").items():
+        assert torch.equal(value, expected[key]), key
+    kept = ("epoch", "step", "train/loss", "train/top1_error", "val/loss", "val/top1_error")
+    metrics = []
+    for name in ("whole", "killed"):
+        with (tmp_path / name / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        metrics.append({row["step"]: [row[key] for key in kept] for row in rows})
+        assert len(metrics[-1]) == len(rows)
+    # Lightning logs a step after the callbacks that end it: what is killed between the two has a
+    # checkpoint of a step without its row.
+    lost = set(metrics[0]) - set(metrics[1])
+    assert lost <= {str(killed_after - 1)}
+    assert metrics[1] == {step: row for step, row in metrics[0].items() if step not in lost}

@@ -1,0 +1,76 @@
+"""Processes that follow their parent, and folders that one run claims."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from zf_lightning.errors import UserError
+from zf_lightning.system import processes
+from zf_lightning.system.processes import claimed
+
+FOLLOWING = "from zf_lightning.system.processes import follow_parent; follow_parent(); "
+
+
+def run(program: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != processes.PARENT_VARIABLE},
+    )
+
+
+def test_a_process_ends_with_the_one_that_started_it() -> None:
+    child = FOLLOWING + "import time; print('here', flush=True); time.sleep(100)"
+    parent = run(
+        FOLLOWING + "import subprocess, sys, time; "
+        f"c = subprocess.Popen([sys.executable, '-c', {child!r}]); "
+        "print(c.pid, flush=True); time.sleep(100)"
+    )
+    assert parent.stdout is not None
+    lines = [parent.stdout.readline().strip() for _ in range(2)]
+    pid = int(next(line for line in lines if line != "here"))
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while processes._alive(pid):
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.05)
+
+
+def test_a_process_that_was_started_through_another_stays() -> None:
+    # Its parent is a shell, whose parent is this process.
+    program = FOLLOWING + "import time; time.sleep(2); print('still here')"
+    done = subprocess.run(
+        ["sh", "-c", f'{sys.executable} -c "{program}"; true'],
+        cwd=ROOT,
+        env=os.environ | {processes.PARENT_VARIABLE: str(os.getpid())},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "still here"
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
+    holding = run(
+        "from pathlib import Path; from zf_lightning.system.processes import claimed; import time\n"
+        f"with claimed(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(100)"
+    )
+    assert holding.stdout is not None and holding.stdout.readline().strip() == "held"
+    with pytest.raises(UserError, match="Another run is at work"), claimed(tmp_path):
+        pytest.fail("two runs in one folder")
+    holding.send_signal(signal.SIGKILL)
+    holding.wait()
+    with claimed(tmp_path):
+        pass
+    with claimed(tmp_path):
+        pass

@@ -1,0 +1,140 @@
+"""`metrics.csv`, and wandb without a server."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import wandb
+
+from zf_lightning.errors import UserError
+from zf_lightning.training.loggers import (
+    MetricsFile,
+    close_wandb,
+    log_configuration,
+    log_sweep_table,
+    wandb_logger,
+)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def test_values_of_a_step_share_a_row(tmp_path: Path) -> None:
+    logger = MetricsFile(tmp_path / "metrics.csv")
+    logger.log_metrics({"epoch": 0, "train/loss": 2.5}, step=9)
+    logger.save()
+    logger.log_metrics({"epoch": 0, "lr": 0.1}, step=9)
+    logger.save()
+    logger.log_metrics({"epoch": 0, "val/top1_error": 50.0, "val/loss": 1.0}, step=11)
+    logger.finalize("success")
+    logger.log_metrics({"test/loss": 0.5}, step=11)
+    logger.finalize("success")
+    assert rows(tmp_path / "metrics.csv") == [
+        {"epoch": "0", "step": "9", "train/loss": "2.5", "lr": "0.1"},
+        {
+            "epoch": "0",
+            "step": "11",
+            "val/top1_error": "50.0",
+            "val/loss": "1.0",
+            "test/loss": "0.5",
+        },
+    ]
+
+
+def test_a_run_that_goes_on_keeps_its_rows_but_those_it_takes_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    first = MetricsFile(path)
+    for step in (10, 20, 30, 40):
+        first.log_metrics({"epoch": 0, "train/loss": float(step)}, step=step)
+    first.save()
+    again = MetricsFile(path)
+    again.log_metrics({"epoch": 0, "train/loss": 0.5}, step=30)
+    again.log_metrics({"epoch": 1, "train/loss": 0.25}, step=50)
+    again.finalize("success")
+    assert [(r["step"], r["train/loss"]) for r in rows(path)] == [
+        ("10", "10.0"),
+        ("20", "20.0"),
+        ("30", "0.5"),
+        ("50", "0.25"),
+    ]
+
+
+def options(folder: Path, mode: str) -> dict:
+    return {
+        "folder": folder,
+        "project": "zf-lightning",
+        "entity": None,
+        "group": "a-sweep",
+        "name": None,
+        "tags": [],
+        "mode": mode,
+    }
+
+
+def test_wandb_without_a_server_keeps_everything_in_the_runs_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my_run"
+    folder.mkdir()
+    logger = wandb_logger(**options(folder, "auto"))
+    logger.log_metrics({"val/top1_error": 12.5}, step=3)
+    upload = close_wandb()
+    assert upload is not None and upload.startswith(f"wandb sync {folder}")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
+    offline = next((folder / "wandb").glob("offline-run-*"))
+    shown = subprocess.run([*command, str(offline)], capture_output=True, text=True, check=True)
+    assert "12.5" in shown.stdout
+    again = wandb_logger(**options(folder, "auto"))
+    assert again.version == logger.version
+    assert close_wandb() is None
+
+
+def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
+    sweep, job = tmp_path / "my_sweep", tmp_path / "my_sweep" / "job"
+    job.mkdir(parents=True)
+    table = (["ablation", "val/top1_error"], [["drop_fc7", 41.25], ["none", None]])
+    assert log_sweep_table(sweep, [job], table) is None
+    (job / "config.yaml").write_text("logger: {wandb: {project: p, entity: null, mode: auto}}")
+    upload = log_sweep_table(sweep, [job], table)
+    assert upload is not None and upload.startswith(f"wandb sync {sweep}")
+    stored = next((sweep / "wandb").glob("offline-run-*/files/media/table/*.json"))
+    assert "41.25" in stored.read_text()
+
+
+def test_without_an_api_key_wandb_is_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "from zf_lightning.training.loggers import close_wandb, wandb_logger; "
+        f"logger = wandb_logger(folder={str(tmp_path / 'run')!r}, project='p', entity=None, "
+        "group=None, name=None, tags=[], mode='auto'); "
+        "logger.log_metrics({'a': 1.0}); print(close_wandb())"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    shown = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.startswith(f"wandb sync {tmp_path / 'run'}")
+
+
+def test_a_server_that_refuses_is_one_sentence() -> None:
+    class Refusing(MetricsFile):
+        def log_hyperparams(self, *args: object, **options: object) -> None:
+            raise wandb.Error("connection refused\nwhile retrying")
+
+    with pytest.raises(UserError, match=r"connection refused\); .* logger.wandb.mode=offline"):
+        log_configuration([Refusing("metrics.csv")], {})
+
+
+def test_an_unknown_mode_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    with pytest.raises(UserError, match="remote"):
+        wandb_logger(**options(tmp_path, "remote"))

@@ -1,0 +1,147 @@
+"""Networks that are not made of layer specifications, from the command line to a checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tests.conftest import Compose
+from tests.networks import Skipping
+from zf_lightning.atlas import Atlas
+from zf_lightning.errors import UserError
+from zf_lightning.models import torchvision_network
+from zf_lightning.tasks import test as test_task
+from zf_lightning.tasks import train
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import load_classifier
+from zf_lightning.training.network import build_network
+
+
+class Own(nn.Module):
+    """A network of a user's own, with a functional ReLU and a skip."""
+
+    def __init__(self, classes: int, maps: int = 4) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, maps, 3, stride=2)
+        self.second = nn.Conv2d(maps, maps, 3, padding=1)
+        self.last = nn.Linear(maps, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        return self.last((x + torch.relu(self.second(x))).mean((2, 3)))
+
+
+def own(tiny: list[str]) -> list[str]:
+    kept = [one for one in tiny if not one.startswith("model.width")]
+    return [*kept, "model=custom", "model.network._target_=tests.training.test_network.Own"]
+
+
+def squeezenet(tiny: list[str]) -> list[str]:
+    kept = [one for one in tiny if not one.startswith("model.width")]
+    return [*kept, "model=torchvision", "model.name=squeezenet1_1"]
+
+
+def test_a_network_of_ones_own_is_trained_probed_and_tested(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    options = [*own(tiny), "+model.network.maps=5"]
+    result = train.run(compose_config(*options))
+    assert result["parameters"] == 3 * 5 * 9 + 5 + 5 * 5 * 9 + 5 + 5 * 3 + 3
+    folder = tmp_path / "run"
+    atlas = Atlas.load(folder / "atlas" / "epoch=002.safetensors")
+    assert list(atlas.layers) == ["first", "second"] and not atlas.mismatches
+    again = load_classifier(folder / "checkpoints" / "best.ckpt")
+    assert isinstance(again.network, Own)
+    tested = test_task.run(compose_config("task=test", f"ckpt={folder}", "logger=none"))
+    assert tested["test/top1_error"] == result["test/top1_error"]
+
+
+def test_a_network_of_torchvision_starts_from_weights(
+    compose_config: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "weights.safetensors"
+    save_file(torchvision_network("squeezenet1_1", num_classes=8).state_dict(), path)
+    options = [*squeezenet(tiny), f"model.weights={path}", "probe.layers=features.3.*"]
+    train.run(compose_config(*options, "trainer.max_epochs=1"))
+    assert "classifier.1.bias, classifier.1.weight start anew" in caplog.text
+    atlas = Atlas.load(tmp_path / "run" / "atlas" / "epoch=001.safetensors")
+    expected = [f"features.3.{name}" for name in ("squeeze", "expand1x1", "expand3x3")]
+    assert list(atlas.layers) == expected
+    path.unlink()
+    # The checkpoint needs the file no more, nor does a run that goes on from it.
+    result = train.run(compose_config(*options, "trainer.max_epochs=2"))
+    assert result["epochs"] == 2 and result["paper"] is None
+    classifier = assembly.classifier_to_inspect(compose_config(f"ckpt={tmp_path / 'run'}"))
+    assert classifier.class_names == ("blue", "green", "red") and not classifier.training
+
+
+def test_weights_alone_are_enough_to_look_into_a_network(
+    compose_config: Compose, tiny: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    network = torchvision_network("squeezenet1_1", num_classes=1000).eval()
+    save_file(network.state_dict(), path)
+    config = compose_config(*squeezenet(tiny), f"model.weights={path}")
+    classifier = assembly.classifier_to_inspect(config)
+    assert classifier.class_names[0] == "tench" and not classifier.training
+    images = torch.randn(1, 3, 70, 70)
+    assert torch.equal(classifier.network(images), network(images))
+
+
+def test_mistakes(compose_config: Compose, tiny: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs a trained network: give ckpt"):
+        assembly.classifier_to_inspect(compose_config(*squeezenet(tiny)))
+    with pytest.raises(UserError, match="changes layers of a specification"):
+        train.run(compose_config(*squeezenet(tiny), "ablation=drop_fc7"))
+    with pytest.raises(UserError, match="has no option mapps"):
+        train.run(compose_config(*own(tiny), "+model.network.mapps=5"))
+    path = tmp_path / "weights.safetensors"
+    save_file({"first.weight": torch.zeros(4, 3, 3, 3)}, path)
+    with pytest.raises(UserError, match=r"lacks first.bias"):
+        train.run(compose_config(*own(tiny), f"model.weights={path}"))
+    with pytest.raises(UserError, match="brings no statistics"):
+        assembly.classifier_to_inspect(compose_config(*own(tiny), f"model.weights={path}"))
+
+
+OWN = ["model=custom", "model.input_size=48", "model.network._target_=tests.networks.Skipping"]
+
+
+def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) -> None:
+    torch.save(Skipping(3).state_dict(), tmp_path / "own.pt")
+    numbers = ["model.preprocessing.mean=[123,117,104]", "model.preprocessing.scale=[1,2,0.5]"]
+    config = compose_config(*OWN, *numbers, f"model.weights={tmp_path / 'own.pt'}")
+    classifier = assembly.classifier_to_inspect(config)
+    white = classifier.preprocessing(torch.full((1, 3, 256, 256), 255, dtype=torch.uint8))
+    assert white[0, :, 0, 0].tolist() == [132, 69, 302]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model=custom"], r"model.network._target_ must be given"),
+        ([*OWN, "model.network._target_=nowhere.Net"], "there is no nowhere.Net"),
+        ([*OWN, "model.input_size=3"], "does not take an image of 3 pixels"),
+        ([*OWN, "+model.network.num_classes=4"], "gives 4 outputs, and there are 3 classes"),
+        ([*OWN, "model.network._target_=tests.networks.no_module"], "made no torch.nn.Module"),
+        ([*OWN, "model.network._target_=tests.networks.TwoOutputs"], "tuple in training"),
+        ([*OWN, "model.network._target_=tests.networks.Smooth"], "gelu.* callbacks.probe=null"),
+        ([*OWN, "probe.layers=[stem,conv9]"], "probe.layers: .* no layer conv9"),
+        ([*OWN, "model.preprocessing.mean=[1,2]"], "or three numbers"),
+        ([*OWN, "model.preprocessing.scale=[1,2,0]"], "must be above 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    overrides: list[str], words: str, compose_config: Compose, tiny: list[str]
+) -> None:
+    short = [one for one in tiny if not one.startswith("model.")]
+    with pytest.raises(UserError, match=words):
+        train.run(compose_config(*short, "trainer.max_epochs=1", *overrides))
+
+
+def test_a_network_with_a_fixed_number_of_outputs_is_taken_as_it_is() -> None:
+    node = {"_target_": "tests.networks.three_outputs"}
+    network = build_network({"network": node, "initialisation": "own"}, classes=3)
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 3)

@@ -1,0 +1,20 @@
+"""The strongest images of every feature map, their patches and their projections (Fig. 2)."""
+
+from zf_lightning.atlas.build import ImageBatch, build_atlas
+from zf_lightning.atlas.file import Atlas, LayerAtlas, Mismatch, epoch_files
+from zf_lightning.atlas.kept_images import KeptImages
+from zf_lightning.atlas.stream import FoundActivations
+from zf_lightning.atlas.top_activations import TopActivations, TopImages
+
+__all__ = [
+    "Atlas",
+    "FoundActivations",
+    "ImageBatch",
+    "KeptImages",
+    "LayerAtlas",
+    "Mismatch",
+    "TopActivations",
+    "TopImages",
+    "build_atlas",
+    "epoch_files",
+]

@@ -1,0 +1,1 @@
+"""What the options are, and how they become objects."""

@@ -1,0 +1,281 @@
+"""What is legal in `conf/`: types and names of every option. Values and defaults stand in YAML.
+
+A misspelt option, on the command line or in an overlay file, is an error when the configuration is
+composed. Contents of nodes with a `_target_` are checked against the signature of the target, in
+`zf_lightning.config.instantiate`.
+"""
+
+import inspect
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+import lightning
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from zf_lightning.config.inspection_schema import (
+    Correspondence,
+    Evolution,
+    Filters,
+    Invariance,
+    Occlusion,
+)
+from zf_lightning.config.instantiate import suggestion
+from zf_lightning.errors import UserError
+
+
+@dataclass
+class Pooling:
+    kernel: int = MISSING
+    stride: int = MISSING
+    ceil_mode: bool = MISSING
+
+
+@dataclass
+class Convolution:
+    maps: int = MISSING
+    kernel: int = MISSING
+    stride: int = MISSING
+    padding: int = MISSING
+    groups: int = MISSING
+    ceil_mode: bool = MISSING
+    pool: Pooling | None = MISSING
+    norm: bool = MISSING
+
+
+@dataclass
+class FullyConnected:
+    units: int = MISSING
+    dropout: float = MISSING
+
+
+@dataclass
+class ContrastNormalisation:
+    size: int = MISSING
+    alpha: float = MISSING
+    beta: float = MISSING
+    k: float = MISSING
+
+
+@dataclass
+class Preprocessing:
+    mean: Any = MISSING
+    scale: Any = MISSING
+
+
+@dataclass
+class Model:
+    name: str = MISSING
+    network: Any = MISSING
+    weights: str | None = MISSING
+    input_size: int = MISSING
+    width: float = MISSING
+    initialisation: str = MISSING
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    contrast_normalisation: ContrastNormalisation = field(default_factory=ContrastNormalisation)
+    convs: dict[str, Convolution | None] = MISSING
+    fcs: dict[str, FullyConnected | None] = MISSING
+    output: str = MISSING
+
+
+@dataclass
+class Ablation:
+    convs: dict[str, Convolution | None] = field(default_factory=dict)
+    fcs: dict[str, FullyConnected | None] = field(default_factory=dict)
+
+
+@dataclass
+class MaxBadFiles:
+    train: float = MISSING
+    evaluation: float = MISSING
+
+
+@dataclass
+class ImageSets:
+    train: str = MISSING
+    val: str = MISSING
+    test: str = MISSING
+
+
+@dataclass
+class Data:
+    name: str = MISSING
+    root: str | None = MISSING
+    batch_size: int = MISSING
+    workers: int | None = MISSING
+    exclude: list[str] = MISSING
+    validation_share: float = MISSING
+    test_share: float = MISSING
+    train_per_class: int | None = MISSING
+    images: dict[str, int] = MISSING
+    download: bool = MISSING
+    image_sets: ImageSets = field(default_factory=ImageSets)
+    seed: int = MISSING
+    max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
+    exclude_files: str | None = MISSING
+    shuffle_window: int = MISSING
+    cache_gb: float = MISSING
+    storage_options: dict[str, Any] = MISSING
+    source: Any = MISSING
+
+
+@dataclass
+class Prepare:
+    out: str = MISSING
+    format: str = MISSING
+    quality: int = MISSING
+    chunk_images: int = MISSING
+
+
+@dataclass
+class Scheduler:
+    epochs: int = MISSING
+    interval: str = MISSING
+    monitor: str | None = MISSING
+    schedule: Any = MISSING
+
+
+@dataclass
+class Probe:
+    layers: Any = MISSING
+    maps: Any = MISSING
+    top: int = MISSING
+    every_n_epochs: int = MISSING
+    split: str = MISSING
+    rule: str = MISSING
+    norm: str = MISSING
+
+
+@dataclass
+class Atlas:
+    layers: Any = MISSING
+    maps: Any = MISSING
+    top: int = MISSING
+    split: str = MISSING
+    pictures: Any = MISSING
+    rule: str = MISSING
+    norm: str = MISSING
+    keep_images: bool = MISSING
+    save_every: float = MISSING
+
+
+@dataclass
+class Sanity:
+    layer: str = MISSING
+    units: int = MISSING
+    images: int = MISSING
+    split: str = MISSING
+    rules: Any = MISSING
+    norm: str = MISSING
+
+
+@dataclass
+class Transfer:
+    per_class: Any = MISSING
+    per_class_of: dict[str, Any] = MISSING
+    folds: int = MISSING
+    test_per_class: int = MISSING
+    layers: Any = MISSING
+    classifiers: Any = MISSING
+    class_weight: str | None = MISSING
+    pooled_size: int | None = MISSING
+    from_scratch: bool = MISSING
+
+
+@dataclass
+class Predict:
+    root: str | None = MISSING
+    crops: int = MISSING
+    class_ids: str = MISSING
+
+
+@dataclass
+class Overlap:
+    root: str | None = MISSING
+    threshold: float = MISSING
+
+
+@dataclass
+class Task:
+    name: str = MISSING
+    training_error_images: int = MISSING
+
+
+@dataclass
+class Paths:
+    data: str = MISSING
+    cache: str = MISSING
+    run: str = MISSING
+
+
+#: Every argument of `lightning.Trainer` is a legal key of `trainer`.
+Trainer = make_dataclass(
+    "Trainer",
+    [
+        (name, Any, MISSING)
+        for name in inspect.signature(lightning.Trainer.__init__).parameters
+        if name != "self"
+    ],
+)
+
+
+@dataclass
+class Config:
+    seed: int = MISSING
+    ckpt: Any = MISSING
+    resume: str | None = MISSING
+    images: Any = MISSING
+    split: str = MISSING
+    label: Any = MISSING
+    landmarks: str | None = MISSING
+    sweep: str | None = MISSING
+    task: Task = field(default_factory=Task)
+    paths: Paths = field(default_factory=Paths)
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    ablation: dict[str, Ablation] = field(default_factory=dict)
+    optimizer: Any = MISSING
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
+    prepare: Prepare = field(default_factory=Prepare)
+    probe: Probe = field(default_factory=Probe)
+    atlas: Atlas = field(default_factory=Atlas)
+    sanity: Sanity = field(default_factory=Sanity)
+    transfer: Transfer = field(default_factory=Transfer)
+    predict: Predict = field(default_factory=Predict)
+    overlap: Overlap = field(default_factory=Overlap)
+    occlusion: Occlusion = field(default_factory=Occlusion)
+    correspondence: Correspondence = field(default_factory=Correspondence)
+    invariance: Invariance = field(default_factory=Invariance)
+    evolution: Evolution = field(default_factory=Evolution)
+    filters: Filters = field(default_factory=Filters)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+def register() -> None:
+    """Make the schema known to Hydra, under the name that `conf/config.yaml` begins with."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def options_of(where: str) -> list[str]:
+    """Names of the legal options at a place of the configuration, as `model.preprocessing`."""
+    node: Any = Config
+    for part in filter(None, where.split(".")):
+        known = getattr(node, "__dataclass_fields__", {})
+        node = known[part].type if part in known else None
+    return list(getattr(node, "__dataclass_fields__", {}))
+
+
+def check_keys(config: DictConfig, where: str = "") -> None:
+    """Raise UserError for an option that was forced in with `+` although nothing reads it."""
+    kind = OmegaConf.get_type(config)
+    known = getattr(kind, "__dataclass_fields__", None)
+    for key in map(str, config):
+        name = f"{where}{key}"
+        if known is not None and key not in known:
+            raise UserError(f"There is no option {name}{suggestion(key, list(known)) or '.'}")
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+            value = config[key]
+            if isinstance(value, DictConfig) and not value._is_none():
+                check_keys(value, f"{name}.")

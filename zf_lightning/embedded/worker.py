@@ -1,0 +1,97 @@
+"""One of the processes that draw the dataset: run as a module, it draws every n-th image.
+
+Not a process of `multiprocessing`: a spawned one would first import the user's main script and all
+of torch and Lightning, which takes longer than its share of the drawing, and a forked one may hang
+in a parent that runs torch's threads. This file imports numpy and Pillow only.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+JPEG_QUALITY = 92
+
+Record = tuple[str, dict[str, Any]]  # name of an image below the dataset's folder, what is known
+
+
+def draw_share(
+    folder: Path, seed: int, counts: Mapping[str, int], rank: int, processes: int
+) -> Iterator[Record]:
+    """Draw and write the images rank, rank + processes, … of all; yields a record of each.
+
+    The folders of the classes must exist.
+    """
+    from PIL import Image
+
+    from zf_lightning.embedded.classes import CLASSES
+    from zf_lightning.embedded.draw import draw_image
+
+    jobs = [(split, index) for split, count in counts.items() for index in range(count)]
+    for split, index in jobs[rank::processes]:
+        drawing = draw_image(seed, split, index)
+        place = f"{split}/{drawing.class_name}/{index // len(CLASSES):05d}"
+        Image.fromarray(drawing.image).save(folder / f"{place}.jpg", quality=JPEG_QUALITY)
+        mask = Image.fromarray(drawing.mask).convert("L")
+        mask.save(folder / "masks" / f"{place}.png", compress_level=4)
+        yield (
+            f"{place}.jpg",
+            {"parts": drawing.parts, "box": drawing.box, "scale": drawing.scale},
+        )
+
+
+def draw_all(
+    folder: Path, seed: int, counts: Mapping[str, int], processes: int
+) -> Iterator[Record]:
+    """As `draw_share` for all images, in several processes, in no particular order."""
+    if processes <= 1:
+        yield from draw_share(folder, seed, counts, 0, 1)
+        return
+    # One pipe for all: a line is shorter than what a pipe takes in one piece.
+    read_end, write_end = os.pipe()
+    single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    task = {"folder": str(folder), "seed": seed, "counts": dict(counts), "processes": processes}
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        with os.fdopen(read_end) as records:
+            try:
+                for rank in range(processes):
+                    argument = json.dumps(task | {"rank": rank})
+                    command = [sys.executable, "-m", __spec__.name, argument]
+                    environment = os.environ | single | {"PYTHONPATH": os.pathsep.join(sys.path)}
+                    workers.append(
+                        subprocess.Popen(
+                            command, stdin=subprocess.DEVNULL, stdout=write_end, env=environment
+                        )
+                    )
+            finally:
+                os.close(write_end)  # so that reading ends with the last worker
+            for line in records:
+                name, record = json.loads(line)
+                yield name, record
+        if any(worker.wait() for worker in workers):
+            raise RuntimeError("A process that draws the dataset failed; its message is above.")
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+
+
+def _main(argument: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
+    task = json.loads(argument)
+    task["folder"] = Path(task["folder"])
+    try:
+        for record in draw_share(**task):
+            os.write(1, (json.dumps(record) + "\n").encode())
+    except BrokenPipeError:  # the parent is gone
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""What the tasks that look into a trained network share."""

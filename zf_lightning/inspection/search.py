@@ -1,0 +1,135 @@
+"""The strongest images of every feature map over a split, found in one pass that can be resumed."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import nn
+from tqdm import tqdm
+
+from zf_lightning.atlas import KeptImages, TopActivations, TopImages
+from zf_lightning.data.loader import BatchLoader
+from zf_lightning.deconv import Deconvnet
+from zf_lightning.deconv.arithmetic import float32_arithmetic
+from zf_lightning.errors import UserError
+from zf_lightning.training.module import ImageClassifier
+
+
+class AtlasSearch:
+    """Goes once over a split, and keeps what it has found by now in a file.
+
+    Args:
+        classifier: in evaluation mode, on its device.
+        deconvnet: of the classifier's network.
+        layers: whose feature maps are looked at.
+        top: how many images of each.
+        file: where the search is kept.
+        key: says what is searched for; a file with another key is refused.
+        keep_images: keep the winners' images (uint8) in `kept`.
+        save_every: seconds.
+    """
+
+    def __init__(
+        self,
+        classifier: ImageClassifier,
+        deconvnet: Deconvnet,
+        layers: list[str],
+        *,
+        top: int,
+        file: Path,
+        key: str,
+        keep_images: bool,
+        save_every: float,
+    ) -> None:
+        size = classifier.preprocessing.input_size
+        shapes = deconvnet.shapes(layers, (size, size))
+        self.classifier, self.deconvnet, self.layers = classifier, deconvnet, layers
+        self.metric = TopActivations({layer: shapes[layer][0] for layer in layers}, k=top)
+        self.metric.to(classifier.device)
+        self.kept = KeptImages() if keep_images else None
+        self.file, self.key, self.save_every = file, key, save_every
+        #: Images seen, of those that could be read.
+        self.images = 0
+
+    @torch.inference_mode()
+    def run(self, loader: BatchLoader) -> dict[str, TopImages]:
+        """The strongest images of each layer; goes on where an earlier run was stopped.
+
+        Raises UserError if the file is of another search.
+        """
+        batches = self._load()
+        loader.load_state_dict({**loader.state_dict(), "batches": batches})
+        saved = time.monotonic()
+        with tqdm(total=len(loader), initial=batches, desc="searching", unit="batch") as bar:
+            for batch in loader:
+                inputs = self.classifier.preprocessing(batch.images.to(self.classifier.device))
+                with float32_arithmetic(inputs.device):
+                    # As the winners are computed again when they are projected.
+                    outputs = self.deconvnet.feature_maps(inputs, self.layers)
+                valid = batch.valid
+                self.metric.update(outputs, batch.indices, valid)
+                if self.kept is not None:
+                    self.kept.update(
+                        batch.images[valid],
+                        batch.indices[valid],
+                        self.metric.winners(),
+                        batch.labels[valid],
+                    )
+                self.images += int(valid.sum())
+                batches += 1
+                bar.update()
+                if time.monotonic() - saved > self.save_every:
+                    self._save(batches)
+                    saved = time.monotonic()
+        self._save(batches)
+        return {layer: top.cpu() for layer, top in self.metric.compute().items()}
+
+    def _save(self, batches: int) -> None:
+        tensors = {f"metric/{name}": value for name, value in self.metric.state_dict().items()}
+        if self.kept is not None:
+            tensors |= {f"kept/{name}": value for name, value in self.kept.state_dict().items()}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.file.with_suffix(".unfinished")
+        # One entry: safetensors writes several in random order.
+        header = json.dumps({"key": self.key, "batches": batches, "images": self.images})
+        # save_file would make it unreadable for other users.
+        content = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        unfinished.write_bytes(save(content, {"search": header}))
+        unfinished.rename(self.file)
+
+    def _load(self) -> int:
+        """Batches that the search in the file has seen."""
+        if not self.file.exists():
+            return 0
+        with safe_open(str(self.file), framework="pt") as file:
+            header = json.loads(file.metadata()["search"])
+            if header["key"] != self.key:
+                raise UserError(
+                    f"{self.file.parent} holds an atlas of another network, data or options: give "
+                    "those of it, or another folder."
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        parts: dict[str, dict[str, torch.Tensor]] = {"metric": {}, "kept": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = value
+        self.metric.load_state_dict(parts["metric"])
+        # Otherwise torchmetrics warns of a metric that has seen nothing.
+        self.metric._update_count = header["batches"]
+        if self.kept is not None:
+            self.kept.load_state_dict(parts["kept"])
+        self.images = header["images"]
+        return int(header["batches"])
+
+
+def digest_of_weights(network: nn.Module) -> str:
+    """Changes when a weight does."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

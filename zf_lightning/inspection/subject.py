@@ -1,0 +1,221 @@
+"""What the tasks that look into a network have in common: the network, its images, the results."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from zf_lightning.config.instantiate import plain
+from zf_lightning.data.crops import centre_crop
+from zf_lightning.data.decode import STORED_SIZE, load_image
+from zf_lightning.data.sources.base import SPLITS
+from zf_lightning.data.sources.scan import IMAGE_SUFFIXES
+from zf_lightning.errors import UserError
+from zf_lightning.results.result import write_result
+from zf_lightning.training import build as assembly
+from zf_lightning.training.checkpoint import check_same_classes, find_checkpoint
+from zf_lightning.training.module import ImageClassifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images that a task is asked about."""
+
+    names: tuple[str, ...]
+    #: `[N, 3, 256, 256]` uint8.
+    pixels: Tensor
+    #: The class of each; None where it is not known.
+    labels: tuple[int | None, ...]
+
+
+class Subject:
+    """A trained network on its device, and pictures as it takes them."""
+
+    def __init__(self, classifier: ImageClassifier, config: DictConfig) -> None:
+        self.classifier = classifier.to(device_of(config))
+        self.network = classifier.network
+        self.class_names = classifier.class_names
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of the network's input in pixels."""
+        return int(self.classifier.preprocessing.input_size)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """What the network takes, `[N, 3, S, S]`, of pictures `[N, 3, 256, 256]` in 0..255."""
+        with torch.no_grad():
+            return self.classifier.preprocessing(pixels.to(self.classifier.device))
+
+    def display(self, pixels: Tensor) -> Tensor:
+        """The part of pictures that the network sees, uint8 `[N, 3, S, S]`, for a person."""
+        resized = self.classifier.preprocessing.resize(pixels.clamp(0, 255).to(torch.uint8))
+        return centre_crop(resized, self.input_size).cpu()
+
+    def grey(self, value: float) -> Tensor:
+        """A grey of 0..255 as the network takes it: `[3, S, S]`."""
+        if not 0 <= value <= 255:
+            raise UserError(f"A grey of {value} is not between 0 and 255.")
+        return self.prepare(torch.full((1, 3, STORED_SIZE, STORED_SIZE), float(value)))[0]
+
+    def class_name(self, label: int) -> str:
+        """The name of a class."""
+        return self.class_names[label]
+
+    def predicted(self, pixels: Tensor, batch_size: int = 32) -> list[int]:
+        """The most probable class of each picture."""
+        with torch.no_grad():
+            scores = [self.network(self.prepare(some)) for some in pixels.split(batch_size)]
+        return torch.cat(scores).argmax(1).tolist()
+
+
+def device_of(config: DictConfig) -> torch.device:
+    """The device that `trainer.accelerator` means, for tasks without a Trainer."""
+    wanted = str(config.trainer.accelerator)
+    if wanted in ("gpu", "cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if wanted in ("gpu", "mps", "auto") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    if wanted not in ("auto", "cpu"):
+        raise UserError(f"trainer.accelerator={wanted} is not there; leave it out, or say cpu.")
+    return torch.device("cpu")
+
+
+def square_size(size: int | None, subject: Subject) -> int:
+    """The side of a square in pixels of the input: as asked for, or a seventh of the input.
+
+    The paper does not state the size of its square.
+    """
+    return max(1, round(subject.input_size / 7)) if size is None else size
+
+
+def load_subject(config: DictConfig) -> Subject:
+    """The network of `ckpt` or of `model` with its weights, in evaluation mode.
+
+    Raises UserError if neither is given.
+    """
+    return Subject(assembly.classifier_to_inspect(config), config)
+
+
+def load_pictures(config: DictConfig, subject: Subject) -> Pictures:
+    """The pictures of `images`, with the classes that the data, their folder or `label` give them.
+
+    Raises UserError if there are none, or one cannot be read.
+    """
+    asked = plain(config.images)
+    if asked is None:
+        raise UserError(
+            "This task looks at images: give images=FILE, images=FOLDER, or numbers of images of "
+            "the data's split, as images=[0,7] split=test."
+        )
+    items = asked if isinstance(asked, list) else [asked]
+    if items and all(isinstance(item, int) for item in items):
+        return pictures_of_dataset(config, items, subject.class_names)
+    files = [file for item in items for file in image_files(Path(str(item)).expanduser())]
+    if not files:
+        raise UserError(f"images={config.images} holds no images.")
+    given = None if config.label is None else label_of(config.label, subject.class_names)
+    labels = tuple(
+        _label_of_folder(file, subject.class_names) if given is None else given for file in files
+    )
+    pixels = torch.stack([load_image(file) for file in files])
+    return Pictures(tuple(file.name for file in files), pixels, labels)
+
+
+def pictures_of_dataset(
+    config: DictConfig, numbers: Sequence[int], class_names: Sequence[str]
+) -> Pictures:
+    """Images of the split `split` of the checkpoint's data, or of `data`.
+
+    Their classes are known if the data has those of the network, `class_names`.
+    Raises UserError if there is no such image, or a checkpoint was trained on other classes.
+    """
+    if config.split not in SPLITS:
+        raise UserError(f"split={config.split} is not one of {', '.join(SPLITS)}.")
+    config = assembly.configuration_to_inspect(config)
+    source = assembly.build_source(config)
+    if config.ckpt is not None:
+        path = find_checkpoint(config.ckpt)
+        check_same_classes(path, known=class_names, found=source.class_names)
+    # ImageNet's 1,000 classes come in one order, under names of several kinds.
+    known = tuple(source.class_names) == tuple(class_names) or (
+        len(source.class_names) == len(class_names) == 1000
+    )
+    files = source.split(config.split)
+    missing = [number for number in numbers if not 0 <= number < len(files)]
+    if missing:
+        raise UserError(
+            f"There is no image {missing[0]}: {config.split} has {len(files)}, from 0 on."
+        )
+    samples = [files[number] for number in numbers]
+    return Pictures(
+        tuple(f"{config.split} {number}" for number in numbers),
+        torch.stack([image for image, *_ in samples]),
+        tuple(int(label) if known else None for _, label, *_ in samples),
+    )
+
+
+def image_files(path: Path) -> list[Path]:
+    """A file itself, or the image files of a folder and its folders, in order.
+
+    Raises UserError if there is nothing at `path`.
+    """
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not path.exists():
+        raise UserError(f"images: {path} does not exist.")
+    return [path]
+
+
+def label_of(label: Any, class_names: Sequence[str]) -> int:
+    """The class that `label` means: its number, its name, or one of its synonyms.
+
+    Raises UserError if there is none, or more than one.
+    """
+    text = str(label).strip().lower()
+    if text.isdigit() and int(text) < len(class_names):
+        return int(text)
+    exact = [number for number, name in enumerate(class_names) if name.lower() == text]
+    synonyms = [
+        number
+        for number, name in enumerate(class_names)
+        if text in (part.strip().lower() for part in name.split(","))
+    ]
+    found = exact or synonyms
+    if len(found) != 1:
+        what = "more than one class" if found else "no class"
+        raise UserError(f"label={label} means {what} of the network; give its number.")
+    return found[0]
+
+
+def _label_of_folder(file: Path, class_names: Sequence[str]) -> int | None:
+    name = file.parent.name
+    return class_names.index(name) if name in class_names else None
+
+
+def finish(
+    config: DictConfig,
+    result: Mapping[str, Any],
+    figures: Mapping[str, Image.Image],
+    lines: Sequence[str],
+) -> dict[str, Any]:
+    """Write `figures/`, `config.yaml` and `result.json` of a run, and say where they are."""
+    folder = Path(config.paths.run)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.save(folder / "figures" / f"{name}.png")
+    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    complete = {"task": config.task.name, **result}
+    write_result(folder, complete)
+    for line in lines:
+        log.info(line)
+    names = ", ".join(f"figures/{name}.png" for name in figures)
+    log.info(f"Everything is in {folder}: {names}, result.json, run.log")
+    return complete

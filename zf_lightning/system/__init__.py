@@ -1,0 +1,1 @@
+"""Files, processors and processes: nothing here knows of the project."""

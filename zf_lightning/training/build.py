@@ -1,0 +1,220 @@
+"""From a composed configuration to the objects of a run."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from omegaconf import DictConfig
+
+from zf_lightning.config.instantiate import instantiate, plain
+from zf_lightning.data import (
+    ImageDataModule,
+    ImageSource,
+    PixelStatistics,
+    SourceWithout,
+    cached_statistics,
+    read_names,
+)
+from zf_lightning.errors import UserError
+from zf_lightning.models import (
+    apply_ablation,
+    check_input_scale,
+    imagenet_class_names,
+    layer_table,
+    load_weights,
+    outputs_of,
+    parameter_count,
+    read_weights,
+)
+from zf_lightning.system.cores import CORES_VARIABLE, available_cores
+from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
+from zf_lightning.training.checkpoint_file import WholeCheckpointFile
+from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.network import build_network, check_network
+
+log = logging.getLogger(__name__)
+
+
+def build_model_options(config: DictConfig) -> dict[str, Any]:
+    """The network's options as plain data, the ablations applied in their order."""
+    model = plain(config.model)
+    for name, ablation in plain(config.ablation).items():
+        model = apply_ablation(model, ablation, name=f"ablation={name}")
+    warning = check_input_scale(model["initialisation"], model["preprocessing"]["scale"])
+    if warning:
+        rank_zero_warn(warning)
+    return model
+
+
+def load_start(config: DictConfig, classifier: ImageClassifier) -> None:
+    """Put the weights of `model.weights`, if any, into a network that is about to be trained.
+
+    Raises UserError where they are of another network, or the network does not fit the classes.
+    """
+    path = config.model.weights
+    model, classes = classifier.hparams["model"], len(classifier.class_names)
+    check_network(classifier.network, input_size=model["input_size"], classes=classes)
+    if path is not None:
+        kept = load_weights(classifier.network, read_weights(path), path=path, last_may_differ=True)
+        replaced = f"; {', '.join(kept)} start anew, for other classes" if kept else ""
+        log.info(f"Weights from {path}{replaced}")
+
+
+def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
+    """The trained network that a task looks into, in evaluation mode: of `ckpt`, or of `model`.
+
+    Without `ckpt` it is `model` with `model.weights`; then its classes are called by ImageNet's
+    names if there are a thousand, and otherwise by their numbers.
+    Raises UserError if there are no weights, or they are of another network.
+    """
+    if config.ckpt is not None:
+        return load_classifier(find_checkpoint(config.ckpt)).eval()
+    path = config.model.weights
+    if path is None:
+        raise UserError(
+            "This task needs a trained network: give ckpt=FILE or RUN_FOLDER, or model=torchvision "
+            "model.name=NAME model.weights=FILE."
+        )
+    model, weights = build_model_options(config), read_weights(path)
+    if model["preprocessing"]["mean"] in ("pixel", "channel") or (
+        model["preprocessing"]["scale"] == "std"
+    ):
+        raise UserError(
+            f"{path} brings no statistics of training images along: say what the network expects, "
+            "as model.preprocessing.mean=imagenet model.preprocessing.scale=imagenet."
+        )
+    with torch.device("meta"):
+        blank = build_network(model, classes=1000)
+    # Where the last layer is not among the weights, loading them says what they are.
+    classes = outputs_of(weights, blank) or 1000
+    names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
+    classifier = ImageClassifier(model, names, seed=config.seed)
+    load_weights(classifier.network, weights, path=path, last_may_differ=False)
+    check_network(classifier.network, input_size=model["input_size"], classes=classes)
+    return classifier.eval()
+
+
+def configuration_to_inspect(config: DictConfig) -> DictConfig:
+    """What a task looks into a network with: of `ckpt` its own data, but for the command line's."""
+    if config.ckpt is None:
+        return config
+    overrides = list(HydraConfig.get().overrides.task)
+    return configuration_of(find_checkpoint(config.ckpt), config, overrides)
+
+
+def inspection_device(config: DictConfig) -> torch.device:
+    """Where a task without a Trainer computes: a GPU if there is one and the trainer may use it."""
+    accelerator = config.trainer.get("accelerator", "auto")
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def is_first_process() -> bool:
+    """True in the process that speaks and writes for all of a distributed run."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def build_source(config: DictConfig) -> ImageSource:
+    """The source of images, ready to be read."""
+    if config.data.root is None:
+        raise UserError(f"data={config.data.name} needs data.root=FOLDER.")
+    source: ImageSource = instantiate(config.data.source)
+    if config.data.get("exclude_files") is not None:
+        source = SourceWithout(source, read_names(config.data.exclude_files))
+    source.prepare()
+    return source
+
+
+def build_datamodule(config: DictConfig, source: ImageSource) -> ImageDataModule:
+    """The batches of a source."""
+    return ImageDataModule(
+        source,
+        batch_size=config.data.batch_size,
+        workers=config.data.workers,
+        seed=config.data.seed,
+        max_bad_files=plain(config.data.max_bad_files),
+    )
+
+
+def training_statistics(
+    config: DictConfig, model: dict[str, Any], data: ImageDataModule
+) -> PixelStatistics | None:
+    """Mean image and spread of the training images, if the preprocessing asks for them."""
+    preprocessing = model["preprocessing"]
+    if preprocessing["mean"] not in ("pixel", "channel") and preprocessing["scale"] != "std":
+        return None
+    workers = config.data.workers
+    return cached_statistics(
+        data.source.split("train"),
+        Path(config.paths.cache),
+        workers=available_cores() if workers is None else workers,
+        progress=is_first_process(),
+        bad_files=data.bad_files("train"),
+    )
+
+
+def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Trainer:
+    """Lightning's Trainer with the configuration's loggers and, if asked, callbacks.
+
+    Raises UserError where Lightning refuses: devices that are not there, arguments that clash.
+    """
+    options = {
+        name: instantiate(value) if isinstance(value, dict) and "_target_" in value else value
+        for name, value in plain(config.trainer).items()
+    }
+    for name in ("callbacks", "logger"):
+        if options.pop(name, None) is not None:
+            raise UserError(f"trainer.{name} is not used: choose {name} with the group {name}=…")
+    options.setdefault("default_root_dir", config.paths.run)
+    plugins = options.get("plugins") or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        options["plugins"] = [*plugins, WholeCheckpointFile()]
+    chosen = dict(config.callbacks)
+    if not callbacks:
+        # What shows and what hastens a test; the others are for training.
+        chosen = {name: chosen.get(name) for name in ("fast_network", "progress")}
+    if options.get("enable_progress_bar") is False:
+        chosen["progress"] = None
+    elif chosen.get("progress") is None:
+        options["enable_progress_bar"] = False
+    try:
+        trainer = lightning.Trainer(
+            **options,
+            callbacks=[instantiate(node) for node in chosen.values() if node],
+            logger=[instantiate(node) for node in config.logger.values() if node] or False,
+        )
+    except UserError:
+        raise
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as problem:
+        raise UserError(f"trainer: {_sentence(problem)}") from problem
+    if CORES_VARIABLE in os.environ:
+        # A job's part of the machine, divided among its processes: Lightning would give each of
+        # them the whole part.
+        threads = max(1, available_cores() // max(1, trainer.num_devices))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+    return trainer
+
+
+def describe_network(classifier: ImageClassifier, *, input_size: int) -> None:
+    """Print the network's layers, output sizes and parameters."""
+    rows = [("layer", "output", "parameters")]
+    for name, shape, parameters in layer_table(classifier.network, input_size=input_size):
+        size = " × ".join(str(number) for number in shape)
+        rows.append((name, size, f"{parameters:,}" if parameters else ""))
+    rows.append(("total", "", f"{parameter_count(classifier.network):,}"))
+    for row in rows:
+        log.info("  {:<12} {:>16} {:>14}".format(*row))
+
+
+def _sentence(problem: Exception) -> str:
+    return " ".join(str(problem).split())

@@ -1,0 +1,237 @@
+"""The LightningModule: what is learnt, and how it is scored."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional
+
+from zf_lightning.config.instantiate import instantiate
+from zf_lightning.data import Batch, BatchLoader, PixelStatistics, Preprocessing
+from zf_lightning.errors import UserError
+from zf_lightning.training.metrics import ClassificationError
+from zf_lightning.training.network import build_network
+
+#: From a network's input to its logits, and to the feature maps of some layers.
+Watch = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+#: What a schedule can wait for.
+MONITORS = ("val/top1_error", "val/top5_error", "val/loss")
+
+
+class ImageClassifier(lightning.LightningModule):
+    """A network with its preprocessing, trained with the cross-entropy loss (Sec. 3).
+
+    All arguments but `statistics` are plain data, so that a checkpoint holds them and
+    `ImageClassifier.load_from_checkpoint(path)` needs nothing else.
+
+    Args:
+        model: what `conf/model` says, the ablation applied.
+        class_names: in the order of the labels.
+        optimizer, scheduler: what `conf/optimizer` and `conf/scheduler` say.
+        seed: decides crops and dropout.
+        description: further facts for the checkpoint (the whole configuration).
+        statistics: of the training set; a checkpoint brings its own.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Any],
+        class_names: Sequence[str],
+        *,
+        optimizer: Mapping[str, Any] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        description: Mapping[str, Any] | None = None,
+        statistics: PixelStatistics | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["statistics"], logger=False)
+        self.class_names = tuple(class_names)
+        self.seed = seed
+        # The first weights depend on the seed alone, not on what was drawn before.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = build_network(model, classes=len(class_names))
+        self.preprocessing = Preprocessing(
+            input_size=model["input_size"], **model["preprocessing"], statistics=statistics
+        )
+        #: Runs the network and hands its feature maps to the callbacks of the validation.
+        self.watch: Watch | None = None
+        self.train_error = ClassificationError()
+        # Not the one above, which a checkpoint in mid-epoch brings along.
+        self.train_error_centre_crop = ClassificationError()
+        self.val_error = ClassificationError()
+        self.val_error_tencrop = ClassificationError()
+        self.test_error = ClassificationError()
+        self.test_error_tencrop = ClassificationError()
+        #: The split that each data loader of a test delivers.
+        self.tested_splits: tuple[str, ...] = ("test",)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities `[N, classes]` of uint8 images `[N, 3, 256, 256]`, from the centre crop."""
+        return self.network(self.preprocessing(images)).float().softmax(1)
+
+    def crop_probabilities(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities `[N, classes]` from the centre crop, and their mean over the ten crops."""
+        crops = self.preprocessing.ten_crops(images)
+        centre = total = torch.zeros((), device=images.device)
+        for number in range(len(crops)):
+            probabilities = self.network(crops[number]).float().softmax(1)
+            if number == crops.centre:
+                centre = probabilities
+            total = total + probabilities
+        return centre, total / len(crops)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The loss of a random crop of each sample."""
+        # Dropout is a function of (seed, step, batch, process): a run that was interrupted goes on
+        # with the same masks without having stored any random state, and processes differ.
+        torch.manual_seed(_combine(self.seed, self.global_step, batch_index, self.global_rank))
+        images = self.preprocessing.random_crops(
+            batch.images, batch.indices, seed=self.seed, epoch=self.current_epoch
+        )
+        logits = self.network(images)
+        if not isinstance(logits, Tensor):
+            raise UserError(
+                f"{type(self.network).__name__} gives {type(logits).__name__} in training: a "
+                "network here gives logits [N, classes] alone, without auxiliary outputs."
+            )
+        losses = functional.cross_entropy(logits.float(), batch.labels, reduction="none")
+        loss = (losses * batch.weights).mean()
+        with torch.no_grad():
+            self.train_error.update(logits.float().softmax(1), batch.labels, batch.valid)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training error of the epoch: on random crops, with dropout, while it changed."""
+        self.log("train/top1_error", self.train_error.compute()["top1_error"])
+        self.train_error.reset()
+        self._log_bad_files("train", self.trainer.train_dataloader)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Score the centre crop of each sample; returns the feature maps that `watch` sees."""
+        images = self.preprocessing(batch.images)
+        logits, outputs = self.watch(images) if self.watch else (self.network(images), {})
+        self.val_error.update(logits.float().softmax(1), batch.labels, batch.valid)
+        return outputs
+
+    def on_validation_epoch_end(self) -> None:
+        """Log top-1 and top-5 error and loss of the validation images; mind a plateau."""
+        values = self._log_error("val", self.val_error, prog_bar=True)
+        self._log_bad_files("val", self.trainer.val_dataloaders)
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            for config in self.trainer.lr_scheduler_configs:
+                if config.reduce_on_plateau:
+                    config.scheduler.step(values[str(config.monitor)])  # type: ignore[arg-type]
+
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
+        """Score the centre crop, and the mean of the softmax over the ten crops, of each sample.
+
+        Of training images the centre crop alone: the paper's training error needs no more.
+        """
+        split = self.tested_splits[dataloader_idx]
+        if split == "train":
+            error = self.train_error_centre_crop
+            error.update(self(batch.images), batch.labels, batch.valid)
+            return
+        error = self.test_error if split == "test" else self.val_error
+        error_tencrop = self.test_error_tencrop if split == "test" else self.val_error_tencrop
+        one, ten = self.crop_probabilities(batch.images)
+        error.update(one, batch.labels, batch.valid)
+        error_tencrop.update(ten, batch.labels, batch.valid)
+
+    def on_test_epoch_end(self) -> None:
+        """Log top-1 and top-5 error, with one crop and with ten."""
+        loaders = self.trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        for split, loader in zip(self.tested_splits, loaders, strict=True):
+            suffix = {"val": "_tencrop", "train": "_centre_crop"}.get(split, "")
+            if split == "test":
+                self._log_error("test", self.test_error)
+                self._log_error("test", self.test_error_tencrop, suffix="_tencrop")
+            elif split == "val":
+                # With one crop each epoch's validation has logged it: no second value at this step.
+                self.val_error.reset()
+                self._log_error("val", self.val_error_tencrop, suffix=suffix)
+            else:
+                self._log_error("train", self.train_error_centre_crop, suffix=suffix)
+            self._log_bad_files(split, loader, suffix=suffix)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and schedule of the configuration."""
+        if self.hparams["optimizer"] is None:
+            raise UserError("This classifier was made without an optimizer; it can only be tested.")
+        optimizer = instantiate(self.hparams["optimizer"], params=list(self.network.parameters()))
+        scheduler = self.hparams["scheduler"]
+        if scheduler is None:
+            return optimizer
+        options: dict[str, Any] = {}
+        if scheduler["interval"] == "step":
+            steps = self.trainer.estimated_stepping_batches
+            if steps == float("inf"):
+                raise UserError(
+                    "A schedule over steps needs an end: give trainer.max_epochs or "
+                    "trainer.max_steps, or take scheduler=plateau."
+                )
+            options["total_steps"] = max(1, int(steps))
+        settings: dict[str, Any] = {
+            "scheduler": instantiate(scheduler["schedule"], optimizer=optimizer, **options),
+            "interval": scheduler["interval"],
+        }
+        if scheduler["monitor"] is not None:
+            if scheduler["monitor"] not in MONITORS:
+                raise UserError(
+                    f"scheduler.monitor={scheduler['monitor']} is not one of {', '.join(MONITORS)}."
+                )
+            settings["monitor"] = scheduler["monitor"]
+            # Stepped in `on_validation_epoch_end`: Lightning would do it after the checkpoint of
+            # the epoch was written, and a run that goes on from there would have lost the step.
+            settings["frequency"] = 2**31
+        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the errors that the weights had, and what was counted of an unfinished epoch."""
+        checkpoint["metrics"] = {
+            name: float(value) for name, value in self.trainer.callback_metrics.items()
+        }
+        checkpoint["train_error"] = self.train_error.totals()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the training error where the checkpoint stopped."""
+        self.train_error.reset()
+        if self.global_rank == 0:
+            self.train_error.load_totals(checkpoint.get("train_error", {}))
+
+    def _log_bad_files(self, split: str, loader: Any, *, suffix: str = "") -> None:
+        """Log how many files all processes together had to leave out; too many are an error."""
+        if isinstance(loader, BatchLoader) and loader.bad_files is not None:
+            own = torch.tensor(float(loader.bad_files.count), device=self.device)
+            count = self.trainer.strategy.reduce(own, reduce_op="sum")
+            loader.bad_files.check(int(count))
+            self.log(f"{split}/bad_files{suffix}", count)
+
+    def _log_error(
+        self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
+    ) -> dict[str, float]:
+        values = error.compute()
+        error.reset()
+        count = values.pop("count")
+        for name, value in values.items():
+            shown = prog_bar and name == "top1_error"
+            self.log(f"{split}/{name}{suffix}", value.float(), prog_bar=shown)
+        self.log(f"{split}/images{suffix}", count.float())
+        return {f"{split}/{name}{suffix}": float(value) for name, value in values.items()}
+
+
+def _combine(*numbers: int) -> int:
+    """One seed of several numbers; different numbers give unrelated seeds."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 0x9E3779B97F4A7C15 + number + 1) & ((1 << 63) - 1)
+        seed ^= seed >> 31
+    return seed
