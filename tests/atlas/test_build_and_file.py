@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -164,12 +165,10 @@ def test_write_that_fails_leaves_the_old_file(
     atlas.save(path)
     before = path.read_bytes()
 
-    def fail(self: Path, content: bytes) -> int:
-        with open(self, "wb") as file:
-            file.write(content[:10])
+    def fail(descriptor: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         atlas.save(path)
     assert path.read_bytes() == before

@@ -6,8 +6,7 @@ and beside it an index in JSON for people and web pages.
 
 import json
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import write_whole
 
 FORMAT = "zf-lightning atlas 1"
 
@@ -139,7 +139,6 @@ class Atlas:
     def save(self, path: Path) -> None:
         """Write `path` (`….safetensors`) and the index beside it (`….json`), each atomically."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {
             f"{layer}/{name}": getattr(found, name).detach().cpu().contiguous()
             for layer, found in self.layers.items()
@@ -147,12 +146,10 @@ class Atlas:
         }
         header = json.dumps(self._header())
         # One entry: safetensors writes several in random order, and equal atlases would differ.
-        content = save(tensors, {FORMAT: header})
-        # save_file would make it unreadable for other users.
-        _write(path, lambda target: target.write_bytes(content))
+        write_whole(path, save(tensors, {FORMAT: header}))
         # Last: where there is an index, there is a whole atlas.
         index = json.dumps(self.index(), allow_nan=False)
-        _write(path.with_suffix(".json"), lambda target: target.write_text(index + "\n"))
+        write_whole(path.with_suffix(".json"), index + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Atlas":
@@ -239,13 +236,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     return value
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file that takes its name only when it is complete."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from zf_lightning.data.loader import BatchLoader
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.arithmetic import float32_arithmetic
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import write_whole
 from zf_lightning.training.module import ImageClassifier
 
 
@@ -92,14 +93,10 @@ class AtlasSearch:
         tensors = {f"metric/{name}": value for name, value in self.metric.state_dict().items()}
         if self.kept is not None:
             tensors |= {f"kept/{name}": value for name, value in self.kept.state_dict().items()}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.file.with_suffix(".unfinished")
         # One entry: safetensors writes several in random order.
         header = json.dumps({"key": self.key, "batches": batches, "images": self.images})
-        # save_file would make it unreadable for other users.
         content = {name: value.cpu().contiguous() for name, value in tensors.items()}
-        unfinished.write_bytes(save(content, {"search": header}))
-        unfinished.rename(self.file)
+        write_whole(self.file, save(content, {"search": header}))
 
     def _load(self) -> int:
         """Batches that the search in the file has seen."""

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from zf_lightning.system.files import write_whole
+
 
 class WholeCheckpointFile(TorchCheckpointIO):
     """Writes a checkpoint whole or not at all, beside the one that it replaces.
@@ -21,9 +23,5 @@ class WholeCheckpointFile(TorchCheckpointIO):
         """Write `checkpoint` to `path`; addresses as s3://… are left to Lightning."""
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        torch.save(checkpoint, unfinished)
-        unfinished.replace(path)
+        else:
+            write_whole(path, lambda target: torch.save(checkpoint, target))

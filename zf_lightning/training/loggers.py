@@ -8,7 +8,7 @@ import uuid
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.results.tables import Table
+from zf_lightning.system.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class MetricsFile(Logger):
         self._path = Path(path)
         self._rows: list[dict[str, Any]] = []
         #: The columns of the file, how many of its rows are complete, and where the last begins.
-        self._columns: list[str] | None = None
+        self._columns: list[str] = []
         self._written = 0
         self._end = 0
         self._started = False
@@ -71,41 +72,37 @@ class MetricsFile(Logger):
         """
         if not self._rows:
             return
-        known = set(self._columns or ["epoch", "step"])
-        unknown = {key for row in self._rows[self._written :] for key in row} - known
-        if self._columns is None or unknown:
-            self._write_whole()
+        new = {key for row in self._rows[self._written :] for key in row}
+        whole = not new <= set(self._columns)
+        if whole:
+            names = {key for row in self._rows for key in row} - {"epoch", "step"}
+            self._columns = ["epoch", "step", *sorted(names)]
+            self._written, self._end = 0, 0
+        complete = self._csv(self._rows[self._written : -1], header=whole)
+        # The last row may still grow, and is written again then.
+        lines = complete + self._csv(self._rows[-1:])
+        if whole:
+            write_whole(self._path, lines)
         else:
-            with self._path.open("r+", newline="") as file:
+            with self._path.open("r+b") as file:
                 file.seek(self._end)
-                self._write_rows(file)
+                file.write(lines)
                 file.truncate()
+        self._written = len(self._rows) - 1
+        self._end += len(complete)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Bring the file up to date."""
         self.save()
 
-    def _write_whole(self) -> None:
-        """All rows, under the columns of all, in place of the file that is there."""
-        columns = {key for row in self._rows for key in row} - {"epoch", "step"}
-        self._columns = ["epoch", "step", *sorted(columns)]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path.with_suffix(".unfinished")
-        with unfinished.open("w", newline="") as file:
-            csv.DictWriter(file, self._columns).writeheader()
-            self._written = 0
-            self._write_rows(file)
-        unfinished.replace(self._path)
-
-    def _write_rows(self, file: TextIO) -> None:
-        """The rows from `_written` on; the last may still grow, and is written again then."""
-        assert self._columns is not None
-        writer = csv.DictWriter(file, self._columns)
-        writer.writerows(self._rows[self._written : -1])
-        self._written = len(self._rows) - 1
-        self._end = file.tell()
-        writer.writerow(self._rows[-1])
+    def _csv(self, rows: list[dict[str, Any]], *, header: bool = False) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -240,6 +237,5 @@ def _run_id(folder: Path) -> str:
     file = folder / "wandb" / "run_id"
     if file.exists():
         return file.read_text().strip()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(uuid.uuid4().hex[:8])
+    write_whole(file, uuid.uuid4().hex[:8])
     return file.read_text()

@@ -1,0 +1,73 @@
+"""Files are written whole or not at all."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import ROOT
+from zf_lightning.system.files import write_whole
+
+
+@pytest.mark.parametrize(
+    "contents",
+    ["größer\n", "größer\n".encode(), lambda path: path.write_bytes("größer\n".encode())],
+)
+def test_text_bytes_and_a_function_are_written(
+    tmp_path: Path, contents: str | bytes | Callable[[Path], Any]
+) -> None:
+    path = tmp_path / "new" / "folder" / "file.txt"
+    assert write_whole(path, contents) == path
+    assert path.read_bytes() == "größer\n".encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, "old")
+
+    def fail(target: Path) -> None:
+        target.write_text("half of the n")
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_users_may_read_what_a_library_makes_private(tmp_path: Path) -> None:
+    mask = os.umask(0o022)
+    try:
+        path = write_whole(
+            tmp_path / "file.safetensors", lambda file: save_file({"a": torch.ones(2)}, file)
+        )
+        text = write_whole(tmp_path / "file.txt", "text")
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == text.stat().st_mode & 0o777 == 0o644
+    assert load_file(path)["a"].sum() == 2
+
+
+def test_several_processes_write_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    program = (
+        "import sys; from zf_lightning.system.files import write_whole\n"
+        "for _ in range(100): write_whole(sys.argv[1], sys.argv[2] * 100_000)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(path), letter], cwd=ROOT)
+        for letter in "ab"
+    ]
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            text = path.read_text()
+            assert len(text) == 100_000 and len(set(text)) == 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert list(tmp_path.iterdir()) == [path]
