@@ -8,6 +8,7 @@ import pytest
 from torchvision import datasets
 
 from tests.conftest import Compose, write_images
+from tests.data.voc_files import annotate, box, voc
 from zf_lightning.data import ImageSource, TorchvisionFolders, VocSource
 from zf_lightning.data.sources import torchvision_folders
 from zf_lightning.data.sources.voc import ABSENT, CLASSES, DIFFICULT, PRESENT
@@ -126,39 +127,6 @@ def test_a_copy_without_the_clutter_is_fine(tmp_path: Path, compose_config: Comp
 def test_two_folders_of_one_name_keep_their_numbers() -> None:
     shown = torchvision_folders.LAYOUTS["caltech256"].shown
     assert shown(("001.dog", "002.dog")) == ("001.dog", "002.dog")
-
-
-def box(name: str, size: int, *, difficult: bool = False) -> str:
-    return (
-        f"<object><name>{name}</name><difficult>{int(difficult)}</difficult><bndbox>"
-        f"<xmin>1</xmin><ymin>1.5</ymin><xmax>{1 + size}</xmax><ymax>{1.5 + size}</ymax></bndbox>"
-        "</object>"
-    )
-
-
-def annotate(folder: Path, image: str, *objects: str) -> None:
-    (folder / "Annotations").mkdir(parents=True, exist_ok=True)
-    text = f"<annotation><filename>{image}.jpg</filename>{''.join(objects)}</annotation>"
-    (folder / "Annotations" / f"{image}.xml").write_text(text)
-
-
-def voc(folder: Path, *, test: bool = False) -> None:
-    sets = {"train": ["a1", "a2", "a3"], "val": ["b1"]}
-    sets["trainval"] = sets["train"] + sets["val"]
-    annotate(folder, "a1", box("person", 20), box("dog", 40), box("cat", 90, difficult=True))
-    annotate(folder, "a2", box("tvmonitor", 30), box("tvmonitor", 10, difficult=True))
-    annotate(folder, "a3", box("sofa", 5, difficult=True))
-    annotate(folder, "b1", box("dog", 10), box("person", 10))
-    if test:
-        sets["test"] = ["c1", "c2"]
-        annotate(folder, "c1", box("bird", 3))
-        annotate(folder, "c2", box("bus", 3))
-    (folder / "ImageSets" / "Main").mkdir(parents=True)
-    for name, images in sets.items():
-        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(images) + "\n")
-        for image in images:
-            write_images(folder / "JPEGImages", 1, hue=0)
-            (folder / "JPEGImages" / "000.png").rename(folder / "JPEGImages" / f"{image}.jpg")
 
 
 @pytest.mark.parametrize("place", ["VOCdevkit/VOC2012", "VOC2012", ""])

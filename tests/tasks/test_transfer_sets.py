@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Compose, write_images
-from tests.data.test_torchvision_sets import annotate, box
+from tests.data.voc_files import annotate, box
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train, transfer
 

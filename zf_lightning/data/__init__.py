@@ -6,6 +6,7 @@ from zf_lightning.data.loader import BatchLoader
 from zf_lightning.data.pixel_statistics import PixelStatistics
 from zf_lightning.data.preprocessing import Preprocessing
 from zf_lightning.data.sources import (
+    SPLITS,
     EmbeddedSource,
     FolderSource,
     FoldSource,
@@ -29,6 +30,7 @@ from zf_lightning.data.sources import (
 from zf_lightning.data.statistics import cached_statistics, compute_statistics
 
 __all__ = [
+    "SPLITS",
     "Batch",
     "BatchLoader",
     "EmbeddedSource",

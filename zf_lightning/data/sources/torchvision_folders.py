@@ -97,8 +97,12 @@ class TorchvisionFolders(FolderSource):
             seed=seed,
         )
         self.dataset = dataset
-        self.layout = LAYOUTS[dataset]
         self.download = download
+
+    @property
+    def layout(self) -> Layout:
+        """Of this dataset."""
+        return LAYOUTS[self.dataset]
 
     @property
     def class_names(self) -> tuple[str, ...]:

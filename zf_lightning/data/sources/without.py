@@ -23,36 +23,47 @@ class SourceWithout:
     def __init__(self, source: ImageSource, names: Collection[str]) -> None:
         self._source = source
         self._names = frozenset(names)
-        #: The split it came from, and what stays of it: splits that are one there are one here.
-        self._kept: dict[int, tuple[LabelledFiles, LabelledFiles]] = {}
+        self._splits: dict[Split, LabelledFiles] = {}
 
     def __getattr__(self, name: str) -> Any:
+        # Only the source's own public attributes: `copy` and `pickle` look for special methods
+        # before there is a source.
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._source, name)
 
     def prepare(self) -> None:
         """Prepare the source, and look for the names in it."""
+        if self._splits:
+            return
         self._source.prepare()
-        kept = [self._split(name) for name in SPLITS]
-        if self._names and all(len(before) == len(after) for before, after in kept):
+        splits: dict[Split, LabelledFiles] = {}
+        whole: dict[Split, LabelledFiles] = {}
+        for name in SPLITS:
+            files = self._source.split(name)
+            if not isinstance(files, LabelledFiles):
+                raise UserError("data.exclude_files needs data that are files.")
+            # Splits that are one in the source are one here.
+            same = next((split for split, other in whole.items() if other is files), None)
+            whole[name] = files
+            splits[name] = self._without_named(files, name) if same is None else splits[same]
+        if self._names and all(len(whole[name]) == len(splits[name]) for name in SPLITS):
             raise UserError(
                 f"None of the {len(self._names):,} names in data.exclude_files, as "
-                f"{min(self._names)}, is a file of the data, as {kept[0][0].names[0]}."
+                f"{min(self._names)}, is a file of the data, as {whole['train'].names[0]}."
             )
+        self._splits = splits
 
     def split(self, name: Split) -> LabelledFiles:
         """The files of a split that stay."""
-        return self._split(name)[1]
+        self.prepare()
+        return self._splits[name]
 
-    def _split(self, name: Split) -> tuple[LabelledFiles, LabelledFiles]:
-        files = self._source.split(name)
-        if not isinstance(files, LabelledFiles):
-            raise UserError("data.exclude_files needs data that are files.")
-        if id(files) not in self._kept:
-            stay = [i for i, file in enumerate(files.names) if not self._is_named(file)]
-            if not stay:
-                raise UserError(f"data.exclude_files leaves no image in the {name} split.")
-            self._kept[id(files)] = (files, files.subset(stay))
-        return self._kept[id(files)]
+    def _without_named(self, files: LabelledFiles, split: Split) -> LabelledFiles:
+        stay = [i for i, file in enumerate(files.names) if not self._is_named(file)]
+        if not stay:
+            raise UserError(f"data.exclude_files leaves no image in the {split} split.")
+        return files.subset(stay)
 
     def _is_named(self, file: str) -> bool:
         folders = file.split("/")[:-1]
