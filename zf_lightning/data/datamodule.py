@@ -11,7 +11,7 @@ from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, LabelledImages, Split, StoredInOrder
 from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
-from zf_lightning.system.cores import available_cores
+from zf_lightning.system.cores import default_workers
 
 
 class ImageDataModule(lightning.LightningDataModule):
@@ -110,9 +110,7 @@ class ImageDataModule(lightning.LightningDataModule):
                 f"data.batch_size={self.batch_size} is the batch of all processes together and "
                 f"cannot be divided among {processes}; choose a multiple of {processes}."
             )
-        workers = self.workers
-        if workers is None:
-            workers = min(16, max(1, available_cores() // on_this_machine))
+        workers = default_workers(self.workers, processes=on_this_machine)
         files: LabelledImages | FixedSubset = self.source.split(split)
         if at_most is not None and at_most < len(files):
             files = FixedSubset(self.source.split(split), at_most)

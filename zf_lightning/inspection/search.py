@@ -1,6 +1,5 @@
 """The strongest images of every feature map over a split, found in one pass that can be resumed."""
 
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import nn
 from tqdm import tqdm
 
 from zf_lightning.atlas import KeptImages, TopActivations, TopImages
@@ -121,12 +119,3 @@ class AtlasSearch:
             self.kept.load_state_dict(parts["kept"])
         self.images = header["images"]
         return int(header["batches"])
-
-
-def digest_of_weights(network: nn.Module) -> str:
-    """Changes when a weight does."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
 from zf_lightning.data.sources.scan import IMAGE_SUFFIXES
 from zf_lightning.errors import UserError
 from zf_lightning.results.result import write_result
+from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_classes, find_checkpoint
 from zf_lightning.training.module import ImageClassifier
@@ -40,7 +41,7 @@ class Subject:
     """A trained network on its device, and pictures as it takes them."""
 
     def __init__(self, classifier: ImageClassifier, config: DictConfig) -> None:
-        self.classifier = classifier.to(device_of(config))
+        self.classifier = classifier.to(chosen_device(config.trainer))
         self.network = classifier.network
         self.class_names = classifier.class_names
 
@@ -74,18 +75,6 @@ class Subject:
         with torch.no_grad():
             scores = [self.network(self.prepare(some)) for some in pixels.split(batch_size)]
         return torch.cat(scores).argmax(1).tolist()
-
-
-def device_of(config: DictConfig) -> torch.device:
-    """The device that `trainer.accelerator` means, for tasks without a Trainer."""
-    wanted = str(config.trainer.accelerator)
-    if wanted in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if wanted in ("gpu", "mps", "auto") and torch.backends.mps.is_available():
-        return torch.device("mps")
-    if wanted not in ("auto", "cpu"):
-        raise UserError(f"trainer.accelerator={wanted} is not there; leave it out, or say cpu.")
-    return torch.device("cpu")
 
 
 def square_size(size: int | None, subject: Subject) -> int:
@@ -211,7 +200,7 @@ def finish(
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.save(folder / "figures" / f"{name}.png")
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     complete = {"task": config.task.name, **result}
     write_result(folder, complete)
     for line in lines:

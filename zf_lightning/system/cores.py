@@ -16,6 +16,17 @@ def available_cores() -> int:
     return granted if part is None else min(granted, int(part))
 
 
+def default_workers(asked: int | None, *, processes: int = 1, at_most: int | None = 16) -> int:
+    """Worker processes that read data: as many as `asked` for, or by default one a core.
+
+    `processes` share this machine; more workers than `at_most` rarely make a loader faster.
+    """
+    if asked is not None:
+        return asked
+    share = max(1, available_cores() // processes)
+    return share if at_most is None else min(at_most, share)
+
+
 def _granted() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,24 +1,25 @@
 """task=atlas: what excites every feature map of chosen layers, over a whole dataset (Fig. 2)."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.data.sources import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.search import AtlasSearch, digest_of_weights
+from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.top_images import chosen_maps, image_batch, load_winners
 from zf_lightning.report import atlas_panel, write_report
 from zf_lightning.results.result import write_result
+from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
 from zf_lightning.training.module import ImageClassifier
 
@@ -37,7 +38,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     files of projections that are not there yet.
     """
     folder = Path(config.paths.run)
-    classifier = assembly.classifier_to_inspect(config).to(assembly.inspection_device(config))
+    classifier = assembly.classifier_to_inspect(config).to(chosen_device(config.trainer))
     config = assembly.configuration_to_inspect(config)
     options = config.atlas
     if options.split not in SPLITS:
@@ -53,7 +54,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     source = assembly.build_source(config)
     files = source.split(options.split)
     data = assembly.build_datamodule(config, source)
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     search = AtlasSearch(
         classifier,
         deconvnet,
@@ -116,7 +117,7 @@ def _key(classifier: ImageClassifier, content: str, batch_size: int, config: Dic
         config.seed,
         options,
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digest_of([json.dumps(parts, sort_keys=True)])
 
 
 def _project(

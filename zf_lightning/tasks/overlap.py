@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from zf_lightning.analysis.overlap import Pair, correlated_pairs, signatures
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.data import LabelledFiles, SampleKey, image_names, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.pairs import pair_sheet
 from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Table
-from zf_lightning.system.cores import available_cores
+from zf_lightning.system.cores import default_workers
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint
 
@@ -43,7 +43,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     known = whole_set(assembly.build_source(config)).files
     others = pretraining_files(config)
     folder = Path(config.paths.run)
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     log.info(f"{len(known):,} images of {config.data.name} are looked for among {len(others):,}")
     parts = [part for _, part in _signatures(config, known, "transfer set")]
     pairs = correlated_pairs(
@@ -114,11 +114,10 @@ def _signatures(
     config: DictConfig, files: LabelledFiles, what: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Positions and signatures of the files, part by part."""
-    workers = config.data.workers
     loader: DataLoader = DataLoader(
         files,
         batch_size=256,
-        num_workers=min(16, available_cores()) if workers is None else workers,
+        num_workers=default_workers(config.data.workers),
         sampler=[SampleKey(position) for position in range(len(files))],
     )
     with tqdm(total=len(files), desc=what, unit="image") as bar:

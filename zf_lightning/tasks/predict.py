@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.data import LabelledFiles, image_names
 from zf_lightning.errors import UserError
 from zf_lightning.results.result import write_result
-from zf_lightning.system.cores import available_cores
+from zf_lightning.system.cores import default_workers
+from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import (
     check_same_classes,
@@ -58,7 +59,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         check_same_classes(path, known=member.class_names, found=class_names)
     numbers = class_numbers(config, paths[0], class_names)
     folder = Path(config.paths.run)
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     _predict(config, Ensemble(members).eval(), root, names, numbers, class_names)
     result = {
         "task": "predict",
@@ -104,13 +105,12 @@ def _predict(
     numbers: list[int],
     class_names: tuple[str, ...],
 ) -> None:
-    workers = config.data.workers
     loader: DataLoader = DataLoader(
         LabelledFiles(root, names, [0] * len(names)),
         batch_size=config.data.batch_size,
-        num_workers=min(16, available_cores()) if workers is None else workers,
+        num_workers=default_workers(config.data.workers),
     )
-    device = assembly.build_trainer(config, callbacks=False).strategy.root_device
+    device = chosen_device(config.trainer)
     ensemble.to(device)
     guesses = min(GUESSES, len(class_names))
     folder = Path(config.paths.run)

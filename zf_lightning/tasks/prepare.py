@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.data.shards.prepare import Prepared, prepare_shards
 from zf_lightning.results.result import write_result
 from zf_lightning.training import build as assembly
@@ -31,7 +31,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         workers=config.data.workers,
     )
     folder = Path(config.paths.run)
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     result = {
         "task": "prepare",
         "data": config.data.name,

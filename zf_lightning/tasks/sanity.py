@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.data.sources import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.top_images import load_winners
 from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Table
+from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ MEASURES = {"signed": "signed", "absolute": "absolute", "ssim": "SSIM"}
 def run(config: DictConfig) -> dict[str, Any]:
     """Randomise, compare, print and write the tables; returns what `result.json` holds."""
     folder = Path(config.paths.run)
-    classifier = assembly.classifier_to_inspect(config).to(assembly.inspection_device(config))
+    classifier = assembly.classifier_to_inspect(config).to(chosen_device(config.trainer))
     config = assembly.configuration_to_inspect(config)
     options = config.sanity
     for name in ("units", "images"):
@@ -69,7 +70,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     count = min(options.images, len(files))
     chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
     images = load_winners(files, chosen, classifier).inputs
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
     found = {}
     with tqdm(desc="randomising", unit="layer") as bar:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from zf_lightning import paper
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.results.result import check_count, error_lines, write_result
@@ -76,7 +76,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         folder = Path(config.paths.run)
-        OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+        save_configuration(config, folder)
         write_result(folder, result)
         who = str(paths[0]) if len(paths) == 1 else f"{len(paths)} networks together"
         log.info(f"\n{who} on {int(figures['test/images']):,} of {expected:,} test images:")

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.callbacks.first_failure import first_failure
 from zf_lightning.callbacks.stall import Stall
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.data import ImageDataModule
 from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
@@ -209,7 +209,7 @@ def _check_limits(trainer: lightning.Trainer) -> None:
 def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
     values = plain(config)
     if trainer.is_global_zero:
-        OmegaConf.save(OmegaConf.create(values), Path(config.paths.run) / "config.yaml")
+        save_configuration(config, config.paths.run)
     log_configuration(trainer.loggers, values)
 
 

@@ -33,7 +33,8 @@ from zf_lightning.models import (
     parameter_count,
     read_weights,
 )
-from zf_lightning.system.cores import CORES_VARIABLE, available_cores
+from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
+from zf_lightning.system.devices import ACCELERATORS, chosen_device
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
 from zf_lightning.training.checkpoint_file import WholeCheckpointFile
 from zf_lightning.training.module import ImageClassifier
@@ -109,14 +110,6 @@ def configuration_to_inspect(config: DictConfig) -> DictConfig:
     return configuration_of(find_checkpoint(config.ckpt), config, overrides)
 
 
-def inspection_device(config: DictConfig) -> torch.device:
-    """Where a task without a Trainer computes: a GPU if there is one and the trainer may use it."""
-    accelerator = config.trainer.get("accelerator", "auto")
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
-
-
 def is_first_process() -> bool:
     """True in the process that speaks and writes for all of a distributed run."""
     return getattr(rank_zero_only, "rank", 0) == 0
@@ -151,11 +144,10 @@ def training_statistics(
     preprocessing = model["preprocessing"]
     if preprocessing["mean"] not in ("pixel", "channel") and preprocessing["scale"] != "std":
         return None
-    workers = config.data.workers
     return cached_statistics(
         data.source.split("train"),
         Path(config.paths.cache),
-        workers=available_cores() if workers is None else workers,
+        workers=default_workers(config.data.workers, at_most=None),
         progress=is_first_process(),
         bad_files=data.bad_files("train"),
     )
@@ -174,6 +166,8 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         if options.pop(name, None) is not None:
             raise UserError(f"trainer.{name} is not used: choose {name} with the group {name}=…")
     options.setdefault("default_root_dir", config.paths.run)
+    if options.get("accelerator", "auto") in ACCELERATORS:
+        chosen_device(options)
     plugins = options.get("plugins") or []
     plugins = plugins if isinstance(plugins, list) else [plugins]
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):

@@ -31,7 +31,7 @@ from zf_lightning.data.shards.split_writer import SplitWriter
 from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledImages, Split
 from zf_lightning.data.sources.voc import MultiLabelFiles
 from zf_lightning.errors import UserError
-from zf_lightning.system.cores import available_cores
+from zf_lightning.system.cores import available_cores, default_workers
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,7 @@ def prepare_shards(
         # Not in the folder itself, which is to be copied as it is.
         with FileLock(out.parent / f".{out.name}.lock", timeout=0):
             if not _is_finished(out, plan):
-                if workers is None:
-                    workers = available_cores()
+                workers = default_workers(workers, at_most=None)
                 left_out = _write_all(source, out, plan, max_bad_files or {}, workers, progress)
             else:
                 left_out = []

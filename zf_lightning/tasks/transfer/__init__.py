@@ -9,16 +9,18 @@ from typing import Any
 import lightning
 import numpy
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from zf_lightning.analysis.transfer import CLASSIFIERS, Fold, Score, draw_folds
-from zf_lightning.config.instantiate import plain
+from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.config.options import names_of, numbers_of
 from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
 from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Table
+from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.files import write_whole
 from zf_lightning.tasks.transfer import from_scratch, frozen
 from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
 from zf_lightning.training import build as assembly
@@ -59,7 +61,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"data={config.data.name} has images without a class: choose other data.")
     folds = choose_folds(config, images, source)
     folder = Path(config.paths.run)
-    OmegaConf.save(OmegaConf.create(plain(config)), folder / "config.yaml")
+    save_configuration(config, folder)
     path = write_folds(folder, images, folds)
     _describe(config, images, source, folds)
     trainings: list[from_scratch.Training] = []
@@ -77,7 +79,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             folds,
             classes=len(source.class_names),
             classifiers=classifiers,
-            device=trainer.strategy.root_device,
+            device=chosen_device(config.trainer),
         )
         scores += reading.scores
     scores += from_scratch.score(config, images, trainings)
@@ -135,11 +137,7 @@ def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
             for number, several in folds.items()
         },
     }
-    path = folder / "folds.json"
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(contents) + "\n")
-    unfinished.rename(path)
-    return path
+    return write_whole(folder / "folds.json", json.dumps(contents) + "\n")
 
 
 def _describe(config: DictConfig, images: WholeSet, source: ImageSource, folds: Folds) -> None:

@@ -25,10 +25,11 @@ from zf_lightning.config.instantiate import plain
 from zf_lightning.data import LabelledFiles, WholeSet
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key
-from zf_lightning.system.cores import available_cores
+from zf_lightning.system.cores import default_workers
+from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.files import write_whole
 from zf_lightning.tasks import train
 from zf_lightning.tasks.transfer.tables import FROM_SCRATCH, WHOLE_NETWORK
-from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
 from zf_lightning.training.module import ImageClassifier
 
@@ -112,11 +113,8 @@ class Training:
 
     def write(self, score: Score | None) -> None:
         """Keep what was asked for, and the score."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         contents = {"asked": self.decisive, "score": None if score is None else vars(score)}
-        unfinished = self.done.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(contents) + "\n")
-        unfinished.rename(self.done)
+        write_whole(self.done, json.dumps(contents) + "\n")
 
 
 def fold_key(per_class: int | None) -> str:
@@ -255,13 +253,12 @@ def _test(
 ) -> Score:
     fold = training.fold
     files: LabelledFiles = images.files.subset(fold.test)
-    workers = config.data.workers
     loader: DataLoader = DataLoader(
         files,
         batch_size=config.data.batch_size,
-        num_workers=min(16, available_cores()) if workers is None else workers,
+        num_workers=default_workers(config.data.workers),
     )
-    device = assembly.build_trainer(config, callbacks=False).strategy.root_device
+    device = chosen_device(config.trainer)
     classifier.to(device)
     probabilities = torch.cat([classifier(batch.to(device)).cpu() for batch, *_ in loader]).numpy()
     labels = images.files.labels[fold.test]

@@ -1,6 +1,5 @@
 """Frozen layers of a trained network, classified: one forward pass for all layers and folds."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,8 @@ from zf_lightning.analysis.transfer.classifiers import PARTS, STRENGTHS
 from zf_lightning.config.options import names_of
 from zf_lightning.data import WholeSet
 from zf_lightning.errors import UserError
-from zf_lightning.system.cores import available_cores
+from zf_lightning.system.cores import available_cores, default_workers
+from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.tasks.transfer.tables import Frozen
 from zf_lightning.training.build import is_first_process
 from zf_lightning.training.module import ImageClassifier
@@ -59,15 +59,17 @@ def score(
     chosen = names_of(transfer.layers, option="transfer.layers")
     whole = chosen[0] if chosen in (["all"], ["last"]) else chosen
     readings = Readings(classifier.network, whole, pooled_size=transfer.pooled_size)
+    network = classifier.network
     what = json.dumps(
         [
             VERSION,
             images.files.content_key(),
-            fingerprint(classifier),
+            # What turns a picture into features: layers, weights and preprocessing.
+            digest_of_weights(network, classifier.preprocessing, also=repr(network)),
             transfer.pooled_size,
         ]
     )
-    key = hashlib.sha256(what.encode()).hexdigest()[:16]
+    key = digest_of([what])[:16]
     cache = FeatureCache(Path(config.paths.cache) / f"features-{key}", images=len(images.files))
     cache.folder.mkdir(parents=True, exist_ok=True)
     # Runs of a sweep may want the same features: one reads them, the others wait.
@@ -76,11 +78,13 @@ def score(
     dimensions = {layer: cache.layer(layer).dimensions for layer in readings.layers}
     for layer, place in readings.places.items():
         log.info(f"  {layer}: {dimensions[layer]:,} features, read at {place}")
-    digest = hashlib.sha256()
-    for fold in (fold for several in folds.values() for fold in several):
-        digest.update(fold.train.tobytes())
-        digest.update(fold.test.tobytes())
-    experiment = [what, digest.hexdigest(), transfer.class_weight, config.seed, STRENGTHS, PARTS]
+    drawn = [
+        part.tobytes()
+        for several in folds.values()
+        for fold in several
+        for part in (fold.train, fold.test)
+    ]
+    experiment = [what, digest_of(drawn), transfer.class_weight, config.seed, STRENGTHS, PARTS]
     scores = ScoreFile(Path(config.paths.run) / "scores.jsonl", experiment=json.dumps(experiment))
     total = len(readings.layers) * len(classifiers) * sum(map(len, folds.values()))
     with tqdm(total=total, desc="classifiers", disable=not is_first_process()) as bar:
@@ -111,16 +115,6 @@ def score(
     )
 
 
-def fingerprint(classifier: ImageClassifier) -> str:
-    """A digest of what turns a picture into features: layers, weights and preprocessing."""
-    digest = hashlib.sha256(repr(classifier.network).encode())
-    for module in (classifier.network, classifier.preprocessing):
-        for name, value in sorted(module.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _extract(
     config: DictConfig,
     classifier: ImageClassifier,
@@ -138,11 +132,10 @@ def _extract(
         f"Reading {', '.join(readings.layers)} of {len(images.files):,} images into {cache.folder}"
         + (f", from image {start:,} on" if start else "")
     )
-    workers = config.data.workers
     loader: DataLoader = DataLoader(
         Subset(images.files, range(start, len(images.files))),
         batch_size=config.data.batch_size,
-        num_workers=min(16, available_cores()) if workers is None else workers,
+        num_workers=default_workers(config.data.workers),
     )
     classifier.to(device)
     on_processor = device.type == "cpu"
