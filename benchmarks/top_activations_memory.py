@@ -72,7 +72,7 @@ def measure(order: str, images: int, batch_size: int) -> None:
 
 def states(metric: TopActivations) -> list[torch.Tensor]:
     """The tensors that the metric holds."""
-    return [getattr(metric, name) for name in metric._defaults]
+    return [getattr(metric, name) for name in metric.metric_state]
 
 
 def resident() -> float:

@@ -5,6 +5,7 @@ import logging
 import lightning
 import torch
 
+from zf_lightning.system.compat import is_compile_error, is_compiled
 from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class FastNetwork(lightning.Callback):
                 if self.channels_last:
                     module.network.to(memory_format=torch.channels_last)
                 # Not a second time for the test that follows a training.
-                if self.compile and module.network._compiled_call_impl is None:
+                if self.compile and not is_compiled(module.network):
                     module.network.compile(dynamic=False)
 
     def on_exception(
@@ -50,12 +51,7 @@ class FastNetwork(lightning.Callback):
         exception: BaseException,
     ) -> None:
         """Say what helps where the network cannot be compiled."""
-        if not self.compile:
-            return
-        # Here, because it takes seconds to import.
-        from torch._dynamo.exc import TorchDynamoException
-
-        if isinstance(exception, TorchDynamoException):
+        if self.compile and is_compile_error(exception):
             log.error(
                 "The network could not be compiled on this machine; "
                 "callbacks.fast_network.compile=false runs it as it is."

@@ -20,12 +20,18 @@ class Progress(TQDMProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
+        self._drawn_every: int | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=50)
         self._images = 0
         self._epoch_images = 0
         self._epoch_began = 0.0
         self._epoch_seconds: float | None = None
         self._epoch_whole_began = 0.0
+
+    @property
+    def refresh_rate(self) -> int:
+        """The bar is drawn again after so many batches."""
+        return self._drawn_every or super().refresh_rate
 
     def on_train_start(self, trainer: lightning.Trainer, *arguments: Any) -> None:
         """Make the bar, and begin an epoch that goes on: Lightning calls no start of it."""
@@ -41,7 +47,7 @@ class Progress(TQDMProgressBar):
         if not sys.stdout.isatty():
             batches = trainer.num_training_batches
             tenth = int(batches / 10) if batches != float("inf") else 1000
-            self._refresh_rate = max(1, tenth)
+            self._drawn_every = max(1, tenth)
         super().on_train_epoch_start(trainer, *arguments)
         now = time.monotonic()
         if self._epoch_whole_began:

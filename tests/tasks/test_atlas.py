@@ -153,9 +153,18 @@ def test_a_stream_gives_the_same_as_files_that_are_read_again(
         ("atlas.split=everything", "not one of train, val, test"),
         ("atlas.maps=some", "neither a number"),
         ("data.root=/nowhere", "is not a folder"),
+        ("trainer.accelerator=gpu", "but this machine has no such GPU"),
     ],
 )
-def test_mistakes(override: str, words: str, compose_config: Compose, asked: list[str]) -> None:
+def test_mistakes(
+    override: str,
+    words: str,
+    compose_config: Compose,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError, match=words):
         task.run(compose_config(*asked, override))
 

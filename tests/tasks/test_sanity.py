@@ -81,8 +81,17 @@ def test_of_a_run_of_training(compose_config: Compose, tiny: list[str], tmp_path
         ("sanity.units=0", "sanity.units=0 must be at least 1"),
         ("sanity.split=all", "sanity.split=all is not one of"),
         ("model.weights=null", "needs a trained network"),
+        ("trainer.accelerator=gpu", "but this machine has no such GPU"),
     ],
 )
-def test_mistakes(override: str, words: str, compose_config: Compose, asked: list[str]) -> None:
+def test_mistakes(
+    override: str,
+    words: str,
+    compose_config: Compose,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError, match=words):
         task.run(compose_config(*asked, override))

@@ -277,5 +277,5 @@ def check_keys(config: DictConfig, where: str = "") -> None:
             raise UserError(f"There is no option {name}{suggestion(key, list(known)) or '.'}")
         if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
             value = config[key]
-            if isinstance(value, DictConfig) and not value._is_none():
+            if isinstance(value, DictConfig):
                 check_keys(value, f"{name}.")

@@ -14,6 +14,7 @@ from zf_lightning.data.loader import BatchLoader
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.arithmetic import float32_arithmetic
 from zf_lightning.errors import UserError
+from zf_lightning.system.compat import mark_updated
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.module import ImageClassifier
 
@@ -113,8 +114,7 @@ class AtlasSearch:
             part, _, rest = name.partition("/")
             parts[part][rest] = value
         self.metric.load_state_dict(parts["metric"])
-        # Otherwise torchmetrics warns of a metric that has seen nothing.
-        self.metric._update_count = header["batches"]
+        mark_updated(self.metric, header["batches"])
         if self.kept is not None:
             self.kept.load_state_dict(parts["kept"])
         self.images = header["images"]

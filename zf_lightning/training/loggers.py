@@ -194,7 +194,7 @@ def close_wandb(*, failed: bool = False) -> str | None:
     run = wandb.run
     if run is None:
         return None
-    folder = Path(run.settings.sync_dir) if run.settings._offline else None
+    folder = Path(run.settings.sync_dir) if run.offline else None
     wandb.finish(exit_code=int(failed))
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scipy.io import loadmat
-from torchvision.datasets import Imagenette
-from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from zf_lightning.errors import UserError
+from zf_lightning.models.torchvision_network import imagenet_class_names
+from zf_lightning.system.compat import imagenette_names
 
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
@@ -77,8 +77,8 @@ def shown_names(wnids: Sequence[str], words: dict[str, str]) -> tuple[str, ...]:
     """
     digest = hashlib.sha256("\n".join(wnids).encode()).hexdigest()
     if digest == STANDARD_WNIDS:
-        return tuple(_IMAGENET_CATEGORIES)
-    known = {wnid: names[0] for wnid, names in Imagenette._WNID_TO_CLASS.items()}
+        return tuple(imagenet_class_names())
+    known = imagenette_names()
     known |= {wnid: text.split(", ")[0] for wnid, text in words.items()}
     names = [known.get(wnid, wnid) for wnid in wnids]
     # "crane" is a bird and a machine.

@@ -6,9 +6,10 @@ folder of this one is put there by `zf_lightning.cli.main.add_plugins`.
 
 from collections.abc import Mapping, Sequence
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+
+from zf_lightning.system.compat import BasicSweeper
 
 
 class JobListSweeper(BasicSweeper):

@@ -1,0 +1,48 @@
+"""Private names of other libraries: used here only, each with the version that it was seen in.
+
+Where a new version breaks one, this is the file to mend. Imports are inside the functions: most
+callers need one library of these, and some of them are slow to import.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
+    from torch import nn
+    from torchmetrics import Metric
+
+
+def __getattr__(name: str) -> Any:
+    """`BasicSweeper`, Hydra's own sweeper, to derive from (hydra-core 1.3.8)."""
+    if name != "BasicSweeper":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    return BasicSweeper
+
+
+def is_compiled(module: "nn.Module") -> bool:
+    """Whether `module.compile()` was called (torch 2.15.0)."""
+    return module._compiled_call_impl is not None
+
+
+def is_compile_error(exception: BaseException) -> bool:
+    """Whether `torch.compile` failed, rather than what it compiled (torch 2.15.0)."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    return isinstance(exception, TorchDynamoException)
+
+
+def mark_updated(metric: "Metric", times: int) -> None:
+    """Tell a metric how often its restored state was updated (torchmetrics 1.9.0).
+
+    Otherwise `compute` warns of a metric that has seen nothing.
+    """
+    metric._update_count = times
+
+
+def imagenette_names() -> dict[str, str]:
+    """Names of Imagenette's ten classes by their wnids (torchvision 0.29.2)."""
+    from torchvision.datasets import Imagenette
+
+    return {wnid: names[0] for wnid, names in Imagenette._WNID_TO_CLASS.items()}
