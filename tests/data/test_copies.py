@@ -1,4 +1,4 @@
-"""Every source can be copied and pickled, before and after it is read, as notebooks and workers do."""
+"""Every source can be copied and pickled, before and after it is read."""
 
 import copy
 import json
