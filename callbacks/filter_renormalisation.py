@@ -6,6 +6,7 @@ import lightning
 
 from zf_lightning.errors import UserError
 from zf_lightning.models import filter_rms, renormalise_filters
+from zf_lightning.results import metric_names as names
 
 
 class FilterRenormalisation(lightning.Callback):
@@ -36,4 +37,4 @@ class FilterRenormalisation(lightning.Callback):
     ) -> None:
         """Log the largest RMS of each layer."""
         for name, rms in filter_rms(pl_module.network).items():  # type: ignore[arg-type]
-            pl_module.log(f"filters/{name}_rms", rms.max())
+            pl_module.log(names.filter_rms(name), rms.max())

@@ -7,6 +7,7 @@ import lightning
 import torch
 
 from zf_lightning.data import BatchLoader
+from zf_lightning.results import metric_names as names
 
 
 class InputWait(lightning.Callback):
@@ -60,7 +61,7 @@ class InputWait(lightning.Callback):
         # bar of the first process asks for the value, and wait for the others for ever.
         longest = torch.tensor(share, dtype=torch.float32, device=pl_module.device)
         longest = trainer.strategy.reduce(longest, reduce_op="max")
-        pl_module.log("data/wait", longest)
+        pl_module.log(names.DATA_WAIT, longest)
 
 
 def _seconds_waited(trainer: lightning.Trainer) -> float:

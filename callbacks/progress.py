@@ -10,6 +10,8 @@ import lightning
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
+from zf_lightning.results import metric_names as names
+
 
 class Progress(TQDMProgressBar):
     """Lightning's bar with the rate in images a second of all processes, and the time left.
@@ -80,7 +82,7 @@ class Progress(TQDMProgressBar):
         if marks:
             seconds = marks[-1][0] - self._epoch_began
             pl_module.log(
-                "train/images_per_second", self._epoch_images / seconds, rank_zero_only=True
+                names.IMAGES_PER_SECOND, self._epoch_images / seconds, rank_zero_only=True
             )
         super().on_train_epoch_end(trainer, pl_module)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zf_lightning.errors import UserError
+from zf_lightning.results import metric_names as names
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Stall(lightning.Callback):
             steps=math.ceil(self._batches / parts),
             epoch=trainer.current_epoch + 1,
         )
-        pl_module.log("train/stalled", torch.tensor(float(self.stalled)))
+        pl_module.log(names.STALLED, torch.tensor(float(self.stalled)))
         if self.stalled and self.stop:
             log.warning("callbacks.stall.stop=true: the training ends here.")
             trainer.should_stop = True

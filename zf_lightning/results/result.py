@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 
 from zf_lightning import paper
+from zf_lightning.results import metric_names as names
 
 
 def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
@@ -18,9 +19,9 @@ def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
         "table": "Table 3",
         "row": row.row,
         "note": "errors in percent on ImageNet 2012, full width; other runs do not compare",
-        "train/top1_error": row.train_top1_error,
-        "val/top1_error": row.val_top1_error,
-        "val/top5_error": row.val_top5_error,
+        names.TRAIN_TOP1: row.train_top1_error,
+        names.VAL_TOP1: row.val_top1_error,
+        names.VAL_TOP5: row.val_top5_error,
     }
 
 
@@ -36,9 +37,11 @@ def write_result(folder: Path, result: dict[str, Any]) -> Path:
 def error_lines(figures: dict[str, float]) -> list[str]:
     """Top-1 and top-5 error, with one crop and with ten, as text."""
     lines = []
-    for words, suffix in (("one crop", ""), ("ten crops", "_tencrop")):
-        top1 = figures[f"test/top1_error{suffix}"]
-        top5 = figures[f"test/top5_error{suffix}"]
+    for words, top1_name, top5_name in (
+        ("one crop", names.TEST_TOP1, names.TEST_TOP5),
+        ("ten crops", names.TEST_TOP1_TENCROP, names.TEST_TOP5_TENCROP),
+    ):
+        top1, top5 = figures[top1_name], figures[top5_name]
         lines.append(f"  {words:<10} top-1 error {top1:6.2f} %   top-5 error {top5:6.2f} %")
     return lines
 

@@ -12,6 +12,7 @@ from zf_lightning import paper
 from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import check_count, error_lines, write_result
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.sweep import override_key
@@ -63,7 +64,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     finally:
         close_wandb(failed=failed)
     expected = data.length("test")
-    check_count(trainer, figures["test/images"], expected, bad=figures["test/bad_files"])
+    check_count(trainer, figures[names.TEST_IMAGES], expected, bad=figures[names.TEST_BAD_FILES])
     result = {
         "task": "test",
         "ckpt": str(paths[0]) if len(paths) == 1 else list(map(str, paths)),
@@ -71,7 +72,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "data": config.data.name,
         "classes": len(classifiers[0].class_names),
         "parameters": sum(parameter_count(c.network) for c in classifiers),
-        "test/images_in_split": expected,
+        names.TEST_IMAGES_IN_SPLIT: expected,
         **figures,
     }
     if trainer.is_global_zero:
@@ -79,7 +80,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         save_configuration(config, folder)
         write_result(folder, result)
         who = str(paths[0]) if len(paths) == 1 else f"{len(paths)} networks together"
-        log.info(f"\n{who} on {int(figures['test/images']):,} of {expected:,} test images:")
+        log.info(f"\n{who} on {int(figures[names.TEST_IMAGES]):,} of {expected:,} test images:")
         for line in error_lines(result):
             log.info(line)
         if table is not None:
@@ -124,6 +125,6 @@ def ensemble_table(
 def _errors(figures: dict[str, float], where: str) -> list[float]:
     return [
         figures[f"{where}/{error}{suffix}"]
-        for suffix in ("", "_tencrop")
+        for suffix in ("", names.TENCROP)
         for error in ("top1_error", "top5_error")
     ]

@@ -18,12 +18,13 @@ from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.report import write_report
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import check_count, error_lines, paper_figures, write_result
 from zf_lightning.sweep import changes_layers
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network, read_checkpoint
 from zf_lightning.training.loggers import close_wandb, log_configuration
-from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.module import EXTRA_CROPS, ImageClassifier
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=lightning.Callback)
@@ -152,14 +153,14 @@ def _test(
     loaders = [data.evaluation_loader(s, at_most=n) for s, n in lengths.items()]
     trainer.test(classifier, loaders, ckpt_path=best if keeps_best else None, verbose=False)
     figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-    suffixes = {"test": "", "val": "_tencrop", "train": "_centre_crop"}
+    suffixes = {"test": "", **EXTRA_CROPS}
     for loader, (split, length) in enumerate(lengths.items()):
         counted = figures[f"{split}/images{suffixes[split]}"]
         bad = figures[f"{split}/bad_files{suffixes[split]}"]
         check_count(trainer, counted, length, bad=bad, loader=loader)
     if tested_on == "val":
-        for name in ("top1_error", "top5_error", "loss", "images"):
-            figures[f"val/{name}_tencrop"] = figures[f"test/{name}_tencrop"]
+        for name in names.OF_A_SPLIT:
+            figures[f"val/{name}{names.TENCROP}"] = figures[f"test/{name}{names.TENCROP}"]
     ablations = list(config.ablation)
     # Torchvision's alexnet is not the paper's.
     not_the_papers = model.get("network") is not None
@@ -177,8 +178,8 @@ def _test(
         "stalled": stalled,
         "best_epoch": epoch,
         "tested_on": tested_on,
-        "train/seconds": seconds,
-        "test/images_in_split": lengths["test"],
+        names.SECONDS: seconds,
+        names.TEST_IMAGES_IN_SPLIT: lengths["test"],
         **figures,
         "paper": None if not_the_papers else paper_figures(model["name"], ablations),
     }
@@ -214,18 +215,21 @@ def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
 
 
 def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
-    seconds = result["train/seconds"]
+    seconds = result[names.SECONDS]
     took = "" if seconds is None else f" in {seconds:.0f} s"
     log.info(
         f"\nTrained {result['epochs']} epochs{took}. Tested "
-        f"epoch {result['best_epoch']} on {int(result['test/images']):,} of "
-        f"{result['test/images_in_split']:,} {result['tested_on']} images:"
+        f"epoch {result['best_epoch']} on {int(result[names.TEST_IMAGES]):,} of "
+        f"{result[names.TEST_IMAGES_IN_SPLIT]:,} {result['tested_on']} images:"
     )
     for line in error_lines(result):
         log.info(line)
     if result["paper"] is not None and result["data"] == "imagenet":
-        row = "  {table}, {row}: top-1 error {val/top1_error} %, top-5 error {val/top5_error} %"
-        log.info(row.format(**result["paper"]))
+        paper = result["paper"]
+        log.info(
+            f"  {paper['table']}, {paper['row']}: top-1 error {paper[names.VAL_TOP1]} %, "
+            f"top-5 error {paper[names.VAL_TOP5]} %"
+        )
     log.info(f"Everything is in {folder}, as {folder / 'report' / 'index.html'} shows.")
     if upload:
         log.info(f"To upload the run to Weights & Biases: {upload}")

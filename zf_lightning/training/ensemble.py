@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-import lightning
 import torch
 from torch import Tensor, nn
 
-from zf_lightning.data import Batch, BatchLoader
-from zf_lightning.training.metrics import ClassificationError
+from zf_lightning.data import Batch
+from zf_lightning.results import metric_names as names
+from zf_lightning.training.metrics import ClassificationError, ScoredModule
 from zf_lightning.training.module import ImageClassifier
 
 #: What the members' figures are called: `test/member0/top1_error`, `test/member0/…_tencrop`.
 MEMBER = "member"
 
 
-class Ensemble(lightning.LightningModule):
+class Ensemble(ScoredModule):
     """Trained networks with the same classes, each with its own preprocessing.
 
     The mean is of probabilities, and each member counts the same; with ten crops it is the mean of
@@ -51,12 +51,7 @@ class Ensemble(lightning.LightningModule):
         self._log_errors("test", self.errors)
         for number, errors in enumerate(self.member_errors):
             self._log_errors(f"test/{MEMBER}{number}", errors)
-        loader = self.trainer.test_dataloaders
-        if isinstance(loader, BatchLoader) and loader.bad_files is not None:
-            own = torch.tensor(float(loader.bad_files.count), device=self.device)
-            count = self.trainer.strategy.reduce(own, reduce_op="sum")
-            loader.bad_files.check(int(count))
-            self.log("test/bad_files", count)
+        self.log_bad_files("test", self.trainer.test_dataloaders)
 
     def _each(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         found = []
@@ -66,14 +61,9 @@ class Ensemble(lightning.LightningModule):
         return found
 
     def _log_errors(self, where: str, errors: nn.Module) -> None:
-        for crops, error in errors.items():  # type: ignore[operator]
-            suffix = "_tencrop" if crops == "ten" else ""
-            values = error.compute()
-            error.reset()
-            count = values.pop("count")
-            for name, value in values.items():
-                self.log(f"{where}/{name}{suffix}", value.float())
-        self.log(f"{where}/images", count.float())
+        one, ten = errors.values()  # type: ignore[operator]
+        self.log_error(where, one)
+        self.log_error(where, ten, suffix=names.TENCROP)
 
 
 def _new_errors() -> nn.ModuleDict:

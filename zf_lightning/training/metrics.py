@@ -1,10 +1,14 @@
 """Top-1 and top-5 error that counts each sample once, over any number of processes."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import lightning
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+from zf_lightning.data import BatchLoader
 
 
 class ClassificationError(Metric):
@@ -62,3 +66,28 @@ class ClassificationError(Metric):
             "loss": self.loss_sum / self.count,
             "count": self.count,
         }
+
+
+class ScoredModule(lightning.LightningModule):
+    """Logs errors and unreadable files of a split under their names."""
+
+    def log_error(
+        self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
+    ) -> dict[str, float]:
+        """Log what was counted, by its names; returns errors and loss, and starts a new count."""
+        values = error.compute()
+        error.reset()
+        count = values.pop("count")
+        for name, value in values.items():
+            shown = prog_bar and name == "top1_error"
+            self.log(f"{split}/{name}{suffix}", value.float(), prog_bar=shown)
+        self.log(f"{split}/images{suffix}", count.float())
+        return {f"{split}/{name}{suffix}": float(value) for name, value in values.items()}
+
+    def log_bad_files(self, split: str, loader: Any, *, suffix: str = "") -> None:
+        """Log how many files all processes together could not read; too many are an error."""
+        if isinstance(loader, BatchLoader) and loader.bad_files is not None:
+            own = torch.tensor(float(loader.bad_files.count), device=self.device)
+            count = self.trainer.strategy.reduce(own, reduce_op="sum")
+            loader.bad_files.check(int(count))
+            self.log(f"{split}/bad_files{suffix}", count)

@@ -3,25 +3,28 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
 from zf_lightning.config.instantiate import instantiate
-from zf_lightning.data import Batch, BatchLoader, PixelStatistics, Preprocessing
+from zf_lightning.data import Batch, PixelStatistics, Preprocessing
 from zf_lightning.errors import UserError
-from zf_lightning.training.metrics import ClassificationError
+from zf_lightning.results import metric_names as names
+from zf_lightning.training.metrics import ClassificationError, ScoredModule
 from zf_lightning.training.network import build_network
 
 #: From a network's input to its logits, and to the feature maps of some layers.
 Watch = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 #: What a schedule can wait for.
-MONITORS = ("val/top1_error", "val/top5_error", "val/loss")
+MONITORS = (names.VAL_TOP1, names.VAL_TOP5, names.VAL_LOSS)
+#: How the final test crops the images of the other splits, by the suffix of the metrics: the rest
+#: of their metrics is known from the epochs.
+EXTRA_CROPS = {"val": names.TENCROP, "train": names.CENTRE_CROP}
 
 
-class ImageClassifier(lightning.LightningModule):
+class ImageClassifier(ScoredModule):
     """A network with its preprocessing, trained with the cross-entropy loss (Sec. 3).
 
     All arguments but `statistics` are plain data, so that a checkpoint holds them and
@@ -103,15 +106,15 @@ class ImageClassifier(lightning.LightningModule):
         loss = (losses * batch.weights).mean()
         with torch.no_grad():
             self.train_error.update(logits.float().softmax(1), batch.labels, batch.valid)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
-        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log(names.TRAIN_LOSS, loss, prog_bar=True, batch_size=len(batch.labels))
+        self.log(names.LEARNING_RATE, self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def on_train_epoch_end(self) -> None:
         """Log the training error of the epoch: on random crops, with dropout, while it changed."""
-        self.log("train/top1_error", self.train_error.compute()["top1_error"])
+        self.log(names.TRAIN_TOP1, self.train_error.compute()["top1_error"])
         self.train_error.reset()
-        self._log_bad_files("train", self.trainer.train_dataloader)
+        self.log_bad_files("train", self.trainer.train_dataloader)
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Score the centre crop of each sample; returns the feature maps that `watch` sees."""
@@ -122,8 +125,8 @@ class ImageClassifier(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log top-1 and top-5 error and loss of the validation images; mind a plateau."""
-        values = self._log_error("val", self.val_error, prog_bar=True)
-        self._log_bad_files("val", self.trainer.val_dataloaders)
+        values = self.log_error("val", self.val_error, prog_bar=True)
+        self.log_bad_files("val", self.trainer.val_dataloaders)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             for config in self.trainer.lr_scheduler_configs:
                 if config.reduce_on_plateau:
@@ -150,17 +153,17 @@ class ImageClassifier(lightning.LightningModule):
         loaders = self.trainer.test_dataloaders
         loaders = loaders if isinstance(loaders, list) else [loaders]
         for split, loader in zip(self.tested_splits, loaders, strict=True):
-            suffix = {"val": "_tencrop", "train": "_centre_crop"}.get(split, "")
+            suffix = EXTRA_CROPS.get(split, "")
             if split == "test":
-                self._log_error("test", self.test_error)
-                self._log_error("test", self.test_error_tencrop, suffix="_tencrop")
+                self.log_error("test", self.test_error)
+                self.log_error("test", self.test_error_tencrop, suffix=names.TENCROP)
             elif split == "val":
                 # With one crop each epoch's validation has logged it: no second value at this step.
                 self.val_error.reset()
-                self._log_error("val", self.val_error_tencrop, suffix=suffix)
+                self.log_error("val", self.val_error_tencrop, suffix=suffix)
             else:
-                self._log_error("train", self.train_error_centre_crop, suffix=suffix)
-            self._log_bad_files(split, loader, suffix=suffix)
+                self.log_error("train", self.train_error_centre_crop, suffix=suffix)
+            self.log_bad_files(split, loader, suffix=suffix)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the configuration."""
@@ -206,26 +209,6 @@ class ImageClassifier(lightning.LightningModule):
         self.train_error.reset()
         if self.global_rank == 0:
             self.train_error.load_totals(checkpoint.get("train_error", {}))
-
-    def _log_bad_files(self, split: str, loader: Any, *, suffix: str = "") -> None:
-        """Log how many files all processes together had to leave out; too many are an error."""
-        if isinstance(loader, BatchLoader) and loader.bad_files is not None:
-            own = torch.tensor(float(loader.bad_files.count), device=self.device)
-            count = self.trainer.strategy.reduce(own, reduce_op="sum")
-            loader.bad_files.check(int(count))
-            self.log(f"{split}/bad_files{suffix}", count)
-
-    def _log_error(
-        self, split: str, error: ClassificationError, *, suffix: str = "", prog_bar: bool = False
-    ) -> dict[str, float]:
-        values = error.compute()
-        error.reset()
-        count = values.pop("count")
-        for name, value in values.items():
-            shown = prog_bar and name == "top1_error"
-            self.log(f"{split}/{name}{suffix}", value.float(), prog_bar=shown)
-        self.log(f"{split}/images{suffix}", count.float())
-        return {f"{split}/{name}{suffix}": float(value) for name, value in values.items()}
 
 
 def _combine(*numbers: int) -> int:
