@@ -74,3 +74,28 @@ def test_epochs_have_orders_of_their_own() -> None:
     assert steady[0] == steady[1]
     # Of five classes of ten, which lie one after another, a batch of ten meets more than two.
     assert len({index // 10 for index in steady[0][:10]}) > 2
+
+
+def test_a_part_is_the_same_for_every_seed_and_spread_over_the_split() -> None:
+    def part(seed: int, processes: int = 1) -> list[int]:
+        samplers = [
+            EpochSampler(
+                600,
+                batch_size=6,
+                rank=rank,
+                processes=processes,
+                shuffle=False,
+                seed=seed,
+                at_most=50,
+            )
+            for rank in range(processes)
+        ]
+        assert all(len(list(sampler)) == len(sampler) for sampler in samplers)
+        return [key.index for sampler in samplers for key in sampler if key.weight > 0]
+
+    assert len(part(0)) == len(set(part(0))) == 50
+    assert part(0) != part(1) and sorted(part(0)) == sorted(part(1)) == sorted(part(2, 3))
+    thirds = [index // 200 for index in part(0)]
+    assert min(map(thirds.count, range(3))) > 5
+    whole = EpochSampler(60, batch_size=6, shuffle=False, at_most=100)
+    assert sorted(key.index for key in whole) == list(range(60))

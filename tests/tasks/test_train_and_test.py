@@ -12,7 +12,6 @@ import torch
 
 from tests.conftest import Compose
 from zf_lightning.data.sources.base import SampleKey
-from zf_lightning.data.subset import FixedSubset
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import test as test_task
 from zf_lightning.tasks import train
@@ -136,8 +135,11 @@ def test_the_training_error_is_that_of_centre_crops_of_fixed_images(
     assert result["train/images_centre_crop"] == 21
     assert result["val/images_tencrop"] == result["val/images"] == 6
     classifier = checkpoint.load_classifier(tmp_path / "run" / "checkpoints" / "best.ckpt").eval()
-    files = FixedSubset(assembly.build_source(config).split("train"), 21)
-    samples = [files[SampleKey(number)] for number in range(len(files))]
+    source = assembly.build_source(config)
+    batches = assembly.build_datamodule(config, source).evaluation_loader("train", at_most=21)
+    files = source.split("train")
+    samples = [files[SampleKey(key.index)] for key in batches.sampler]
+    assert len(samples) == 21
     with torch.no_grad():
         found = classifier(torch.stack([image for image, *_ in samples])).argmax(1)
     wrong = (found != torch.tensor([label for _, label, *_ in samples])).sum().item()

@@ -8,8 +8,7 @@ import lightning
 from zf_lightning.data.bad_files import BadFiles, limit_of
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
-from zf_lightning.data.sources.base import ImageSource, LabelledImages, Split, StoredInOrder
-from zf_lightning.data.subset import FixedSubset
+from zf_lightning.data.sources.base import ImageSource, Split, StoredInOrder
 from zf_lightning.errors import UserError
 from zf_lightning.system.cores import default_workers
 
@@ -95,7 +94,7 @@ class ImageDataModule(lightning.LightningDataModule):
     def evaluation_loader(self, split: Split, *, at_most: int | None = None) -> BatchLoader:
         """Batches of a split, or of at most so many of its samples, in the order of evaluation.
 
-        Those that are chosen are always the same.
+        The samples are always the same; shards are read whole, one after the other.
         """
         return self._loader(split, shuffle=False, at_most=at_most)
 
@@ -111,9 +110,7 @@ class ImageDataModule(lightning.LightningDataModule):
                 f"cannot be divided among {processes}; choose a multiple of {processes}."
             )
         workers = default_workers(self.workers, processes=on_this_machine)
-        files: LabelledImages | FixedSubset = self.source.split(split)
-        if at_most is not None and at_most < len(files):
-            files = FixedSubset(self.source.split(split), at_most)
+        files = self.source.split(split)
         sampler = EpochSampler(
             len(files),
             batch_size=self.batch_size,
@@ -122,6 +119,7 @@ class ImageDataModule(lightning.LightningDataModule):
             shuffle=shuffle,
             seed=self.seed,
             stored=files if isinstance(files, StoredInOrder) else None,
+            at_most=at_most,
         )
         loader = BatchLoader(
             files,  # type: ignore[arg-type]

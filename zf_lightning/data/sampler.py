@@ -25,6 +25,8 @@ class EpochSampler(Sampler[SampleKey]):
             evaluation of a few batches should meet all classes, and files lie class by class.
         seed: decides the orders.
         stored: samples that have orders of their own, which then take the place of these.
+        at_most: deal only so many samples: the same in every run, and spread over the split, whose
+            files lie class by class. Of `stored` samples they are those that it reads first.
     """
 
     def __init__(
@@ -37,9 +39,15 @@ class EpochSampler(Sampler[SampleKey]):
         shuffle: bool,
         seed: int = 0,
         stored: StoredInOrder | None = None,
+        at_most: int | None = None,
     ) -> None:
         assert length > 0 and batch_size % processes == 0
-        self.length = length
+        self.length = length if at_most is None else min(length, at_most)
+        #: The samples that are dealt, if not all.
+        self.chosen: NDArray[numpy.int64] | None = None
+        if self.length < length and stored is None:
+            scattered = numpy.random.default_rng(0).permutation(length)
+            self.chosen = numpy.sort(scattered[: self.length])
         self.batch_size = batch_size
         self.rank = rank
         self.processes = processes
@@ -75,11 +83,12 @@ class EpochSampler(Sampler[SampleKey]):
                     yield SampleKey(int(batch[slot % len(batch)]), 0.0)
 
     def _order(self) -> NDArray[numpy.int64]:
-        """The epoch's order of all samples, a function of (seed, epoch) alone."""
+        """The epoch's order of the samples, a function of (seed, epoch) alone."""
         if self.stored is not None and not self.shuffle:
-            return self.stored.evaluation_order()
+            return self.stored.evaluation_order()[: self.length]
         seeds = [self.seed, self.epoch] if self.shuffle else [self.seed]
         generator = numpy.random.default_rng(seeds)
         if self.stored is not None:
             return self.stored.training_order(generator)
-        return generator.permutation(self.length)
+        order = generator.permutation(self.length)
+        return order if self.chosen is None else self.chosen[order]

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any, cast
 
 import numpy
 import pytest
@@ -56,6 +57,31 @@ def test_processes_share_the_global_batches(
     for number in range(len(alone) // 6):
         together = {i for share in shares for i in share[number * each : (number + 1) * each]}
         assert together == set(alone[number * 6 : (number + 1) * 6])
+
+
+def test_part_of_a_split_is_whole_chunks_one_after_the_other(
+    raw_shards: Path, open_shards: OpenShards
+) -> None:
+    # Of other samples than the shards were made of, so that no order of theirs fits by chance.
+    files = open_shards(raw_shards).split("train").subset(range(1, 48))
+    expected: list[list[int]] = []
+
+    class Source:
+        def split(self, name: str) -> Any:
+            return files
+
+    data = ImageDataModule(cast(Any, Source()), batch_size=4, workers=0)
+    files.expect = lambda coming: expected.append(coming.tolist())  # type: ignore[method-assign]
+    batches = data.evaluation_loader("train", at_most=20)
+    found = [int(index) for batch in batches for index in batch.indices]
+    assert found == files.evaluation_order()[:20].tolist()
+    chunks = [files.place(index)[0] for index in found]
+    assert chunks == sorted(chunks)
+    # All chunks but the last are whole.
+    for chunk in set(chunks) - {chunks[-1]}:
+        assert chunks.count(chunk) == sum(files.place(i)[0] == chunk for i in range(len(files)))
+    # They are fetched in this order, and no others.
+    assert expected[0] == found
 
 
 def test_training_needs_no_pass_for_the_mean_image(
