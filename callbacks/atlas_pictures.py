@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from zf_lightning.atlas import Atlas
-from zf_lightning.report import SPLIT_NAMES, atlas_panel, write_report
+from zf_lightning.report.page import write_report
+from zf_lightning.report.panel import SPLIT_NAMES, atlas_panel
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from zf_lightning.report import write_sweep_report
 from zf_lightning.sweep import (
     begin_sweep,
     build_table,
@@ -21,7 +20,6 @@ from zf_lightning.sweep import (
     table_text,
     table_values,
 )
-from zf_lightning.training.loggers import log_sweep_table
 
 
 class SweepSummary(Callback):
@@ -56,6 +54,10 @@ class SweepSummary(Callback):
 
 
 def _summarise(folder: Path) -> bool:
+    # Imported here: every run of Hydra makes this callback, and few are sweeps.
+    from zf_lightning.report.sweep_page import write_sweep_report
+    from zf_lightning.training.wandb_runs import log_sweep_table
+
     jobs = read_jobs(folder)
     table = build_table(jobs, swept_keys())
     page = write_sweep_report(folder, table)

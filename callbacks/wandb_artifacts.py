@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from zf_lightning.atlas import epoch_files
@@ -57,6 +56,9 @@ class WandbArtifacts(lightning.Callback):
 
 
 def _log(logger: WandbLogger, kind: str, files: list[Path], description: dict[str, Any]) -> None:
+    # Imported here: most runs of a notebook or a test have no use for it.
+    import wandb
+
     run = logger.experiment
     # By the run: one that goes on adds a version.
     artifact = wandb.Artifact(

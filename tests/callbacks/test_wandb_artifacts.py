@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from zf_lightning.callbacks import WandbArtifacts
 from zf_lightning.tasks import train
-from zf_lightning.training.loggers import MetricsFile, close_wandb, wandb_logger
+from zf_lightning.training.loggers import MetricsFile, wandb_logger
+from zf_lightning.training.wandb_runs import close_wandb
 
 
 @pytest.fixture

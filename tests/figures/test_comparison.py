@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from zf_lightning.figures import Series, comparison_plot
+from zf_lightning.figures.comparison import Series, comparison_plot
 
 
 def test_rows_are_drawn_from_above_and_missing_values_are_left_out() -> None:

@@ -7,12 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from zf_lightning.figures import class_caption, filter_sheet, layer_panel, to_display
-from zf_lightning.figures.canvas import EMPTY, HATCH, MARGIN
+from zf_lightning.figures.canvas import EMPTY, HATCH, MARGIN, to_display
+from zf_lightning.figures.filters import filter_sheet
 from zf_lightning.figures.grid import (
     CAPTION_HEIGHT,
     GUTTER,
     HAIRLINE,
+    class_caption,
+    layer_panel,
     projection_scale,
     readable,
     tile_size,

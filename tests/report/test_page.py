@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zf_lightning.report import write_report
-from zf_lightning.report.page import find_pictures
+from zf_lightning.report.page import find_pictures, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 METRICS = """epoch,step,train/loss,train/learning_rate,val/top1_error,val/loss

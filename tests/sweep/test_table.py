@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zf_lightning.report import write_sweep_report
+from zf_lightning.report.sweep_page import write_sweep_report
 from zf_lightning.sweep import Job, SweepTable, build_table, table_csv, table_markdown, table_text
 
 

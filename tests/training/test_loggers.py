@@ -10,13 +10,8 @@ import pytest
 import wandb
 
 from zf_lightning.errors import UserError
-from zf_lightning.training.loggers import (
-    MetricsFile,
-    close_wandb,
-    log_configuration,
-    log_sweep_table,
-    wandb_logger,
-)
+from zf_lightning.training.loggers import MetricsFile, log_configuration, wandb_logger
+from zf_lightning.training.wandb_runs import close_wandb, log_sweep_table
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -108,7 +103,8 @@ def test_without_an_api_key_wandb_is_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = (
-        "from zf_lightning.training.loggers import close_wandb, wandb_logger; "
+        "from zf_lightning.training.loggers import wandb_logger; "
+        "from zf_lightning.training.wandb_runs import close_wandb; "
         f"logger = wandb_logger(folder={str(tmp_path / 'run')!r}, project='p', entity=None, "
         "group=None, name=None, tags=[], mode='auto'); "
         "logger.log_metrics({'a': 1.0}); print(close_wandb())"

@@ -1,33 +1,55 @@
-"""What stands between `main.py` and a task: checks, clear messages, and jobs of a sweep."""
+"""The command line: checks before a task is run, and jobs of a sweep.
+
+Nothing here imports torch or Lightning before a task is run: mistakes are answered at once.
+"""
 
 import contextlib
 import importlib
 import logging
 import os
 import pkgutil
-import re
 import sys
+import sysconfig
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning import sweep, tasks
+from zf_lightning.cli.help import help_text
+from zf_lightning.cli.messages import clear_messages, missing_message
 from zf_lightning.cli.resume import resumed_command
 from zf_lightning.config import schema
-from zf_lightning.config.instantiate import check_target, plain, suggestion
+from zf_lightning.config.instantiate import check_target, plain
 from zf_lightning.errors import UserError
-from zf_lightning.system.processes import claimed, first_process_reports, follow_parent
-from zf_lightning.training.build import is_first_process
+from zf_lightning.system.processes import (
+    claimed,
+    first_process_reports,
+    follow_parent,
+    is_first_process,
+)
 
+PACKAGE = Path(__file__).parents[1]
 #: Options of several values, which may be written without brackets.
 LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
+
+
+def main() -> None:
+    """Run what the command line asks for; exits with 1 after a user's mistake."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        name = Path(sys.argv[0]).name
+        program = {"main.py": "python main.py", "__main__.py": "python -m zf_lightning"}
+        print(help_text(PACKAGE / "conf", program=program.get(name, name)))
+        return
+    with clear_messages():
+        prepare()
+        hydra.main(version_base="1.3", config_path=str(PACKAGE / "conf"), config_name="config")(
+            run
+        )()
 
 
 def prepare() -> None:
@@ -39,16 +61,22 @@ def prepare() -> None:
     follow_parent()
     # Hydra then raises instead of printing a trace of its own: `clear_messages` makes sentences.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # Loaded before they are needed, so that the sweep's callback finds its package; and for the
-    # workers of a launcher, which start elsewhere.
-    root = str(Path(__file__).parents[2])
-    sys.path.insert(0, root)
-    known = os.environ.get("PYTHONPATH", "")
-    if root not in known.split(os.pathsep):
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
+    _make_importable()
     add_plugins()
     schema.register()
     sys.argv[1:] = with_lists(sys.argv[1:])
+
+
+def _make_importable() -> None:
+    """Let processes that start elsewhere import this package, and all a user's own network."""
+    root, known = str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")
+    # An installed package is found anyway, and all of site-packages before the standard library
+    # is not what a user asked for.
+    if root != sysconfig.get_path("purelib") and root not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, known)))
+    for folder in (root, str(Path.cwd())):
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def add_plugins() -> None:
@@ -73,40 +101,16 @@ def with_lists(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-@contextlib.contextmanager
-def clear_messages() -> Iterator[None]:
-    """Turn a user's mistake into one sentence and exit status 1; anything else keeps its trace."""
-    try:
-        yield
-    except UserError as mistake:
-        _fail(mistake.sentence)
-    except MissingMandatoryValue as mistake:
-        _fail(missing_message(str(mistake)))
-    except (HydraException, OmegaConfBaseException) as mistake:
-        if "Missing mandatory value" in str(mistake):
-            _fail(missing_message(str(mistake)))
-        _fail(composition_message(mistake))
-    except ImportError as mistake:
-        if "IS THE PLUGIN INSTALLED" not in str(mistake):
-            raise
-        _fail("This launcher needs a package more: pip install 'zf-lightning[launchers]'.")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception:
-        _write_to_log_file("failed", with_trace=True)
-        raise
-
-
-def run(config: DictConfig, script: Path) -> None:
+def run(config: DictConfig) -> None:
     """Run the task of `config`, or, in a sweep, hand the job to a process of its own."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         if "TORCHELASTIC_RUN_ID" in os.environ:
             raise UserError(
                 "A sweep (-m) cannot run under torchrun, where every process would run it; start "
-                "it with python main.py -m and set trainer.devices."
+                "it without torchrun and set trainer.devices."
             )
         # What it raises ends the sweep, and is put into words where the sweep was started.
-        sweep.run_job(config, script)
+        sweep.run_job(config)
         return
     with clear_messages():
         _run_task(config)
@@ -115,12 +119,7 @@ def run(config: DictConfig, script: Path) -> None:
 def _run_task(config: DictConfig) -> None:
     _check_shared_folder()
     quieten()
-    schema.check_keys(config)
-    if config.seed < 0:
-        raise UserError(f"seed={config.seed} must not be negative.")
-    names = [module.name for module in pkgutil.iter_modules(tasks.__path__)]
-    if config.task.name not in names:
-        raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
+    check(config)
     check_target(plain(config))
     task = importlib.import_module(f"{tasks.__name__}.{config.task.name}")
     if not is_first_process():
@@ -141,6 +140,19 @@ def _run_task(config: DictConfig) -> None:
         task.run(config)
 
 
+def check(config: DictConfig) -> None:
+    """Raise UserError for what is wrong in a configuration, as far as it is known without torch."""
+    schema.check_keys(config)
+    if config.seed < 0:
+        raise UserError(f"seed={config.seed} must not be negative.")
+    names = [module.name for module in pkgutil.iter_modules(tasks.__path__)]
+    if config.task.name not in names:
+        raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
+    # A checkpoint brings data of its own.
+    if config.ckpt is None and OmegaConf.is_missing(config.data, "root"):
+        raise UserError(missing_message("data.root"))
+
+
 def _check_shared_folder() -> None:
     """Processes that were not started by Lightning need to be told their common folder."""
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1 or int(os.environ.get("SLURM_NTASKS", 1)) > 1
@@ -158,7 +170,7 @@ def quieten() -> None:
         # We count each sample once on any number of devices (`EpochSampler`).
         r"Using `DistributedSampler` with the dataloaders",
         r".*it is recommended to use `Trainer\(devices=1",
-        # A run that goes on in its folder is what we intend.
+        # A run that is resumed in its folder is what we intend.
         r"Checkpoint directory .* exists and is not empty",
         # Values of an epoch are logged from counts of our own; there is no batch size to infer.
         r"It is recommended to use `self.log\(.*sync_dist=True\)`",
@@ -171,57 +183,12 @@ def quieten() -> None:
         r".*isinstance\(treespec, LeafSpec\).*",
     ):
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.distributed",
+        "lightning.pytorch.accelerators.cuda",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)
     if not is_first_process():
         # What is said is said by the first process.
         logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)
-
-
-def composition_message(mistake: Exception) -> str:
-    """One sentence for a configuration that cannot be composed."""
-    text = f"{mistake} {mistake.__cause__ or ''}"
-    unknown = re.search(r"Key '([^']+)' (?:is )?not in '?([\w]+)", text)
-    if unknown:
-        full = re.search(r"full_key: ([\w.]+)", text)
-        key = full.group(1) if full else unknown.group(1)
-        where, _, name = key.rpartition(".")
-        return f"There is no option {key}{suggestion(name, schema.options_of(where)) or '.'}"
-    missing = re.search(r"Could not find '([^']+)'", text)
-    if missing and "/" in missing.group(1):
-        group, _, option = missing.group(1).rpartition("/")
-        choices = re.findall(r"^\t(\w+)$", text, re.MULTILINE)
-        return (
-            f"There is no {group}={option}{suggestion(option, choices) or '.'} "
-            f"The choices are {', '.join(choices)}."
-        )
-    override = re.search(r"Could not override '([^']+)'", text)
-    if override and "No match in the defaults list" in text:
-        return f"There is no group {override.group(1)} of options to choose from."
-    if mistake.__cause__ is not None:
-        # "Error merging override data.batch_size=abc", and why.
-        return " ".join(f"{mistake}: {str(mistake.__cause__).splitlines()[0]}".split())
-    return " ".join(str(mistake).split())
-
-
-def missing_message(text: str) -> str:
-    """One sentence for an option without which nothing can be done."""
-    found = re.search(r"Missing mandatory value: ([\w.]+)", text)
-    key = found.group(1) if found else "An option"
-    return f"{key} must be given: add {key}=… to the command."
-
-
-def _fail(sentence: str) -> NoReturn:
-    print(f"error: {sentence}", file=sys.stderr)
-    _write_to_log_file(f"error: {sentence}")
-    sys.exit(1)
-
-
-def _write_to_log_file(message: str, *, with_trace: bool = False) -> None:
-    """Into `run.log` alone: on the terminal it stands already."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            trace = sys.exc_info() if with_trace else None
-            record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, trace)
-            handler.handle(record)

@@ -5,11 +5,12 @@ composed. Contents of nodes with a `_target_` are checked against the signature 
 `zf_lightning.config.instantiate`.
 """
 
-import inspect
+import ast
+import importlib.util
 from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
 from typing import Any
 
-import lightning
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -208,15 +209,30 @@ class Paths:
     run: str = MISSING
 
 
+def trainer_arguments() -> list[str]:
+    """Names of the arguments of the installed `lightning.Trainer`.
+
+    Read from its source: importing Lightning takes longer than all else that a command does before
+    it knows whether its options exist.
+    """
+    package = importlib.util.find_spec("lightning")
+    assert package is not None and package.origin is not None
+    source = Path(package.origin).parent / "pytorch" / "trainer" / "trainer.py"
+    (trainer,) = (
+        node
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name == "Trainer"
+    )
+    (made,) = (
+        node
+        for node in trainer.body
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    )
+    return [argument.arg for argument in (*made.args.args, *made.args.kwonlyargs)][1:]
+
+
 #: Every argument of `lightning.Trainer` is a legal key of `trainer`.
-Trainer = make_dataclass(
-    "Trainer",
-    [
-        (name, Any, MISSING)
-        for name in inspect.signature(lightning.Trainer.__init__).parameters
-        if name != "self"
-    ],
-)
+Trainer = make_dataclass("Trainer", [(name, Any, MISSING) for name in trainer_arguments()])
 
 
 @dataclass

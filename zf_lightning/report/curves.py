@@ -4,9 +4,6 @@ import csv
 import io
 from pathlib import Path
 
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
 #: Panels of the drawing: title, unit, and the columns with their names.
 PANELS = (
     (
@@ -30,6 +27,10 @@ def draw_curves(metrics: Path) -> str:
         return ""
     with metrics.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    # Imported here: a training run begins without it.
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     drawn = False
     for axes, (title, unit, columns) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):

@@ -3,7 +3,7 @@
 from PIL import Image
 
 from zf_lightning.atlas import Atlas
-from zf_lightning.figures import class_caption, layer_panel
+from zf_lightning.figures.grid import class_caption, layer_panel
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 

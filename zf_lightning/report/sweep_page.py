@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from zf_lightning.figures import Series, comparison_plot
+from zf_lightning.figures.comparison import Series, comparison_plot
 from zf_lightning.sweep.table import Row, SweepTable
 from zf_lightning.sweep.text import table_csv, table_grid, table_markdown, table_notes
 

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
-
-import lightning
+from typing import TYPE_CHECKING, Any
 
 from zf_lightning import paper
 from zf_lightning.results import metric_names as names
+
+if TYPE_CHECKING:
+    import lightning
 
 
 def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
@@ -47,7 +48,7 @@ def error_lines(figures: dict[str, float]) -> list[str]:
 
 
 def check_count(
-    trainer: lightning.Trainer, counted: float, expected: int, *, bad: float = 0, loader: int = 0
+    trainer: "lightning.Trainer", counted: float, expected: int, *, bad: float = 0, loader: int = 0
 ) -> None:
     """A test must have counted each image once, unless `trainer.limit_test_batches` cut it short.
 

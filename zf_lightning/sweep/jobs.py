@@ -36,8 +36,8 @@ DISTRIBUTED_VARIABLES = re.compile(
 SWEEP_OPTIONS = re.compile(r"hydra[./](sweep|sweeper|launcher|mode|run)\b")
 
 
-def run_job(config: DictConfig, script: Path) -> int:
-    """Run the current job of a Hydra sweep as `script` with the job's overrides; its exit code.
+def run_job(config: DictConfig) -> int:
+    """Run the current job of a Hydra sweep as a command of its own; returns its exit code.
 
     Called in the process that Hydra's launcher gave the job. A failure is recorded and does not
     raise, so that the next job goes on; the sweep's summary reports it. A job that an earlier
@@ -66,7 +66,7 @@ def run_job(config: DictConfig, script: Path) -> int:
         if at_once is not None and at_once > 1:
             # The bars and tables of several jobs would run into one another.
             output = stack.enter_context((folder / "output.log").open("a"))
-        command = _command(config, script, folder)
+        command = _command(config, folder)
         exit_code = _run(command, environment, Path(hydra.runtime.cwd), output)
     replace(job, exit_code=exit_code).write()
     print(f"--- {folder.name}: " + (f"FAILED (exit {exit_code})" if exit_code else "done"))
@@ -105,12 +105,14 @@ def _check_same_job(earlier: Job, job: Job) -> None:
         )
 
 
-def _command(config: DictConfig, script: Path, folder: Path) -> list[str]:
+def _command(config: DictConfig, folder: Path) -> list[str]:
     hydra = HydraConfig.get()
     overrides = [o for o in hydra.overrides.hydra if not SWEEP_OPTIONS.match(o.lstrip("+~"))]
     return [
         sys.executable,
-        str(script),
+        # Without the folder that it starts in before all others: a run's files may be called as
+        # packages are.
+        *("-P", "-m", "zf_lightning"),
         *configuration_flags(hydra),
         *hydra.overrides.task,
         *overrides,

@@ -1,13 +1,15 @@
 """Jobs of a sweep that run at once on one machine share its cores and its GPUs."""
 
 import contextlib
+import functools
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores
@@ -51,7 +53,7 @@ def part_of_machine(place: int, jobs: int) -> dict[str, str]:
     """Environment variables for the job at `place` of `jobs`: cores, and GPUs if there are any."""
     cores = max(1, available_cores() // jobs)
     part = {CORES_VARIABLE: str(cores), "OMP_NUM_THREADS": str(cores)}
-    devices = _visible_gpus()
+    devices = _visible_gpus() if jobs > 1 else []
     if devices:
         each = max(1, len(devices) // jobs)
         # With more jobs than GPUs some share one.
@@ -64,7 +66,14 @@ def _visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
-    return [str(number) for number in range(torch.cuda.device_count())]
+    return [str(number) for number in range(_count_gpus())]
+
+
+@functools.cache
+def _count_gpus() -> int:
+    """The GPUs that PyTorch finds: asked in a process of its own, since importing it takes long."""
+    program = "import torch; print(torch.cuda.device_count())"
+    return int(subprocess.check_output([sys.executable, "-c", program], text=True))
 
 
 def _take_place(folder: Path, jobs: int) -> tuple[int, FileLock]:

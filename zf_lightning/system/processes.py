@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from torch import distributed
 
 from zf_lightning.errors import UserError
 
@@ -24,6 +23,20 @@ REPORTING = 10.0
 #: How long to wait for a folder: what remains of a killed run, such as the workers that load data
 #: (they look for their parent every 5 seconds), needs a moment to end.
 PATIENCE = 30.0
+
+
+#: Where launchers of distributed runs say the number of a process, as Lightning reads them.
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+def is_first_process() -> bool:
+    """True in the process that speaks and writes for all of a distributed run."""
+    loaded = sys.modules.get("lightning.pytorch.utilities.rank_zero")
+    if loaded is not None:
+        # It also knows the machines of a run.
+        return getattr(loaded.rank_zero_only, "rank", 0) == 0
+    rank = next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), "0")
+    return int(rank) == 0
 
 
 def follow_parent() -> None:
@@ -55,6 +68,9 @@ def first_process_reports() -> Iterator[None]:
     try:
         yield
     except Exception:
+        # Imported here: this module is loaded at every start of the command line.
+        from torch import distributed
+
         # NCCL might wait for the others here, who do not come.
         if distributed.is_initialized() and distributed.get_backend() == "gloo":
             with contextlib.suppress(Exception):

@@ -16,7 +16,8 @@ from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.top_images import chosen_maps, image_batch, load_winners
-from zf_lightning.report import atlas_panel, write_report
+from zf_lightning.report.page import write_report
+from zf_lightning.report.panel import atlas_panel
 from zf_lightning.results.result import write_result
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.system.digests import digest_of, digest_of_weights

@@ -25,8 +25,9 @@ from zf_lightning.training.checkpoint import (
     load_classifier,
 )
 from zf_lightning.training.ensemble import MEMBER, Ensemble
-from zf_lightning.training.loggers import close_wandb, log_table
+from zf_lightning.training.loggers import log_table
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)
 

@@ -17,14 +17,16 @@ from zf_lightning.data import ImageDataModule
 from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
-from zf_lightning.report import write_report
+from zf_lightning.report.page import write_report
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import check_count, error_lines, paper_figures, write_result
 from zf_lightning.sweep import changes_layers
+from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network, read_checkpoint
-from zf_lightning.training.loggers import close_wandb, log_configuration
+from zf_lightning.training.loggers import log_configuration
 from zf_lightning.training.module import EXTRA_CROPS, ImageClassifier
+from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=lightning.Callback)
@@ -59,7 +61,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     else:
         check_same_network(last, model=model, class_names=source.class_names)
         log.info(f"Going on from {last}")
-    if assembly.is_first_process():
+    if is_first_process():
         # It is there only where a run has come to its end: this one has not.
         (folder / "result.json").unlink(missing_ok=True)
     log.info(

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig
 from zf_lightning.config.options import names_of
 from zf_lightning.errors import UserError
 from zf_lightning.report.workspace import build_workspace
-from zf_lightning.training.loggers import has_api_key
+from zf_lightning.training.wandb_runs import has_api_key
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import DictConfig
 
 from zf_lightning.config.instantiate import instantiate, plain
@@ -35,6 +35,7 @@ from zf_lightning.models import (
 )
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
 from zf_lightning.system.devices import ACCELERATORS, chosen_device
+from zf_lightning.system.processes import is_first_process
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
 from zf_lightning.training.checkpoint_file import WholeCheckpointFile
 from zf_lightning.training.module import ImageClassifier
@@ -108,11 +109,6 @@ def configuration_to_inspect(config: DictConfig) -> DictConfig:
         return config
     overrides = list(HydraConfig.get().overrides.task)
     return configuration_of(find_checkpoint(config.ckpt), config, overrides)
-
-
-def is_first_process() -> bool:
-    """True in the process that speaks and writes for all of a distributed run."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def build_source(config: DictConfig) -> ImageSource:

@@ -2,24 +2,19 @@
 
 import csv
 import io
-import logging
-import os
-import uuid
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import OmegaConf
 
 from zf_lightning.errors import UserError
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
-
-log = logging.getLogger(__name__)
+from zf_lightning.training.wandb_runs import run_options
 
 
 class MetricsFile(Logger):
@@ -123,44 +118,11 @@ def wandb_logger(
     tags: Sequence[str],
     mode: str,
 ) -> WandbLogger:
-    """A Weights & Biases logger whose every file stays in the run's folder.
-
-    `mode` is `online`, `offline`, `disabled` or `auto`: online where there is an API key, offline
-    otherwise. The environment variable WANDB_MODE comes before `mode`. A run that goes on in the
-    same folder goes on as the same run.
-    Raises UserError for another mode.
-    """
-    modes = ("auto", "online", "offline", "disabled")
-    mode = os.environ.get("WANDB_MODE", mode)
-    if mode == "dryrun":
-        mode = "offline"
-    # Before wandb is first asked anything: it reads its settings once.
-    os.environ.setdefault("WANDB_SILENT", "true")
-    if mode not in modes:
-        raise UserError(f"logger.wandb.mode={mode} is not known: it is one of {', '.join(modes)}.")
-    folder = Path(folder)
-    # Media and artifacts are otherwise staged in the user's home: a run's folder could not be
-    # moved and synchronised elsewhere.
-    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
-        os.environ.setdefault(variable, str(folder / "wandb"))
-    if mode == "auto":
-        mode = "online" if has_api_key() else "offline"
-    return WandbLogger(
-        save_dir=str(folder),
-        project=project,
-        entity=entity,
-        group=group,
-        name=name or folder.name,
-        tags=list(tags),
-        id=_run_id(folder),
-        resume="allow",
-        mode=mode,
+    """A Weights & Biases logger; for its options see `wandb_runs.run_options`."""
+    options = run_options(
+        folder=folder, project=project, entity=entity, group=group, name=name, tags=tags, mode=mode
     )
-
-
-def has_api_key() -> bool:
-    """Whether wandb has a key for its server; nobody is asked for one."""
-    return wandb.login(prompt=False, verify=False)
+    return WandbLogger(save_dir=options.pop("dir"), **options)
 
 
 def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
@@ -171,7 +133,10 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
     for logger in loggers:
         try:
             logger.log_hyperparams(values)
-        except wandb.Error as problem:
+        except Exception as problem:
+            wandb = sys.modules.get("wandb")
+            if wandb is None or not isinstance(problem, wandb.Error):
+                raise
             reason = str(problem).strip().split("\n")[0]
             raise UserError(
                 f"Weights & Biases did not take the run ({reason}); to go on without its server "
@@ -187,55 +152,3 @@ def log_table(loggers: Sequence[Logger], table: Table) -> None:
             logger.log_table(table.name, columns=list(table.columns), data=rows)
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text(table.name, table.markdown())
-
-
-def close_wandb(*, failed: bool = False) -> str | None:
-    """Finish the wandb run of this process; returns how to upload it if it was offline."""
-    run = wandb.run
-    if run is None:
-        return None
-    folder = Path(run.settings.sync_dir) if run.offline else None
-    wandb.finish(exit_code=int(failed))
-    return f"wandb sync {folder}" if folder is not None and folder.exists() else None
-
-
-def log_sweep_table(
-    folder: Path, jobs: Sequence[Path], table: tuple[list[str], list[list[Any]]]
-) -> str | None:
-    """Log the table of a sweep as a run of its own, in the group of the sweep's jobs.
-
-    Where and how follows the first of `jobs` whose configuration logs to wandb; if none does,
-    nothing happens. Returns how to upload the run if it was offline.
-    """
-    for job in jobs:
-        path = job / "config.yaml"
-        options = OmegaConf.select(OmegaConf.load(path), "logger.wandb") if path.exists() else None
-        if options is not None:
-            break
-    else:
-        return None
-    name = folder.resolve().name
-    logger = wandb_logger(
-        folder=folder,
-        project=options.project,
-        entity=options.entity,
-        group=name,
-        name=f"table of {name}",
-        tags=["table"],
-        mode=options.mode,
-    )
-    columns: list[Any] = table[0]
-    try:
-        logger.experiment.log({"table": wandb.Table(columns=columns, data=table[1])})
-    except wandb.Error as problem:
-        log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
-    return close_wandb()
-
-
-@rank_zero_only
-def _run_id(folder: Path) -> str:
-    file = folder / "wandb" / "run_id"
-    if file.exists():
-        return file.read_text().strip()
-    write_whole(file, uuid.uuid4().hex[:8])
-    return file.read_text()

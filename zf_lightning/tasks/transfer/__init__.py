@@ -24,7 +24,8 @@ from zf_lightning.system.files import write_whole
 from zf_lightning.tasks.transfer import from_scratch, frozen
 from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
 from zf_lightning.training import build as assembly
-from zf_lightning.training.loggers import close_wandb, log_configuration, log_table
+from zf_lightning.training.loggers import log_configuration, log_table
+from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)
 

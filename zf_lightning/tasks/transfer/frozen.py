@@ -26,8 +26,8 @@ from zf_lightning.data import WholeSet
 from zf_lightning.errors import UserError
 from zf_lightning.system.cores import available_cores, default_workers
 from zf_lightning.system.digests import digest_of, digest_of_weights
+from zf_lightning.system.processes import is_first_process
 from zf_lightning.tasks.transfer.tables import Frozen
-from zf_lightning.training.build import is_first_process
 from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)

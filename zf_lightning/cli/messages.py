@@ -1,0 +1,92 @@
+"""A user's mistakes as one sentence each."""
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from zf_lightning.config import schema
+from zf_lightning.config.instantiate import suggestion
+from zf_lightning.errors import UserError
+
+NO_LAUNCHER = (
+    "This launcher needs an extra package: in the checkout, uv sync --extra launchers; elsewhere, "
+    "pip install hydra-joblib-launcher or hydra-submitit-launcher."
+)
+
+
+@contextlib.contextmanager
+def clear_messages() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit status 1; anything else keeps its trace."""
+    try:
+        yield
+    except UserError as mistake:
+        _fail(mistake.sentence)
+    except MissingMandatoryValue as mistake:
+        _fail(missing_message(str(mistake)))
+    except (HydraException, OmegaConfBaseException) as mistake:
+        if "Missing mandatory value" in str(mistake):
+            _fail(missing_message(str(mistake)))
+        _fail(composition_message(mistake))
+    except ImportError as mistake:
+        if "IS THE PLUGIN INSTALLED" not in str(mistake):
+            raise
+        _fail(NO_LAUNCHER)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        _write_to_log_file("failed", with_trace=True)
+        raise
+
+
+def composition_message(mistake: Exception) -> str:
+    """One sentence for a configuration that cannot be composed."""
+    text = f"{mistake} {mistake.__cause__ or ''}"
+    unknown = re.search(r"Key '([^']+)' (?:is )?not in '?([\w]+)", text)
+    if unknown:
+        full = re.search(r"full_key: ([\w.]+)", text)
+        key = full.group(1) if full else unknown.group(1)
+        where, _, name = key.rpartition(".")
+        return f"There is no option {key}{suggestion(name, schema.options_of(where)) or '.'}"
+    missing = re.search(r"Could not find '([^']+)'", text)
+    if missing and "/" in missing.group(1):
+        group, _, option = missing.group(1).rpartition("/")
+        choices = re.findall(r"^\t(\w+)$", text, re.MULTILINE)
+        return (
+            f"There is no {group}={option}{suggestion(option, choices) or '.'} "
+            f"The choices are {', '.join(choices)}."
+        )
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override and "No match in the defaults list" in text:
+        return f"There is no group {override.group(1)} of options to choose from."
+    if mistake.__cause__ is not None:
+        # "Error merging override data.batch_size=abc", and why.
+        return " ".join(f"{mistake}: {str(mistake.__cause__).splitlines()[0]}".split())
+    return " ".join(str(mistake).split())
+
+
+def missing_message(text: str) -> str:
+    """One sentence for an option that must be given: its name, or the text of an exception."""
+    found = re.search(r"Missing mandatory value: ([\w.]+)", text)
+    key = found.group(1) if found else text
+    return f"{key} must be given: add {key}=… to the command."
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    _write_to_log_file(f"error: {sentence}")
+    sys.exit(1)
+
+
+def _write_to_log_file(message: str, *, with_trace: bool = False) -> None:
+    """Into `run.log` alone: on the terminal it stands already."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            trace = sys.exc_info() if with_trace else None
+            record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, message, None, trace)
+            handler.handle(record)

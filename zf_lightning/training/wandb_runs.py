@@ -1,0 +1,130 @@
+"""Runs of Weights & Biases: their options, their end, and the table of a sweep.
+
+wandb is imported where it is used, and Lightning never: a sweep is started and summed up without
+them.
+"""
+
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from zf_lightning.errors import UserError
+from zf_lightning.system.files import write_whole
+from zf_lightning.system.processes import is_first_process
+
+log = logging.getLogger(__name__)
+
+
+def run_options(
+    *,
+    folder: str | Path,
+    project: str,
+    entity: str | None,
+    group: str | None,
+    name: str | None,
+    tags: Sequence[str],
+    mode: str,
+) -> dict[str, Any]:
+    """Options of `wandb.init` for a run whose every file stays in `folder`.
+
+    `mode` is `online`, `offline`, `disabled` or `auto`: online where there is an API key, offline
+    otherwise. The environment variable WANDB_MODE comes before `mode`. A run that is resumed in
+    the same folder is the same run of wandb.
+    Raises UserError for another mode.
+    """
+    modes = ("auto", "online", "offline", "disabled")
+    mode = os.environ.get("WANDB_MODE", mode)
+    if mode == "dryrun":
+        mode = "offline"
+    # Before wandb is first asked anything: it reads its settings once.
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if mode not in modes:
+        raise UserError(f"logger.wandb.mode={mode} is not known: it is one of {', '.join(modes)}.")
+    folder = Path(folder)
+    # Media and artifacts are otherwise staged in the user's home: a run's folder could not be
+    # moved and synchronised elsewhere.
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        os.environ.setdefault(variable, str(folder / "wandb"))
+    if mode == "auto":
+        mode = "online" if has_api_key() else "offline"
+    return {
+        "dir": str(folder),
+        "project": project,
+        "entity": entity,
+        "group": group,
+        "name": name or folder.name,
+        "tags": list(tags),
+        "id": _run_id(folder),
+        "resume": "allow",
+        "mode": mode,
+    }
+
+
+def has_api_key() -> bool:
+    """Whether wandb has a key for its server; nobody is asked for one."""
+    import wandb
+
+    return wandb.login(prompt=False, verify=False)
+
+
+def close_wandb(*, failed: bool = False) -> str | None:
+    """Finish the wandb run of this process; returns how to upload it if it was offline."""
+    wandb = sys.modules.get("wandb")
+    if wandb is None or wandb.run is None:
+        return None
+    run = wandb.run
+    folder = Path(run.settings.sync_dir) if run.offline else None
+    wandb.finish(exit_code=int(failed))
+    return f"wandb sync {folder}" if folder is not None and folder.exists() else None
+
+
+def log_sweep_table(
+    folder: Path, jobs: Sequence[Path], table: tuple[list[str], list[list[Any]]]
+) -> str | None:
+    """Log the table of a sweep as a run of its own, in the group of the sweep's jobs.
+
+    Where and how follows the first of `jobs` whose configuration logs to wandb; if none does,
+    nothing happens. Returns how to upload the run if it was offline.
+    """
+    for job in jobs:
+        path = job / "config.yaml"
+        options = OmegaConf.select(OmegaConf.load(path), "logger.wandb") if path.exists() else None
+        if options is not None:
+            break
+    else:
+        return None
+    import wandb
+
+    name = folder.resolve().name
+    options_of_run = run_options(
+        folder=folder,
+        project=options.project,
+        entity=options.entity,
+        group=name,
+        name=f"table of {name}",
+        tags=["table"],
+        mode=options.mode,
+    )
+    columns: list[Any] = table[0]
+    try:
+        run = wandb.init(**options_of_run)
+        run.log({"table": wandb.Table(columns=columns, data=table[1])})
+    except wandb.Error as problem:
+        log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
+    return close_wandb()
+
+
+def _run_id(folder: Path) -> str | None:
+    if not is_first_process():
+        return None
+    file = folder / "wandb" / "run_id"
+    if file.exists():
+        return file.read_text().strip()
+    write_whole(file, uuid.uuid4().hex[:8])
+    return file.read_text()
