@@ -143,22 +143,36 @@ def scratch(tiny: list[str], *more: str) -> list[str]:
     return ["task=transfer", *tiny, *short, "transfer.from_scratch=true", *more]
 
 
-def test_a_fold_that_was_trained_otherwise_is_refused(
+def test_a_fold_that_was_trained_with_other_options_is_refused(
     compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
     transfer.run(compose_config(*scratch(tiny)))
     for change, part in (
         ("optimizer.lr=0.5", "optimizer"),
         ("data.batch_size=7", "batch_size"),
+        ("data.seed=7", "data_seed"),
         ("trainer.max_epochs=3", "trainer"),
+        ("trainer.limit_val_batches=1", "trainer"),
+        ("trainer.check_val_every_n_epoch=2", "trainer"),
+        ("trainer.strategy=ddp", "trainer"),
+        ("trainer.sync_batchnorm=true", "trainer"),
         ("data.exclude=[red]", "images"),
     ):
-        with pytest.raises(UserError, match=f"trained otherwise.*{part}.*hydra.run.dir"):
+        with pytest.raises(UserError, match=f"trained with other options.*{part}.*hydra.run.dir"):
             transfer.run(compose_config(*scratch(tiny, change)))
-    # What only watches may change.
-    kept = json.loads((tmp_path / "run" / "from_scratch/4_fold_0/transfer.json").read_text())
-    again = transfer.run(compose_config(*scratch(tiny, "callbacks.last_checkpoint=null")))
+    # What cannot change the result may change.
+    done = tmp_path / "run" / "from_scratch/4_fold_0/transfer.json"
+    kept = json.loads(done.read_text())
+    harmless = ("callbacks.last_checkpoint=null", "trainer.log_every_n_steps=1")
+    again = transfer.run(compose_config(*scratch(tiny, *harmless)))
     assert again["transfer/from scratch/network/4/fold=0"] == kept["score"]["accuracy"]
+    # Version 0.1.0 noted less.
+    del kept["asked"]["data_seed"]
+    kept["asked"]["trainer"] = {"max_epochs": 1}
+    done.write_text(json.dumps(kept))
+    assert transfer.run(compose_config(*scratch(tiny, "data.seed=7")))
+    with pytest.raises(UserError, match="trained with other options"):
+        transfer.run(compose_config(*scratch(tiny, "trainer.max_epochs=3")))
 
 
 def test_a_training_that_ends_early_is_scored_by_its_last_weights(

@@ -7,6 +7,7 @@ held out to choose better ones, and the test images decide nothing. Tests see on
 the frozen features do.
 """
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -50,17 +52,23 @@ WATCHING = (
     "timer",
     "progress",
 )
-#: Options of the trainer that decide what is learnt, where they are given.
-DECISIVE = (
-    "max_epochs",
-    "max_steps",
-    "max_time",
-    "precision",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "limit_train_batches",
-    "overfit_batches",
+#: Options of the trainer that say where it computes, what is shown and what is tested; every other
+#: may change what is learnt.
+HARMLESS = (
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "use_distributed_sampler",
+    "default_root_dir",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "num_sanity_val_steps",
+    "log_every_n_steps",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "profiler",
+    "detect_anomaly",
 )
 #: Training on one device, as options say it.
 ONE_DEVICE = ("auto", -1, "-1", 1, "1")
@@ -101,13 +109,11 @@ class Training:
         if not self.done.exists():
             return None
         stored = json.loads(self.done.read_text())
-        changed = [
-            part for part in self.decisive if stored["asked"].get(part) != self.decisive[part]
-        ]
+        changed = _changed(stored["asked"], self.decisive)
         if changed:
             raise UserError(
-                f"{self.folder} was trained otherwise ({', '.join(changed)}): choose another "
-                "folder for this run, hydra.run.dir=FOLDER, or delete that one."
+                f"{self.folder} was trained with other options ({', '.join(changed)}): choose "
+                "another folder for this run, hydra.run.dir=FOLDER, or delete that one."
             )
         return None if stored["score"] is None else Score(**stored["score"])
 
@@ -228,13 +234,26 @@ def fold_configuration(
 def _decisive(options: Mapping[str, Any]) -> dict[str, Any]:
     found = {part: options[part] for part in ("model", "ablation", "optimizer", "scheduler")}
     found |= {"seed": options["seed"], "batch_size": options["data"]["batch_size"]}
+    found["data_seed"] = options["data"]["seed"]
+    defaults = inspect.signature(lightning.Trainer).parameters
     found["trainer"] = {
-        name: value for name, value in options["trainer"].items() if name in DECISIVE
+        name: value
+        for name, value in options["trainer"].items()
+        if name not in HARMLESS and not (name in defaults and value == defaults[name].default)
     }
     found["callbacks"] = {
         name: node for name, node in options["callbacks"].items() if node and name not in WATCHING
     }
     return found
+
+
+def _changed(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """The parts of `asked` that a training in a folder, `stored`, had otherwise."""
+    if "data_seed" not in stored:
+        # Of 0.1.0, which noted less: compare what it did.
+        trainer = {name: asked["trainer"].get(name) for name in stored["trainer"]}
+        asked = {**asked, "trainer": trainer, "data_seed": None}
+    return [part for part in asked if stored.get(part) != asked[part]]
 
 
 def _final(folder: Path) -> Path:
