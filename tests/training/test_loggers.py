@@ -87,6 +87,27 @@ def test_wandb_without_a_server_keeps_everything_in_the_runs_folder(tmp_path: Pa
     assert close_wandb() is None
 
 
+def test_each_run_of_a_process_stages_its_files_in_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR")
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "file").write_text("text")
+    for name in ("first", "second"):
+        wandb_logger(**options(tmp_path / name, "offline"))
+        artifact = wandb.Artifact("a", type="t")
+        artifact.add_file(str(tmp_path / "file"))
+        staged = tmp_path / name / "wandb" / "artifacts" / "staging"
+        assert len(list(staged.iterdir())) == 1
+        assert {os.environ[variable] for variable in variables} == {str(staged.parents[1])}
+    # A user's own choice stays.
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "mine"))
+    wandb_logger(**options(tmp_path / "third", "offline"))
+    assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / "mine")
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "third" / "wandb")
+
+
 def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     sweep, job = tmp_path / "my_sweep", tmp_path / "my_sweep" / "job"
     job.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Where the curves of a run go: its own file, and Weights & Biases."""
 
 import csv
+import functools
 import io
 import sys
 from argparse import Namespace
@@ -108,20 +109,10 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if v} for row in csv.DictReader(io.StringIO(whole))]
 
 
-def wandb_logger(
-    *,
-    folder: str | Path,
-    project: str,
-    entity: str | None,
-    group: str | None,
-    name: str | None,
-    tags: Sequence[str],
-    mode: str,
-) -> WandbLogger:
-    """A Weights & Biases logger; for its options see `wandb_runs.run_options`."""
-    options = run_options(
-        folder=folder, project=project, entity=entity, group=group, name=name, tags=tags, mode=mode
-    )
+@functools.wraps(run_options, assigned=())
+def wandb_logger(**of_run: Any) -> WandbLogger:
+    """A Weights & Biases logger; its options are those of `wandb_runs.run_options`."""
+    options = run_options(**of_run)
     return WandbLogger(save_dir=options.pop("dir"), **options)
 
 

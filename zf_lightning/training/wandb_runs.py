@@ -19,6 +19,8 @@ from zf_lightning.system.files import write_whole
 from zf_lightning.system.processes import is_first_process
 
 log = logging.getLogger(__name__)
+#: Environment variables of the folders that wandb stages files in, as set here for the last run.
+_STAGING: dict[str, str] = {}
 
 
 def run_options(
@@ -50,7 +52,9 @@ def run_options(
     # Media and artifacts are otherwise staged in the user's home: a run's folder could not be
     # moved and synchronised elsewhere.
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
-        os.environ.setdefault(variable, str(folder / "wandb"))
+        # Not the user's own choice, but that of an earlier run of this process.
+        if os.environ.get(variable) in (None, _STAGING.get(variable)):
+            os.environ[variable] = _STAGING[variable] = str(folder / "wandb")
     if mode == "auto":
         mode = "online" if has_api_key() else "offline"
     return {
