@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from zf_lightning.atlas import Atlas
-from zf_lightning.report.page import write_report
-from zf_lightning.report.panel import SPLIT_NAMES, atlas_panel
+from zf_lightning.report.page import images_of, write_report
+from zf_lightning.report.panel import atlas_panel
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,8 @@ def _caption(atlas: Atlas, layer: str) -> str:
         f"{number} ({found.activations[number, 0]:.3g})" for number in found.drawn.tolist()
     )
     assert atlas.epoch is not None
-    images = f"{SPLIT_NAMES[atlas.split or 'val']} images"
     strongest = f"feature maps and their strongest activations: {maps}"
-    return f"{layer}, epoch {atlas.epoch + 1}, {images}; {strongest}"
+    return f"{layer}, epoch {atlas.epoch + 1}, {images_of(atlas.split)}; {strongest}"
 
 
 def _log_picture(logger: Any, key: str, path: Path, caption: str, step: int) -> None:

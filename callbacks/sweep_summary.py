@@ -17,8 +17,6 @@ from zf_lightning.sweep import (
     remember_sweep_command,
     remember_swept,
     swept_keys,
-    table_text,
-    table_values,
 )
 
 
@@ -59,11 +57,12 @@ def _summarise(folder: Path) -> bool:
     from zf_lightning.training.wandb_runs import log_sweep_table
 
     jobs = read_jobs(folder)
-    table = build_table(jobs, swept_keys())
-    page = write_sweep_report(folder, table)
+    sweep = build_table(jobs, swept_keys())
+    table = sweep.table
+    page = write_sweep_report(folder, sweep)
     failed = [job for job in jobs if job.exit_code != 0]
-    print(f"\n{table_text(table)}")
-    upload = log_sweep_table(folder, [job.folder for job in jobs], table_values(table))
+    print("\n".join(["", table.title, "", *table.text(), "", *table.notes, ""]))
+    upload = log_sweep_table(folder, [job.folder for job in jobs], table)
     for job in failed:
         print(f"FAILED (exit {job.exit_code}): {job.folder}; see run.log there.")
     print(f"{len(failed)} of {len(jobs)} jobs failed." if failed else f"{len(jobs)} jobs done.")

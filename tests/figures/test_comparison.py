@@ -3,26 +3,38 @@
 import math
 
 import numpy as np
+from PIL import Image
 
-from zf_lightning.figures.comparison import Series, comparison_plot
+from zf_lightning.figures.comparison import Panel, Series, comparison_figure
+from zf_lightning.figures.style import to_image, to_svg
+
+
+def plot(labels: list[str], *panels: Panel) -> Image.Image:
+    return to_image(comparison_figure(labels, panels))
 
 
 def test_rows_are_drawn_from_above_and_missing_values_are_left_out() -> None:
     labels = ["first", "second", "third"]
-    low = comparison_plot(labels, [("x", [Series("a", [0.0, 5.0, 10.0])])])
-    pixels = np.asarray(low).astype(int)
-    # The first series is blue: its marks go down and to the right.
-    blue = (pixels[..., 2] > 150) & (pixels[..., 0] < 30)
-    rows, columns = np.nonzero(blue)
-    assert np.corrcoef(rows, columns)[0, 1] > 0.95
-    gap = comparison_plot(labels, [("x", [Series("a", [0.0, math.nan, 10.0])])])
-    blue_of_gap = (np.asarray(gap)[..., 2].astype(int) > 150) & (np.asarray(gap)[..., 0] < 30)
-    assert 0 < blue_of_gap.sum() < blue.sum()
+
+    def blue(values: list[float]) -> np.ndarray:
+        """Where the marks of the first series are, without those of the legend."""
+        pixels = np.asarray(plot(labels, Panel("x", [Series("a", values)]))).astype(int)
+        return ((pixels[..., 2] > 150) & (pixels[..., 0] < 30))[60:]
+
+    whole, gap = blue([0.0, 5.0, 10.0]), blue([0.0, math.nan, 10.0])
+    assert np.corrcoef(*np.nonzero(whole))[0, 1] > 0.95
+    assert 0 < gap.sum() < whole.sum()
 
 
 def test_a_picture_grows_with_its_rows_and_panels() -> None:
-    series = [Series("ours", [1.0], [0.5]), Series("theirs", [math.nan], hollow=True)]
-    one = comparison_plot(["row"], [("error", series)], title="what it is of")
-    more = comparison_plot(["row"] * 5, [("error", [Series("a", [1.0] * 5)])] * 2)
+    ours = Series("ours", [1.0], [(0.5, 2.0)], published=[math.nan])
+    one = plot(["row"], Panel("error", [ours]))
+    more = plot(["row"] * 5, *[Panel("error", [Series("a", [1.0] * 5)])] * 2)
     assert more.width > 1.5 * one.width
     assert more.height > one.height
+
+
+def test_the_same_plot_is_the_same_text() -> None:
+    panel = Panel("error", [Series("ours", [1.0, -2.0], [(0.5, 2.0), (math.nan, math.nan)])])
+    first, second = (to_svg(comparison_figure(["a", "b"], [panel])) for _ in range(2))
+    assert first == second and first.startswith("<svg")

@@ -11,7 +11,7 @@ from zf_lightning.figures.evolution import JUMP, evolution_curves, evolution_pan
 from zf_lightning.figures.filter_statistics import FilterStatistics, filter_statistics_figure
 from zf_lightning.figures.invariance import InvarianceRow, invariance_figure
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure, projection_tiles
-from zf_lightning.figures.plot import COLOURS, distinct, first_name
+from zf_lightning.figures.style import COLOURS, distinct, first_name
 
 RNG = np.random.default_rng(0)
 

@@ -1,5 +1,6 @@
 """The page of a run, in a real browser where there is one."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,33 +37,62 @@ def test_pictures_are_found_in_order(folder: Path) -> None:
 def test_a_run_without_a_result_has_a_page_that_says_so(folder: Path) -> None:
     page = write_report(folder).read_text()
     assert "no result yet" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 3
 
 
 def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
     assert "<svg" not in write_report(tmp_path).read_text()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_the_page_shows_the_last_epoch_of_the_asked_layer(folder: Path, tmp_path: Path) -> None:
-    page = write_report(folder)
-    quiet = ["--disable-background-networking", "--no-first-run", "--disable-gpu", "--no-sandbox"]
+def shown_by_a_browser(page: str, folder: Path) -> str:
     assert CHROMIUM is not None
-    shown = subprocess.run(
+    quiet = ["--disable-background-networking", "--no-first-run", "--disable-gpu", "--no-sandbox"]
+    return subprocess.run(
         [
             CHROMIUM,
             "--headless",
             *quiet,
-            f"--user-data-dir={tmp_path / 'browser'}",
+            f"--user-data-dir={folder / 'browser'}",
             "--virtual-time-budget=2000",
             "--dump-dom",
-            f"{page.as_uri()}#conv2",
+            page,
         ],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     ).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_page_without_epochs_has_no_slider(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "figures" / "conv2.png")
+    shown = shown_by_a_browser(write_report(tmp_path).as_uri(), tmp_path)
+    assert 'src="../figures/conv2.png"' in shown and 'alt="conv2"' in shown
+    assert "undefined" not in shown and "<label hidden" in shown
+    assert "[hidden] { display: none !important; }" in shown
+
+
+def test_a_page_counts_one_epoch_and_no_top5_error_of_five_classes(tmp_path: Path) -> None:
+    errors = {
+        f"{split}/{kind}_error{suffix}": 12.5
+        for split, suffix in (("val", ""), ("test", ""), ("test", "_tencrop"))
+        for kind in ("top1", "top5")
+    }
+    result = {"task": "train", "model": "zfnet", "parameters": 7, "ablation": ["none"]}
+    result |= {"data": "embedded", "classes": 5, "epochs": 1, "best_epoch": 1, **errors}
+    result |= {"train/seconds": 3.2, "test/images": 60, "test/images_in_split": 60}
+    # A diverged run has no number there.
+    (tmp_path / "result.json").write_text(json.dumps(result | {"val/top1_error": None}))
+    page = write_report(tmp_path).read_text()
+    assert "1 epoch in 3 s" in page and "top-5" not in page
+    assert "top-1 not a number" in page and "top-1 12.50 %" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_page_shows_the_last_epoch_of_the_asked_layer(folder: Path, tmp_path: Path) -> None:
+    shown = shown_by_a_browser(f"{write_report(folder).as_uri()}#conv2", tmp_path)
     assert 'src="../figures/epoch%3D010_conv2.png"' in shown
     assert 'alt="conv2 after epoch 10"' in shown
     assert "10 of 10" in shown

@@ -2,10 +2,11 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 from zf_lightning.analysis.transfer import Score
-from zf_lightning.results.tables import Cell, Table
+from zf_lightning.results.tables import Cell, Column, Table, Value
 from zf_lightning.tasks.transfer.tables import (
     FROM_SCRATCH,
     WHOLE_NETWORK,
@@ -31,7 +32,37 @@ def test_a_table_is_the_same_in_every_form(tmp_path: Path) -> None:
         "Errors\n\n| who | error | count |\n| :-- | --: | --: |\n"
         "| a, b | 1.2 |  |\n| c | 2.0 | 7 |\n\nA note.\n"
     )
-    assert table.text() == ["who   error  count", "a, b  1.2", "c     2.0    7"]
+    assert table.text() == ["who   error  count", "a, b    1.2", "c       2.0      7"]
+
+
+def test_columns_say_how_they_are_read() -> None:
+    table = Table(
+        "errors",
+        "Errors",
+        (
+            "who",
+            Column("top1", "top-1", "with ten crops", decimals=2),
+            Column("delta", "Δ", "with ten crops", signed=True, missing="–"),
+            Column("seed", hidden=True),
+        ),
+        (
+            ("a", Value.of([1.0, 3.0]), None, 1),
+            ("b", Value(12.25, mark="†"), 0.5, 2),
+            ("c", math.nan, -math.inf, 3),
+        ),
+    )
+    assert table.text() == [
+        "       with ten crops",
+        "who        top-1     Δ",
+        "a    2.00 ± 1.41     –",
+        "b         12.25†  +0.5",
+        "c                 -inf",
+    ]
+    names, rows = table.values()
+    assert names == ["who", "top1", "top1_std", "delta", "seed"]
+    assert rows[0] == ["a", 2.0, 1.4142, None, 1] and rows[2] == ["c", None, None, None, 3]
+    assert json.loads(table.json())["rows"][2] == dict(zip(names, rows[2], strict=True))
+    assert table.markdown().splitlines()[2] == "| who | with ten crops top-1 | with ten crops Δ |"
 
 
 def score(layer: str, classifier: str, per_class: int, fold: int, accuracy: float) -> Score:

@@ -133,7 +133,8 @@ def test_a_killed_process_of_a_distributed_job_ends_the_job(
     assert [row["state"] for row in table(folder)] == ["done", "done"]
     # No process left a folder or a file of its own beside those of the jobs.
     assert {path.name for path in tmp_path.iterdir()} <= {"sweep", "data", "run"}
-    known = {"ablation.csv", "ablation.md", "ablation.png", "report", "multirun.yaml"}
+    known = {f"ablation.{suffix}" for suffix in ("csv", "md", "json", "png")}
+    known |= {"report", "multirun.yaml"}
     known |= {"command.json", FIRST, SECOND}
     assert {path.name for path in folder.iterdir()} == known
 

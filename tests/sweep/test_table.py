@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from zf_lightning.report.sweep_page import write_sweep_report
-from zf_lightning.sweep import Job, SweepTable, build_table, table_csv, table_markdown, table_text
+from zf_lightning.report.sweep_page import plotted, wilson, write_sweep_report
+from zf_lightning.sweep import Job, SweepTable, build_table
 
 
 def job(folder: Path, overrides: str, *, exit_code: int = 0, **figures: Any) -> Job:
@@ -44,8 +44,13 @@ def job(folder: Path, overrides: str, *, exit_code: int = 0, **figures: Any) -> 
     return found
 
 
-def lines(table: SweepTable) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(table_csv(table))))
+def lines(sweep: SweepTable) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(sweep.table.csv())))
+
+
+def text(sweep: SweepTable) -> str:
+    """All that a person reads in a terminal."""
+    return "\n".join([sweep.table.title, *sweep.table.text(), *sweep.table.notes])
 
 
 def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None:
@@ -55,7 +60,7 @@ def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None
         job(tmp_path, "ablation=drop_fc7", top1=39.0),
     ]
     table = build_table(jobs, ["ablation"])
-    assert table.name == "ablation"
+    assert table.table.name == "ablation"
     assert [row.label for row in table.rows] == ["none", "fc_2048", "drop_fc7"]
     none, smaller, dropped = lines(table)
     assert none["difference"] == "" and none["paper/difference"] == "0.0"
@@ -66,12 +71,75 @@ def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None
     # The paper removed layer 7 from its replication only: 40.0 against 40.5.
     assert dropped["paper/network"] == "alexnet"
     assert float(dropped["paper/difference"]) == -0.5
-    text = table_text(table)
-    assert "zfnet of width 1.0 on imagenet, 1000 classes, 70 epochs" in text
-    assert "only those of a full-width network trained on ImageNet compare" in text
-    assert "40.0†" in text and "† The paper ran this row on its replication" in text
-    assert "1:01:01" in text
-    assert "40.2 " in text and "40.2†" not in text
+    shown = text(table)
+    assert "zfnet of width 1.0 on imagenet, 1000 classes, 70 epochs" in shown
+    assert "only those of a full-width network trained on ImageNet compare" in shown
+    assert "40.0†" in shown and "† The paper ran this row on its replication" in shown
+    assert "1:01:01" in shown
+    assert "40.2 " in shown and "40.2†" not in shown
+
+
+def test_a_sweep_without_an_unablated_network_compares_with_its_first_row(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, f"ablation={name} seed={seed}", top1=top1 + seed)
+        for name, top1 in (("drop_fc6_fc7", 45.0), ("drop_conv34", 44.0))
+        for seed in (0, 1)
+    ]
+    sweep = build_table(jobs, ["ablation", "seed"])
+    first, second = lines(sweep)
+    assert first["difference"] == "" and float(second["difference"]) == -1.0
+    # The paper's rows: 44.8 and 45.4.
+    assert float(first["paper/difference"]) == 0.0
+    assert float(second["paper/difference"]) == 0.6
+    assert "minus that of drop_fc6_fc7 with the same seed" in text(sweep)
+    assert "add none to the ablations" in text(sweep)
+    assert plotted(sweep.rows)[1].quantity.startswith("top-1 error minus that of drop_fc6_fc7")
+
+
+def test_a_baseline_that_failed_leaves_no_differences(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, "ablation=none", exit_code=1),
+        job(tmp_path, "ablation=drop_fc7", top1=41.0),
+        job(tmp_path, "ablation=fc_2048", top1=42.0),
+    ]
+    sweep = build_table(jobs, ["ablation"])
+    assert all(row.difference is None for row in sweep.rows)
+    assert [row.paper and row.paper.difference for row in sweep.rows[1:]] == pytest.approx(
+        [-0.5, 1.8]
+    )
+
+
+def test_groups_stand_above_their_columns(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "ablation=none"), job(tmp_path, "ablation=fc_2048")]
+    table = build_table(jobs, ["ablation"]).table
+    spans = dict(table.groups)
+    assert spans["ten crops"] == 3 and spans["the paper"] == 4
+    assert sum(span for _, span in table.groups) == len(table.headings) == len(table.body[0])
+    above, below = table.text()[:2]
+    start = above.index("ten crops")
+    assert below[start : start + len("ten crops")].strip().startswith(("top", "op", "p", "-", "1"))
+
+
+def test_what_is_plotted_has_intervals_and_the_papers_values(tmp_path: Path) -> None:
+    counts = {"val/images": 600, "val/images_tencrop": 600, "train/images_centre_crop": 3000}
+    jobs = [
+        job(tmp_path, "ablation=none", top1=40.0, **counts),
+        job(tmp_path, "ablation=fc_2048", top1=42.0, **counts),
+    ]
+    errors, differences = plotted(build_table(jobs, ["ablation"]).rows)
+    training, _, tencrop = errors.series
+    assert training.published == [33.1, 38.2] and tencrop.published == [38.4, 40.2]
+    assert tencrop.intervals is not None
+    low, high = tencrop.intervals[0]
+    # By hand: 240 of 600.
+    assert (low, high) == pytest.approx((36.15, 43.97), abs=0.01)
+    (own,) = differences.series
+    assert own.published == pytest.approx([0.0, 1.8])
+    assert own.intervals is not None and own.intervals[1][0] < -3 and own.intervals[1][1] > 7
+    seeds = [job(tmp_path, f"seed={n}", top1=40.0 + n, **counts) for n in range(3)]
+    (several,) = plotted(build_table(seeds, ["seed"]).rows)
+    assert several.series[2].intervals == [pytest.approx((40.0, 42.0))]
+    assert wilson(0.0, 100)[0] == pytest.approx(0.0)
 
 
 def test_seeds_are_averaged_and_compared_with_their_own_base(tmp_path: Path) -> None:
@@ -81,15 +149,18 @@ def test_seeds_are_averaged_and_compared_with_their_own_base(tmp_path: Path) -> 
         for seed in (0, 1, 2)
     ]
     table = build_table(jobs, ["ablation", "seed"])
-    assert table.keys == ("ablation",) and len(table.rows) == 2
-    error = table.rows[1].figures["val/top1_error_tencrop"]
+    assert [row.settings for row in table.rows] == [
+        {"ablation": "none"},
+        {"ablation": "drop_conv34"},
+    ]
+    error = table.rows[1].metrics["val/top1_error_tencrop"]
     assert error.mean == pytest.approx(44.0) and error.deviation == pytest.approx(1.0)
     # Each seed is three above its own base: the difference has no spread.
     assert table.rows[1].difference is not None
     assert table.rows[1].difference.mean == pytest.approx(3.0)
     assert table.rows[1].difference.deviation == pytest.approx(0.0)
-    assert "44.00 ± 1.00" in table_markdown(table)
-    assert "Means of 3 seeds" in table_text(table)
+    assert "44.00 ± 1.00" in table.table.markdown()
+    assert "Means of 3 seeds" in text(table)
 
 
 def test_failed_and_stalled_jobs_are_marked(tmp_path: Path) -> None:
@@ -101,7 +172,7 @@ def test_failed_and_stalled_jobs_are_marked(tmp_path: Path) -> None:
     (jobs[1].folder / "result.json").write_text((jobs[0].folder / "result.json").read_text())
     table = build_table(jobs, ["ablation"])
     assert [row.marks for row in table.rows] == [("stalled",), ("FAILED (exit -9)",)]
-    assert "FAILED (exit -9)" in table_text(table)
+    assert "FAILED (exit -9)" in text(table)
     assert lines(table)[1]["val/top1_error"] == ""
     several = [job(tmp_path, f"seed={n}", exit_code=n) for n in range(3)]
     assert build_table(several, ["seed"]).rows[0].marks == ("FAILED (2 of 3)",)
@@ -115,8 +186,8 @@ def test_layers_changed_one_by_one_and_combined_ablations_have_no_row_in_the_pap
         job(tmp_path, "ablation=[drop_fc7,fc_2048]"),
     ]
     table = build_table(jobs, ["ablation"])
-    assert not table.has_paper
-    assert "paper" not in table_text(table) + table_markdown(table) + table_csv(table)
+    assert not any(row.paper for row in table.rows)
+    assert "paper" not in text(table) + table.table.markdown() + table.table.csv()
 
 
 def test_any_sweep_has_a_table_of_what_it_varies(tmp_path: Path) -> None:
@@ -126,7 +197,7 @@ def test_any_sweep_has_a_table_of_what_it_varies(tmp_path: Path) -> None:
         for width in (0.5, 1)
     ]
     table = build_table(jobs, ["optimizer.lr", "model.width"])
-    assert table.name == "sweep"
+    assert table.table.name == "sweep"
     assert len(table.rows) == 4
     assert table.rows[1].label == "optimizer.lr=0.1, model.width=1"
     assert lines(table)[2]["optimizer.lr"] == "0.2"
@@ -155,11 +226,13 @@ def test_the_folder_of_a_sweep_gets_table_plot_and_page(tmp_path: Path) -> None:
         job(tmp_path, "ablation=fc_8192", top1=41.0, **{"val/loss": math.pi}),
     ]
     page = write_sweep_report(tmp_path, build_table(jobs, ["ablation"]))
-    for suffix in ("csv", "md", "png"):
+    for suffix in ("csv", "md", "json", "png"):
         assert (tmp_path / f"ablation.{suffix}").stat().st_size > 100
-    text = page.read_text()
-    assert '<a href="../ablation%3Dnone/report/index.html"' in text
-    assert "FAILED (exit 1)" in text and '<img src="../ablation.png"' in text
+    html = page.read_text()
+    assert '<a href="../ablation%3Dnone/report/index.html"' in html
+    assert "FAILED (exit 1)" in html and html.count("<svg") == 2
+    # Nothing is said twice.
+    assert html.count("zfnet of width 1.0 on imagenet") == 1
     (tmp_path / "x").mkdir()
     nothing = write_sweep_report(tmp_path / "x", build_table([jobs[1]], ["ablation"]))
     assert "No job has finished." in nothing.read_text()
@@ -171,5 +244,5 @@ def test_tests_of_checkpoints_have_a_table_too(tmp_path: Path) -> None:
     result |= {"test/top1_error": 12.5, "test/top5_error": 3.5, "test/loss": 1.0}
     (found.folder / "result.json").write_text(json.dumps(result))
     table = build_table([found], ["ckpt"])
-    assert "12.50" in table_text(table)
+    assert "12.50" in text(table)
     assert lines(table)[0]["test/top5_error"] == "3.5"

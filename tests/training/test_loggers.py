@@ -10,6 +10,7 @@ import pytest
 import wandb
 
 from zf_lightning.errors import UserError
+from zf_lightning.results.tables import Cell, Table
 from zf_lightning.training.loggers import MetricsFile, log_configuration, wandb_logger
 from zf_lightning.training.wandb_runs import close_wandb, log_sweep_table
 
@@ -111,11 +112,15 @@ def test_each_run_of_a_process_stages_its_files_in_its_own_folder(
 def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     sweep, job = tmp_path / "my_sweep", tmp_path / "my_sweep" / "job"
     job.mkdir(parents=True)
-    table = (["ablation", "val/top1_error"], [["drop_fc7", 41.25], ["none", None]])
+    rows: tuple[tuple[Cell, ...], ...] = (("drop_fc7", 41.25), ("none", None))
+    table = Table("ablation", "Errors", ("ablation", "val/top1_error"), rows)
     assert log_sweep_table(sweep, [job], table) is None
     (job / "config.yaml").write_text("logger: {wandb: {project: p, entity: null, mode: auto}}")
     upload = log_sweep_table(sweep, [job], table)
-    assert upload is not None and upload.startswith(f"wandb sync {sweep}")
+    # One command for the runs of the jobs and for the table.
+    runs = (f"{sweep}/wandb/offline-run-*", f"{sweep}/*/wandb/offline-run-*")
+    assert upload == f"wandb sync {' '.join(runs)}"
+    assert list(sweep.glob("wandb/offline-run-*"))
     stored = next((sweep / "wandb").glob("offline-run-*/files/media/table/*.json"))
     assert "41.25" in stored.read_text()
 

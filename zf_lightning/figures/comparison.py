@@ -1,78 +1,90 @@
-"""The rows of a table of errors as a plot (Table 3)."""
+"""The rows of a table of errors as dot plots (Table 3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
-#: Okabe and Ito's colours, told apart by colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-MARKERS = ("o", "s", "D", "^")
+from zf_lightning.figures.style import LARGE_FONT_SIZE, new_figure, plain_axes, series_style
+
+#: Inches: a panel without its labels, a series within a row, and what is above and below the rows.
+PANEL_WIDTH, SERIES_HEIGHT, MARGINS = 4.5, 0.2, 1.3
+LETTER_WIDTH = 0.095
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
     """Values of one kind, one for each row; NaN where there is none.
 
-    `deviations` are drawn as bars; `hollow` distinguishes figures of others.
+    `intervals` are drawn as bars, NaN where there is none.
     """
 
     name: str
     values: Sequence[float]
-    deviations: Sequence[float] | None = None
-    hollow: bool = False
+    intervals: Sequence[Interval] | None = None
+    #: The same quantity as others published it, drawn hollow on the same line.
+    published: Sequence[float] | None = None
 
 
-def comparison_plot(
-    labels: Sequence[str], panels: Sequence[tuple[str, Sequence[Series]]], *, title: str = ""
-) -> Image.Image:
-    """A dot plot: a line for each label, from above; side by side a panel for each quantity.
+@dataclass(frozen=True)
+class Panel:
+    """A quantity, named at its axis, and what is shown of it."""
 
-    Args:
-        labels: names of the rows.
-        panels: the axis label of each panel and what it shows.
-        title: above the plot, wrapped to its width.
-    """
-    width = 5.2 * len(panels) + 0.075 * max(map(len, labels), default=0)
-    height = 1.9 + 0.42 * len(labels) + (0.5 if title else 0)
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    quantity: str
+    series: Sequence[Series]
+
+
+def comparison_figure(labels: Sequence[str], panels: Sequence[Panel]) -> Figure:
+    """A line for each label, from above; side by side a panel for each quantity."""
+    width = PANEL_WIDTH * len(panels) + LETTER_WIDTH * max(map(len, labels), default=0)
+    row = 0.16 + SERIES_HEIGHT * max(len(panel.series) for panel in panels)
+    figure = new_figure(width, MARGINS + row * len(labels))
     columns = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
-    places = np.arange(len(labels), dtype=float)
-    for axes, (quantity, series) in zip(columns, panels, strict=True):
-        for number, one in enumerate(series):
-            # Side by side within the line of their row, so that none hides another.
-            offset = 0.0 if len(series) < 2 else 0.36 * (number / (len(series) - 1) - 0.5)
-            colour = COLOURS[number % len(COLOURS)]
-            axes.errorbar(
-                np.asarray(one.values, float),
-                places + offset,
-                xerr=None if one.deviations is None else np.asarray(one.deviations, float),
-                fmt=MARKERS[number % len(MARKERS)],
-                color=colour,
-                markerfacecolor="white" if one.hollow else colour,
-                markersize=6,
-                capsize=3,
-                label=one.name,
-            )
-        axes.set_xlabel(quantity)
-        axes.grid(axis="x", alpha=0.25)
-        axes.axhline(-0.5, color="none")
-        axes.spines[["top", "right"]].set_visible(False)
-        for place in places[:-1]:
-            axes.axhline(place + 0.5, color="0.92", linewidth=0.8, zorder=0)
-        if len(series) > 1:
-            axes.legend(
-                frameon=False, fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0)
-            )
-        if np.nanmin([0.0, *(v for s in series for v in s.values)]) < 0:
-            axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
-    columns[0].set_yticks(places, labels)
+    for axes, panel in zip(columns, panels, strict=True):
+        _draw(axes, panel, len(labels))
+    columns[0].set_yticks(np.arange(len(labels)), labels, fontsize=LARGE_FONT_SIZE)
     columns[0].set_ylim(len(labels) - 0.5, -0.5)
-    if title:
-        figure.suptitle(title, fontsize=11, x=0.01, ha="left", wrap=True)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel, rows: int) -> None:
+    plain_axes(axes, panel.quantity, font_size=LARGE_FONT_SIZE)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    for row in range(rows - 1):
+        axes.axhline(row + 0.5, color="0.9", linewidth=0.8, zorder=0)
+    own, published = [], []
+    for number, series in enumerate(panel.series):
+        # One below another within their row, so that none hides another.
+        places = np.arange(rows) + 0.62 * ((number + 0.5) / len(panel.series) - 0.5)
+        values = np.asarray(series.values, float)
+        bars = None
+        if series.intervals is not None:
+            bars = np.abs(np.asarray(series.intervals, float).T - values)
+        style = series_style(number) | {"linestyle": "none", "markersize": 6}
+        label = series.name
+        own.append(
+            axes.errorbar(values, places, xerr=bars, capsize=3, lw=1.3, label=label, **style)
+        )
+        if series.published is not None:
+            style |= {"markerfacecolor": "none", "markersize": 7, "zorder": 3}
+            published += axes.plot(series.published, places, label="in the paper", **style)
+        else:
+            # Keeps the second column of the legend beside the first.
+            published += axes.plot([], [], linestyle="none", label=" ")
+    if axes.get_xlim()[0] < 0:
+        axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
+    else:
+        axes.set_xlim(left=0)
+    axes.legend(
+        handles=own if all(s.published is None for s in panel.series) else own + published,
+        frameon=False,
+        fontsize=LARGE_FONT_SIZE - 1,
+        ncols=2,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        borderaxespad=0.2,
+    )

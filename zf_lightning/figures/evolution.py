@@ -20,7 +20,7 @@ from zf_lightning.figures.canvas import (
     to_display,
 )
 from zf_lightning.figures.grid import projection_scale, tile_size
-from zf_lightning.figures.plot import (
+from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
     MARKERS,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from PIL import Image
 
-from zf_lightning.figures.plot import (
+from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
     OTHER_COLOUR,

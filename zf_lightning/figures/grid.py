@@ -51,8 +51,8 @@ def layer_panel(
 ) -> Image.Image:
     """Draw M feature maps, each as a block of its k patches beside the k projections.
 
-    The k projections of a feature map share one scale, on which zero is mid grey. A place where
-    no image excites the feature map (activation 0) or none was seen (-inf) stays empty.
+    The k projections of a feature map share one scale, on which zero is mid grey. A tile stays
+    empty where fewer than k images excite the feature map (activation 0) or were seen (-inf).
 
     Args:
         patches: `[M, k, 3, h, w]` RGB.
@@ -129,13 +129,14 @@ def readable(value: float) -> str:
 def class_caption(names: Sequence[str]) -> str:
     """The class that most of the images have, of equally frequent ones that of the strongest.
 
-    Names are empty where the class of an image is not known; such images do not count.
+    Where every image is of another class, how many classes. Names are empty where the class of an
+    image is not known; such images do not count.
     """
     known = [name for name in names if name]
     if not known:
         return ""
     name, count = Counter(known).most_common(1)[0]
-    return f"{name} {count} of {len(names)}"
+    return f"{len(known)} classes" if count == 1 < len(known) else f"{name} {count} of {len(names)}"
 
 
 def _draw_caption(
@@ -175,9 +176,6 @@ def _draw_block(
         top = corner[1] + rank // per_side * (size[0] + HAIRLINE)
         if activations[rank] == 0 or np.isneginf(activations[rank]):
             draw.rectangle((left, top, left + size[1] - 1, top + size[0] - 1), fill=EMPTY)
-            word = "dead" if activations[rank] == 0 else "none"
-            centre = (left + size[1] // 2, top + size[0] // 2)
-            draw.text(centre, word, fill=FAINT_INK, font=font(13), anchor="mm")
             continue
         visible = resized(inside[rank].astype(np.uint8) * 255, size) >= 128
         shown = np.where(visible[..., None], resized(_continued(pixels, inside[rank]), size), hatch)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zf_lightning.figures.plot import (
+from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
     MARKERS,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from zf_lightning.figures.canvas import to_display
 from zf_lightning.figures.grid import projection_scale
-from zf_lightning.figures.plot import (
+from zf_lightning.figures.style import (
     COLOUR_MAPS,
     COLOURS,
     FONT_SIZE,

@@ -1,1 +1,1 @@
-"""The static page of a run: what wandb shows online, shown offline."""
+"""Static pages of a run and of a sweep: what wandb shows online, shown offline."""

@@ -1,7 +1,6 @@
 """The curves of `metrics.csv` as a drawing."""
 
 import csv
-import io
 from pathlib import Path
 
 #: Panels of the drawing: title, unit, and the columns with their names.
@@ -14,43 +13,37 @@ PANELS = (
     ("loss", "nats", (("train/loss", "training"), ("val/loss", "validation"))),
     ("learning rate", "", (("train/learning_rate", "learning rate"),)),
 )
-#: Okabe and Ito's colours, told apart by colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00")
 
 
-def draw_curves(metrics: Path) -> str:
-    """Error, loss and learning rate over the steps, as an SVG element.
-
-    Empty if there is nothing to draw yet.
-    """
+def draw_curves(metrics: Path) -> list[str]:
+    """Error, loss and learning rate over the steps, each an SVG element; none without values."""
     if not metrics.exists():
-        return ""
+        return []
     with metrics.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    # Imported here: a training run begins without it.
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+    # Imported here: a training run begins without matplotlib.
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
-    drawn = False
-    for axes, (title, unit, columns) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+    from zf_lightning.figures.style import COLOURS, LARGE_FONT_SIZE, new_figure, plain_axes, to_svg
+
+    drawings = []
+    for title, unit, columns in PANELS:
+        figure = new_figure(4.6, 3.4)
+        axes = figure.subplots()
         for (column, name), colour in zip(columns, COLOURS, strict=False):
             points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
             if points:
-                drawn = True
                 few = "o" if len(points) < 40 else None
                 axes.plot(*zip(*points, strict=True), color=colour, label=name, marker=few, ms=3)
-        axes.set_title(f"{title} ({unit})" if unit else title, loc="left", fontsize=11)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        if not axes.lines:
+            continue
+        plain_axes(axes, "step", font_size=LARGE_FONT_SIZE)
+        axes.set_title(f"{title} ({unit})" if unit else title, loc="left", fontsize=LARGE_FONT_SIZE)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        # Room for the mark of a value at the very top.
+        axes.margins(y=0.08)
         axes.set_ylim(bottom=0)
-        if len(columns) > 1 and axes.lines:
-            axes.legend(frameon=False, fontsize=9)
-    if not drawn:
-        return ""
-    text = io.StringIO()
-    # Without a date the same metrics give the same page.
-    FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+        if len(axes.lines) > 1:
+            axes.legend(frameon=False, fontsize=LARGE_FONT_SIZE - 1)
+        drawings.append(to_svg(figure))
+    return drawings

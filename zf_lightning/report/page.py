@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from zf_lightning.report.curves import draw_curves
+from zf_lightning.report.html import write_page
 
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.png")
 
 
@@ -17,23 +17,16 @@ def write_report(folder: Path) -> Path:
 
     It may be called after each epoch, and again when the result is there.
     """
-    environment = Environment(
-        loader=PackageLoader("zf_lightning.report"), autoescape=select_autoescape()
-    )
     layers, epochs = find_pictures(folder / "figures")
-    page = environment.get_template("index.html").render(
+    return write_page(
+        folder / "report" / "index.html",
+        "run.html",
         name=folder.resolve().name,
         result=_read_result(folder / "result.json"),
         curves=draw_curves(folder / "metrics.csv"),
         layers=layers,
         epochs=epochs,
     )
-    path = folder / "report" / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(page)
-    unfinished.rename(path)
-    return path
 
 
 def find_pictures(folder: Path) -> tuple[list[str], list[int]]:
@@ -43,20 +36,18 @@ def find_pictures(folder: Path) -> tuple[list[str], list[int]]:
     return layers, sorted({int(match[1]) for match in found if match[1]})
 
 
+def images_of(split: str | None) -> str:
+    """`validation images`, or `images` where data have no splits."""
+    return "images" if split is None else f"{SPLIT_NAMES[split]} images"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    layers: dict[str, dict[str, int]] = result["layers"]
-    maps = sum(layer["feature_maps"] for layer in layers.values())
-    return [
-        ("network", f"{result['model']} ({result['weights']})"),
-        ("data", f"{result['images']:,} {result['split']} images of {result['data']}"),
-        ("feature maps", f"{maps:,} in {len(layers)} layers, the top {result['top']} of each"),
-        ("dead feature maps", f"{sum(layer['dead'] for layer in layers.values()):,}"),
-        ("projection", f"rule {result['rule']}, contrast normalisation {result['norm']}"),
-    ]
 
 
 def _read_result(path: Path) -> list[tuple[str, str]]:
@@ -65,38 +56,54 @@ def _read_result(path: Path) -> list[tuple[str, str]]:
     result: dict[str, Any] = json.loads(path.read_text())
     if result.get("task") == "atlas":
         return _atlas_rows(result)
-    if result.get("task") != "train" or "val/top1_error" not in result:
-        return []
+    if result.get("task") == "train" and "val/top1_error" in result:
+        return _training_rows(result)
+    return []
+
+
+def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    layers: dict[str, dict[str, int]] = result["layers"]
+    maps = sum(layer["feature_maps"] for layer in layers.values())
+    return [
+        ("network", f"{result['model']} ({result['weights']})"),
+        ("data", f"{result['data']}: {result['images']:,} {images_of(result['split'])}"),
+        (
+            "feature maps",
+            f"{maps:,} in {counted(len(layers), 'layer')}, the top {result['top']} of each",
+        ),
+        ("dead feature maps", f"{sum(layer['dead'] for layer in layers.values()):,}"),
+        ("projection", f"rule {result['rule']}, contrast normalisation {result['norm']}"),
+    ]
+
+
+def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    seconds = result["train/seconds"]
+    took = "" if seconds is None else f" in {seconds:.0f} s"
     rows = [
         ("network", f"{result['model']}, {result['parameters']:,} parameters"),
         ("ablation", ", ".join(result["ablation"])),
         ("data", f"{result['data']}, {result['classes']} classes"),
-        ("trained", _trained(result)),
+        ("trained", counted(result["epochs"], "epoch") + took),
         ("best epoch", str(result["best_epoch"])),
-        ("validation error", _errors(result, "val/top1_error", "val/top5_error")),
+        ("validation error", _errors(result, "val", classes=result["classes"])),
         ("test images", f"{result['test/images']:,.0f} of {result['test/images_in_split']:,}"),
-        ("test error, one crop", _errors(result, "test/top1_error", "test/top5_error")),
-        (
-            "test error, ten crops",
-            _errors(result, "test/top1_error_tencrop", "test/top5_error_tencrop"),
-        ),
+        ("test error, one crop", _errors(result, "test", classes=result["classes"])),
+        ("test error, ten crops", _errors(result, "test", "_tencrop", classes=result["classes"])),
     ]
     paper = result.get("paper")
     if paper:
-        rows.append(
-            (
-                f"the paper, {paper['table']}",
-                f"{paper['row']}: validation error "
-                f"{_errors(paper, 'val/top1_error', 'val/top5_error')} ({paper['note']})",
-            )
-        )
+        errors = f"{paper['row']}: validation error {_errors(paper, 'val')}"
+        rows.append((f"the paper, {paper['table']}", f"{errors} ({paper['note']})"))
     return rows
 
 
-def _trained(result: dict[str, Any]) -> str:
-    seconds = result["train/seconds"]
-    return f"{result['epochs']} epochs" + ("" if seconds is None else f" in {seconds:.0f} s")
-
-
-def _errors(values: dict[str, float], top1: str, top5: str) -> str:
-    return f"top-1 {values[top1]:.2f} %, top-5 {values[top5]:.2f} %"
+def _errors(
+    values: dict[str, float | None], split: str, suffix: str = "", *, classes: int = 1000
+) -> str:
+    """Top-1 and top-5 error; a top-5 error says nothing where there are no more than 5 classes."""
+    kinds = ("top1", "top5") if classes > 5 else ("top1",)
+    errors = [(kind, values[f"{split}/{kind}_error{suffix}"]) for kind in kinds]
+    return ", ".join(
+        f"{kind[:-1]}-{kind[-1]} " + ("not a number" if error is None else f"{error:.2f} %")
+        for kind, error in errors
+    )

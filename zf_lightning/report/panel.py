@@ -4,8 +4,7 @@ from PIL import Image
 
 from zf_lightning.atlas import Atlas
 from zf_lightning.figures.grid import class_caption, layer_panel
-
-SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+from zf_lightning.report.page import images_of
 
 
 def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
@@ -15,7 +14,7 @@ def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
     clipped = ", larger than the image and cut to it" if found.clipped else ""
     epoch = "" if atlas.epoch is None else f", epoch {atlas.epoch + 1}"
     maps = found.drawn.tolist()
-    images = f"{SPLIT_NAMES[atlas.split]} images" if atlas.split else "images"
+    top = f"the top {found.activations.shape[1]} {images_of(atlas.split)} of each"
     return layer_panel(
         found.patches.numpy(),
         found.projections.numpy(),
@@ -25,8 +24,7 @@ def atlas_panel(atlas: Atlas, layer: str) -> Image.Image:
         captions=[class_caption(atlas.class_names(layer, number)) for number in maps],
         title=f"{layer}{epoch}",
         subtitle=(
-            f"{len(maps)} of {len(found.activations)} feature maps, the top "
-            f"{found.activations.shape[1]} {images} of each: patches and their {atlas.rule} "
-            f"projections; receptive field {height} by {width} pixels{clipped}"
+            f"{len(maps)} of {len(found.activations)} feature maps, {top}: patches and their "
+            f"{atlas.rule} projections; receptive field {height} by {width} pixels{clipped}"
         ),
     )

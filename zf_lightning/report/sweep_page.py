@@ -1,92 +1,135 @@
-"""The page and the plot of a sweep."""
+"""The page and the plots of a sweep."""
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-from PIL import Image
+from zf_lightning.figures.comparison import Interval, Panel, Series, comparison_figure
+from zf_lightning.figures.style import to_image, to_svg
+from zf_lightning.report.html import write_page
+from zf_lightning.results.tables import Value
+from zf_lightning.sweep.rows import COMPARED, Row
+from zf_lightning.sweep.table import SweepTable
+from zf_lightning.system.files import write_whole
 
-from zf_lightning.figures.comparison import Series, comparison_plot
-from zf_lightning.sweep.table import Row, SweepTable
-from zf_lightning.sweep.text import table_csv, table_grid, table_markdown, table_notes
-
+#: Errors that are plotted: metric, words, and the attribute of the paper's row beside it.
 ERRORS = (
-    ("train/top1_error_centre_crop", "training, one crop"),
-    ("val/top1_error", "validation, one crop"),
-    ("val/top1_error_tencrop", "validation, ten crops"),
+    ("train/top1_error_centre_crop", "training, one crop", "train_top1_error"),
+    ("val/top1_error", "validation, one crop", None),
+    (COMPARED, "validation, ten crops", "val_top1_error"),
+    ("test/top1_error", "test, one crop", None),
+    ("test/top1_error_tencrop", "test, ten crops", None),
 )
-TEST_ERRORS = (
-    ("test/top1_error", "test, one crop"),
-    ("test/top1_error_tencrop", "test, ten crops"),
+#: Of a normal distribution, for 95 % of it.
+QUANTILE = 1.96
+MISSING = (math.nan, math.nan)
+SEEDS = "Bars: the standard deviation over seeds."
+IMAGES = (
+    "Bars: 95 % Wilson intervals, given the number of images; those of differences take the two "
+    "networks' images for independent, which makes them too wide. Neither includes the variation "
+    "over seeds."
 )
 
 
-def write_sweep_report(folder: Path, table: SweepTable) -> Path:
-    """Write `ablation.{csv,md,png}` (or `sweep.*`) and `report/index.html`; returns the page."""
-    (folder / f"{table.name}.csv").write_text(table_csv(table))
-    (folder / f"{table.name}.md").write_text(table_markdown(table))
-    plot = sweep_plot(table)
-    if plot is not None:
-        plot.save(folder / f"{table.name}.png")
-    environment = Environment(
-        loader=PackageLoader("zf_lightning.report"), autoescape=select_autoescape()
-    )
-    above, below, *lines = table_grid(table)
+def write_sweep_report(folder: Path, sweep: SweepTable) -> Path:
+    """Write the table's files, their plot beside them, and `report/index.html`; returns the page.
+
+    The plot is left out if no job has an error to show.
+    """
+    table = sweep.table
+    table.write(folder)
+    labels = [row.label for row in sweep.rows]
+    panels = plotted(sweep.rows)
+    if panels:
+        picture = to_image(comparison_figure(labels, panels))
+        write_whole(folder / f"{table.name}.png", lambda path: picture.save(path, "png"))
     path = folder / "report" / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = environment.get_template("sweep.html").render(
+    return write_page(
+        path,
+        "sweep.html",
         name=folder.resolve().name,
         table=table,
-        headings=(above, below),
-        lines=lines,
-        notes=table_notes(table),
-        first=len(table.keys) or 1,
-        jobs=[[_link(job.folder, path.parent) for job in row.jobs] for row in table.rows],
-        plot=f"../{table.name}.png" if plot is not None else None,
+        reports=[[_link(job.folder, path.parent) for job in row.jobs] for row in sweep.rows],
+        plots=[to_svg(comparison_figure(labels, [panel])) for panel in panels],
+        bars=sorted({SEEDS if len(row.jobs) > 1 else IMAGES for row in sweep.rows}),
     )
-    path.write_text(page)
-    return path
 
 
-def sweep_plot(table: SweepTable) -> Image.Image | None:
-    """Errors of every row, and beside them the differences that the ablations make.
-
-    None if no job has an error to show.
-    """
-    known = {name for row in table.rows for name in row.figures}
-    errors = [pair for pair in ERRORS if pair[0] in known]
-    if not errors:
-        errors = [pair for pair in TEST_ERRORS if pair[0] in known]
-    if not errors:
-        return None
-    panels = [("top-1 error (%)", [_series(table.rows, *pair) for pair in errors])]
-    if any(row.difference is not None for row in table.rows):
-        differences = [row.difference for row in table.rows]
+def plotted(rows: Sequence[Row]) -> list[Panel]:
+    """Errors of every row, and the differences that the ablations make; the paper's beside them."""
+    known = {name for row in rows for name in row.metrics}
+    trains = "val/top1_error" in known
+    series = [
+        Series(
+            words,
+            _means([row.metrics.get(name) for row in rows]),
+            [_interval(row, name) for row in rows],
+            _papers(rows, attribute),
+        )
+        for name, words, attribute in ERRORS
+        if name in known and not (trains and name.startswith("test/"))
+    ]
+    panels = [Panel("top-1 error (%)", series)] if series else []
+    differences = [row.difference for row in rows]
+    if any(difference is not None for difference in differences):
+        bases = " or ".join(dict.fromkeys(row.baseline for row in rows if row.difference))
+        papers = [row.paper.difference if row.paper else None for row in rows]
         own = Series(
-            "here",
-            [math.nan if one is None else one.mean for one in differences],
-            [
-                math.nan if one is None or one.deviation is None else one.deviation
-                for one in differences
-            ],
+            "validation, ten crops",
+            _means(differences),
+            [_interval_of_difference(row, rows) for row in rows],
+            [math.nan if p is None else p for p in papers] if any(papers) else None,
         )
-        series = [own]
-        if table.has_paper:
-            values = [math.nan if r.paper is None else r.paper.difference for r in table.rows]
-            series.append(Series("in the paper", values, hollow=True))
-        panels.append(
-            ("top-1 error less that of the unablated network (percentage points)", series)
-        )
-    return comparison_plot([row.label for row in table.rows], panels, title=table.header)
+        panels.append(Panel(f"top-1 error minus that of {bases} (percentage points)", [own]))
+    return panels
 
 
-def _series(rows: tuple[Row, ...], name: str, words: str) -> Series:
-    figures = [row.figures.get(name) for row in rows]
-    return Series(
-        words,
-        [math.nan if one is None else one.mean for one in figures],
-        [math.nan if one is None or one.deviation is None else one.deviation for one in figures],
+def wilson(error: float, images: float) -> Interval:
+    """The 95 % interval of an error in percent, counted on a number of images."""
+    share, squared = error / 100, QUANTILE**2 / images
+    middle = (share + squared / 2) / (1 + squared)
+    reach = math.sqrt(share * (1 - share) * squared + squared**2 / 4) / (1 + squared)
+    return 100 * (middle - reach), 100 * (middle + reach)
+
+
+def _means(values: Sequence[Value | None]) -> list[float]:
+    return [math.nan if value is None else value.mean for value in values]
+
+
+def _papers(rows: Sequence[Row], attribute: str | None) -> list[float] | None:
+    if attribute is None or not any(row.paper for row in rows):
+        return None
+    return [math.nan if r.paper is None else getattr(r.paper.row, attribute) for r in rows]
+
+
+def _interval(row: Row, name: str) -> Interval:
+    """The spread over seeds of a metric, or what the number of images leaves open."""
+    value = row.metrics.get(name)
+    images = row.metrics.get(name.replace("top1_error", "images"))
+    if value is None:
+        return MISSING
+    if value.deviation is not None:
+        return value.mean - value.deviation, value.mean + value.deviation
+    return wilson(value.mean, images.mean) if images and images.mean else MISSING
+
+
+def _interval_of_difference(row: Row, rows: Sequence[Row]) -> Interval:
+    if row.difference is None:
+        return MISSING
+    mean, deviation = row.difference.mean, row.difference.deviation
+    if deviation is not None:
+        return mean - deviation, mean + deviation
+    settings = row.settings | {"ablation": row.baseline}
+    base = next((r for r in rows if r.settings == settings), None)
+    if base is None or COMPARED not in base.metrics:
+        return MISSING
+    # Newcombe's interval of a difference of two shares.
+    (low, high), (base_low, base_high) = _interval(row, COMPARED), _interval(base, COMPARED)
+    own, theirs = row.metrics[COMPARED].mean, base.metrics[COMPARED].mean
+    return (
+        mean - math.hypot(own - low, base_high - theirs),
+        mean + math.hypot(high - own, theirs - base_low),
     )
 
 

@@ -15,8 +15,8 @@ from zf_lightning.sweep.names import (
     swept_keys,
 )
 from zf_lightning.sweep.record import Job, begin_sweep, read_jobs
-from zf_lightning.sweep.table import SweepTable, build_table, changes_layers
-from zf_lightning.sweep.text import table_csv, table_markdown, table_text, table_values
+from zf_lightning.sweep.rows import changes_layers
+from zf_lightning.sweep.table import SweepTable, build_table
 
 __all__ = [
     "DISTRIBUTED_VARIABLES",
@@ -37,8 +37,4 @@ __all__ = [
     "remember_swept",
     "run_job",
     "swept_keys",
-    "table_csv",
-    "table_markdown",
-    "table_text",
-    "table_values",
 ]

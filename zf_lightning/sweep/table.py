@@ -1,188 +1,129 @@
-"""The jobs of a sweep as a table: errors, differences, and the paper's beside them (Table 3)."""
+"""The table of a sweep: a row for each configuration, the paper's values beside ours (Table 3)."""
 
 import json
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from zf_lightning import paper
-from zf_lightning.sweep.names import override_key, override_value
+from zf_lightning.results.tables import Cell, Column, Table, Value
 from zf_lightning.sweep.record import Job
+from zf_lightning.sweep.rows import COMPARED, REPEATED, PaperRow, Row, build_rows
 
-#: Only these differ among the jobs whose figures are averaged.
-REPEATED = ("seed",)
-#: What is compared with the unablated network. The paper does not say whether it averaged crops;
-#: its replication agrees with Krizhevsky's ten-crop figures, so that ten are the likely protocol.
-COMPARED = "val/top1_error_tencrop"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over jobs, and their sample standard deviation where there are several."""
-
-    mean: float
-    deviation: float | None = None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Figure":
-        """The figure of one value or more."""
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), deviation)
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """The paper's row of Table 3 for a row of ours."""
-
-    network: str
-    row: paper.AblationRow
-    #: The paper ran it on its other network only.
-    other_network: bool
-    #: Validation top-1 error less that of the paper's unablated network.
-    difference: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """A configuration: one job, or several that differ in their seed alone."""
-
-    settings: dict[str, str]
-    jobs: tuple[Job, ...]
-    figures: dict[str, Figure] = field(default_factory=dict)
-    #: Of `COMPARED`, to the same configuration without ablation and with the same seed.
-    difference: Figure | None = None
-    paper: PaperRow | None = None
-    marks: tuple[str, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """What the row varies, as text."""
-        if set(self.settings) == {"ablation"}:
-            return self.settings["ablation"]
-        return ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "unchanged"
+#: Metrics of a training by their name in `result.json`: group and heading of their columns.
+TRAINING = {
+    "train/top1_error_centre_crop": ("training", "top-1"),
+    "val/top1_error": ("validation", "top-1"),
+    "val/top5_error": ("validation", "top-5"),
+    "val/top1_error_tencrop": ("ten crops", "top-1"),
+    "val/top5_error_tencrop": ("ten crops", "top-5"),
+}
+#: Those of a test.
+TEST = {
+    "test/top1_error": ("test", "top-1"),
+    "test/top5_error": ("test", "top-5"),
+    "test/top1_error_tencrop": ("ten crops", "top-1"),
+    "test/top5_error_tencrop": ("ten crops", "top-5"),
+}
+#: The paper's errors of a row, and the heading of their columns.
+PAPER = {"train/top1_error": "train", "val/top1_error": "top-1", "val/top5_error": "top-5"}
+#: How many metrics of a task that measures something else are shown.
+OTHERS_SHOWN = 6
+OTHER_NETWORK = "†"
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """The rows of a sweep, and what they have in common."""
+    """The rows of a sweep, and their table."""
 
-    keys: tuple[str, ...]
     rows: tuple[Row, ...]
-    header: str
-
-    @property
-    def name(self) -> str:
-        """Of its files: a sweep over ablations makes `ablation.csv`, another `sweep.csv`."""
-        return "ablation" if "ablation" in self.keys else "sweep"
-
-    @property
-    def has_paper(self) -> bool:
-        """Whether the paper has a figure for one of the rows."""
-        return any(row.paper is not None for row in self.rows)
+    table: Table
 
 
 def build_table(jobs: Sequence[Job], swept: Sequence[str]) -> SweepTable:
-    """The table of a sweep's jobs, in their order, of a sweep over the options `swept`."""
-    keys = tuple(key for key in swept if key not in REPEATED)
-    groups: dict[tuple[str, ...], list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(tuple(_settings(job, keys).values()), []).append(job)
-    results = {job.folder: job.result for job in jobs if job.exit_code == 0}
-    rows = tuple(_row(group, keys, jobs, results) for group in groups.values())
-    known = [result for result in results.values() if result is not None]
-    return SweepTable(keys, rows, _header(known, has_paper=any(row.paper for row in rows)))
+    """The table of a sweep's jobs, in their order, of a sweep over the options `swept`.
 
-
-def _settings(job: Job, keys: Sequence[str]) -> dict[str, str]:
-    values = {override_key(o): override_value(o) for o in job.overrides}
-    return {key: values.get(key, "") for key in keys}
-
-
-def _row(
-    group: Sequence[Job],
-    keys: Sequence[str],
-    jobs: Sequence[Job],
-    results: dict[Any, dict[str, Any] | None],
-) -> Row:
-    done = [(job, result) for job in group if (result := results.get(job.folder)) is not None]
-    figures: dict[str, list[float]] = {}
-    for _, result in done:
-        for name, value in result.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if number and ("/" in name or name == "parameters"):
-                figures.setdefault(name, []).append(float(value))
-    differences = []
-    for job, result in done:
-        base = _unablated(job, jobs, results)
-        if base is not None and COMPARED in base and COMPARED in result:
-            differences.append(result[COMPARED] - base[COMPARED])
-    return Row(
-        settings=_settings(group[0], keys),
-        jobs=tuple(group),
-        figures={name: Figure.of(values) for name, values in figures.items()},
-        difference=Figure.of(differences) if differences else None,
-        paper=_paper_row(*done[0]) if done else None,
-        marks=_marks(group, [result for _, result in done]),
+    Its files are `ablation.*` if ablations are among them, otherwise `sweep.*`.
+    """
+    keys = [key for key in swept if key not in REPEATED]
+    results = {
+        job.folder: result
+        for job in jobs
+        if job.exit_code == 0 and (result := job.result) is not None
+    }
+    rows = build_rows(jobs, keys, results)
+    columns = [
+        (column, cells)
+        for column, cells in _columns(rows, keys)
+        if any(cell is not None for cell in cells)
+    ]
+    table = Table(
+        name="ablation" if "ablation" in keys else "sweep",
+        title=_title(list(results.values())),
+        columns=tuple(column for column, _ in columns),
+        rows=tuple(zip(*(cells for _, cells in columns), strict=True)),
+        notes=tuple(_notes(rows)),
+        decimals=2,
     )
+    return SweepTable(rows, table)
 
 
-def _unablated(
-    job: Job, jobs: Sequence[Job], results: dict[Any, dict[str, Any] | None]
-) -> dict[str, Any] | None:
-    """The result of the job that differs from `job` in having no ablation, if there is one."""
-
-    def others(one: Job) -> list[str]:
-        return sorted(o for o in one.overrides if override_key(o) != "ablation")
-
-    result = results.get(job.folder)
-    if result is None or result.get("ablation") in (None, ["none"]):
-        return None
-    for other in jobs:
-        base = results.get(other.folder)
-        same = others(other) == others(job)
-        if same and base is not None and base.get("ablation") == ["none"]:
-            return base
-    return None
-
-
-def _paper_row(job: Job, result: dict[str, Any]) -> PaperRow | None:
-    ablations = result.get("ablation", [])
-    if len(ablations) != 1 or changes_layers(job.overrides):
-        return None
-    own = paper.table_3(result["model"], ablations[0])
-    if own is not None:
-        network, row, other = paper.BASE_NETWORK[result["model"]], own, False
-    else:
-        found = paper.table_3_of_other_network(result["model"], ablations[0])
-        if found is None:
-            return None
-        (network, row), other = found, True
-    base = paper.TABLE_3[network]["none"]
-    return PaperRow(network, row, other, row.val_top1_error - base.val_top1_error)
+def _columns(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[tuple[Column, list[Cell]]]:
+    for key in keys:
+        yield Column(key), [row.settings[key] for row in rows]
+    if not keys:
+        names = [r.jobs[0].folder.name if len(r.jobs) == 1 else "all seeds" for r in rows]
+        yield Column("job"), [*names]
+    yield Column("jobs", hidden=True), [len(row.jobs) for row in rows]
+    parameters = [row.metrics.get("parameters") for row in rows]
+    count = Column("parameters", show=lambda number: f"{number:,}", missing="–")
+    yield count, [None if number is None else round(number.mean) for number in parameters]
+    known = dict.fromkeys(name for row in rows for name in row.metrics)
+    trains = any(name.startswith("val/") for name in known)
+    metrics = TRAINING if trains else TEST
+    if not metrics.keys() & known.keys():
+        metrics = {name: ("", name) for name in [n for n in known if "/" in n][:OTHERS_SHOWN]}
+    for name, (group, heading) in metrics.items():
+        yield Column(name, heading, group, missing="–"), [row.metrics.get(name) for row in rows]
+    for name in TEST if trains else ():
+        yield Column(name, hidden=True), [row.metrics.get(name) for row in rows]
+    differences: list[Cell] = [row.difference for row in rows]
+    # Beside the ten-crop errors, of which it is.
+    yield Column("difference", "Δ", "ten crops", signed=True, missing="–"), differences
+    yield from _paper_columns(rows)
+    time = Column("train/seconds", "time", show=lambda s: str(timedelta(seconds=round(s.mean))))
+    yield time, [row.metrics.get("train/seconds") for row in rows]
+    state = Column("state", "", show=lambda text: "" if text == "done" else text)
+    yield state, ["; ".join(row.marks) or "done" for row in rows]
 
 
-def changes_layers(overrides: Sequence[str]) -> bool:
-    """Whether a command changes layers one by one, or their start: the paper has no row for it."""
-    changes = ("model.convs", "model.fcs", "model.weights")
-    return any(override_key(o).startswith(changes) for o in overrides)
+def _paper_columns(rows: Sequence[Row]) -> Iterator[tuple[Column, list[Cell]]]:
+    papers = [row.paper for row in rows]
+    yield Column("paper/network", hidden=True), [p.network if p else None for p in papers]
+    for name, heading in PAPER.items():
+        field = name.replace("/", "_")
+        errors = [_marked(p, getattr(p.row, field)) if p else None for p in papers]
+        yield Column(f"paper/{name}", heading, "the paper", decimals=1), [*errors]
+    differences = [_marked(p, p.difference) if p else None for p in papers]
+    yield Column("paper/difference", "Δ", "the paper", decimals=1, signed=True), [*differences]
+    minus: list[Cell] = [
+        row.metrics[COMPARED].mean - row.paper.row.val_top1_error
+        if row.paper and COMPARED in row.metrics
+        else None
+        for row in rows
+    ]
+    yield Column(f"{COMPARED}_minus_paper", hidden=True), minus
 
 
-def _marks(group: Sequence[Job], results: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    several = f" ({{}} of {len(group)})" if len(group) > 1 else ""
-    marks = []
-    stalled = sum(bool(result.get("stalled")) for result in results)
-    if stalled:
-        marks.append("stalled" + several.format(stalled))
-    failed = [job for job in group if job.exit_code != 0]
-    if failed:
-        code = f" (exit {failed[0].exit_code})" if not several else several.format(len(failed))
-        marks.append("FAILED" + code)
-    return tuple(marks)
+def _marked(paper: PaperRow, value: float | None) -> Value | None:
+    """A value of the paper, marked if it is of its other network."""
+    mark = OTHER_NETWORK if paper.other_network else ""
+    return None if value is None else Value(value, mark=mark)
 
 
-def _header(results: Sequence[dict[str, Any]], *, has_paper: bool) -> str:
-    """What the figures are of: the networks, their width, the data and how long they trained."""
+def _title(results: Sequence[dict[str, Any]]) -> str:
+    """The networks, their width, the data and how long they trained."""
     if not results:
         return "No job has finished."
 
@@ -194,8 +135,36 @@ def _header(results: Sequence[dict[str, Any]], *, has_paper: bool) -> str:
         f"{every('model')}" + (f" of width {every('width')}" if every("width") else ""),
         f"{every('data')}, {every('classes')} classes",
     ]
-    text = " on ".join(parts) + (f", {every('epochs')} epochs" if every("epochs") else "")
-    text += "; errors in percent"
-    if any("val/top1_error" in result for result in results):
-        text += ", of the weights with the lowest validation error"
-    return f"{text}. {paper.COMPARABLE}" if has_paper else f"{text}."
+    return " on ".join(parts) + (f", {every('epochs')} epochs" if every("epochs") else "")
+
+
+def _notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What a reader of the table must know."""
+    known = {name for row in rows for name in row.metrics}
+    if any(name.endswith("top1_error") for name in known):
+        trains = "val/top1_error" in known
+        of = ", of the weights with the lowest validation error" if trains else ""
+        yield f"Errors in percent{of}."
+    counts = sorted({len(row.jobs) for row in rows})
+    if counts and counts[-1] > 1:
+        numbers = " or ".join(map(str, counts))
+        yield f"Means of {numbers} seeds ± their sample standard deviation."
+    compared = {row.baseline: row for row in rows if row.difference is not None}
+    if set(compared) == {"none"}:
+        yield (
+            "Δ: ten-crop top-1 validation error minus that of the unablated network with the same "
+            "seed. The paper's Δ: minus that of its unablated network."
+        )
+    elif compared:
+        first = " and ".join(name for name in compared if name != "none")
+        yield (
+            f"Δ: ten-crop top-1 validation error minus that of {' and of '.join(compared)} with "
+            f"the same seed; the paper's Δ likewise. For want of an unablated network {first} "
+            "stands in, the first of the sweep: add none to the ablations to compare with that."
+        )
+    if any(row.paper for row in rows):
+        yield paper.COMPARABLE
+    others = sorted({r.paper.network for r in rows if r.paper and r.paper.other_network})
+    for network in others:
+        name = paper.BASE_NETWORK_NAMES[network]
+        yield f"{OTHER_NETWORK} The paper ran this row on {name} only."

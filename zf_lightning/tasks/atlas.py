@@ -54,6 +54,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     }
     source = assembly.build_source(config)
     files = source.split(options.split)
+    # Where all splits are the same images, none of them is called validation.
+    split = None if all(source.split(other) is files for other in SPLITS) else options.split
     data = assembly.build_datamodule(config, source)
     save_configuration(config, folder)
     search = AtlasSearch(
@@ -78,14 +80,14 @@ def run(config: DictConfig) -> dict[str, Any]:
     same = list(source.class_names) == list(classifier.class_names)
     classes = classifier.class_names if same else source.class_names
     paths = _project(
-        folder / "atlas", deconvnet, top, images_of, drawn, size, files, classes, options.split
+        folder / "atlas", deconvnet, top, images_of, drawn, size, files, classes, split
     )
     result = {
         "task": "atlas",
         "model": classifier.hparams["model"]["name"],
         "weights": str(config.ckpt or config.model.weights),
         "data": config.data.name,
-        "split": options.split,
+        "split": split,
         "images": search.images,
         "top": options.top,
         "rule": options.rule,
@@ -130,7 +132,7 @@ def _project(
     size: int,
     files: Any,
     classes: Sequence[str],
-    split: str,
+    split: str | None,
 ) -> dict[str, list[Path]]:
     """The files of each layer, each with the tiles of some feature maps; those there are stay."""
     fields = deconvnet.receptive_fields(list(top), (size, size))

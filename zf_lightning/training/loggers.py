@@ -139,7 +139,7 @@ def log_table(loggers: Sequence[Logger], table: Table) -> None:
     """Give a table to the loggers that take one: wandb as a table, TensorBoard as text."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            rows: list[Any] = [list(row) for row in table.rows]
-            logger.log_table(table.name, columns=list(table.columns), data=rows)
+            columns, rows = table.values()
+            logger.log_table(table.name, columns=columns, data=rows)
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text(table.name, table.markdown())

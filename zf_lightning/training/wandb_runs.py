@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from zf_lightning.errors import UserError
+from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
 from zf_lightning.system.processes import is_first_process
 
@@ -88,9 +89,7 @@ def close_wandb(*, failed: bool = False) -> str | None:
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
 
 
-def log_sweep_table(
-    folder: Path, jobs: Sequence[Path], table: tuple[list[str], list[list[Any]]]
-) -> str | None:
+def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | None:
     """Log the table of a sweep as a run of its own, in the group of the sweep's jobs.
 
     Where and how follows the first of `jobs` whose configuration logs to wandb; if none does,
@@ -115,10 +114,10 @@ def log_sweep_table(
         tags=["table"],
         mode=options.mode,
     )
-    columns: list[Any] = table[0]
+    columns, rows = table.values()
     try:
         run = wandb.init(**options_of_run)
-        run.log({"table": wandb.Table(columns=columns, data=table[1])})
+        run.log({"table": wandb.Table(columns=[*columns], data=rows)})
     except wandb.Error as problem:
         log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
     return close_wandb()

@@ -1,10 +1,14 @@
-"""What figures with axes share: size, colours, and the way to pixels (matplotlib)."""
+"""The style of figures with axes: palette, markers, sizes, and the ways to a file (matplotlib)."""
 
+import io
 from collections.abc import Sequence
+from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,6 +22,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: Perceptually uniform, for colour-blind readers too.
 COLOUR_MAPS = ("viridis", "cividis")
 FONT_SIZE = 8
+#: Where a figure stands alone on a page, rather than beside others.
+LARGE_FONT_SIZE = 11
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -32,6 +38,26 @@ def to_image(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
+def to_svg(figure: Figure) -> str:
+    """A figure as an SVG element: the same figure gives the same text."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "zf-lightning"}):
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def series_style(number: int, *, published: bool = False) -> dict[str, Any]:
+    """Colour and marker of the series of a number; hollow and dashed where others published it."""
+    colour = COLOURS[number % len(COLOURS)]
+    return {
+        "color": colour,
+        "marker": MARKERS[number % len(MARKERS)],
+        "markerfacecolor": "none" if published else colour,
+        "linestyle": "--" if published else "-",
+    }
+
+
 def show_pixels(axes: Axes, pixels: NDArray[np.uint8], title: str = "") -> None:
     """A picture `[H, W, 3]` without ticks."""
     axes.imshow(pixels, interpolation="antialiased")
@@ -41,11 +67,13 @@ def show_pixels(axes: Axes, pixels: NDArray[np.uint8], title: str = "") -> None:
         axes.set_title(title, fontsize=FONT_SIZE)
 
 
-def plain_axes(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
+def plain_axes(
+    axes: Axes, xlabel: str = "", ylabel: str = "", *, font_size: float = FONT_SIZE
+) -> None:
     """Axes with labels, a faint grid, and no box."""
-    axes.set_xlabel(xlabel, fontsize=FONT_SIZE)
-    axes.set_ylabel(ylabel, fontsize=FONT_SIZE)
-    axes.tick_params(labelsize=FONT_SIZE - 1)
+    axes.set_xlabel(xlabel, fontsize=font_size)
+    axes.set_ylabel(ylabel, fontsize=font_size)
+    axes.tick_params(labelsize=font_size - 1)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -66,9 +94,8 @@ def as_pixels(pictures: NDArray) -> NDArray:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, numbered where the same comes again, so that a legend tells them apart."""
-    found = []
-    for place, name in enumerate(names):
-        earlier = names[:place].count(name)
-        found.append(f"{name} ({earlier + 1})" if names.count(name) > 1 else name)
-    return found
+    """The names, numbered where the same occurs again, so that a legend tells them apart."""
+    return [
+        f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
