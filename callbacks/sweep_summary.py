@@ -68,5 +68,5 @@ def _summarise(folder: Path) -> bool:
     print(f"{len(failed)} of {len(jobs)} jobs failed." if failed else f"{len(jobs)} jobs done.")
     print(f"The table is in {folder}: {table.name}.csv, .md and .png, and {page}")
     if upload:
-        print(f"To upload it to Weights & Biases: {upload}")
+        print(f"To upload all runs to Weights & Biases: {upload}")
     return bool(failed)

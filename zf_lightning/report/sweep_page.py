@@ -8,6 +8,7 @@ from pathlib import Path
 from zf_lightning.figures.comparison import Interval, Panel, Series, comparison_figure
 from zf_lightning.figures.style import to_image, to_svg
 from zf_lightning.report.html import write_page
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Value
 from zf_lightning.sweep.rows import COMPARED, Row
 from zf_lightning.sweep.table import SweepTable
@@ -15,11 +16,11 @@ from zf_lightning.system.files import write_whole
 
 #: Errors that are plotted: metric, words, and the attribute of the paper's row beside it.
 ERRORS = (
-    ("train/top1_error_centre_crop", "training, one crop", "train_top1_error"),
-    ("val/top1_error", "validation, one crop", None),
+    (names.TRAIN_TOP1_CENTRE_CROP, "training, one crop", "train_top1_error"),
+    (names.VAL_TOP1, "validation, one crop", None),
     (COMPARED, "validation, ten crops", "val_top1_error"),
-    ("test/top1_error", "test, one crop", None),
-    ("test/top1_error_tencrop", "test, ten crops", None),
+    (names.TEST_TOP1, "test, one crop", None),
+    (names.TEST_TOP1_TENCROP, "test, ten crops", None),
 )
 #: Of a normal distribution, for 95 % of it.
 QUANTILE = 1.96
@@ -59,7 +60,7 @@ def write_sweep_report(folder: Path, sweep: SweepTable) -> Path:
 def plotted(rows: Sequence[Row]) -> list[Panel]:
     """Errors of every row, and the differences that the ablations make; the paper's beside them."""
     known = {name for row in rows for name in row.metrics}
-    trains = "val/top1_error" in known
+    trains = names.VAL_TOP1 in known
     series = [
         Series(
             words,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zf_lightning import paper
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Value
 from zf_lightning.sweep.names import override_key, override_value
 from zf_lightning.sweep.record import Job
@@ -14,7 +15,7 @@ from zf_lightning.sweep.record import Job
 REPEATED = ("seed",)
 #: What is compared with the unablated network. The paper does not say whether it averaged crops;
 #: its replication agrees with Krizhevsky's ten-crop values, so that ten are the likely protocol.
-COMPARED = "val/top1_error_tencrop"
+COMPARED = names.VAL_TOP1_TENCROP
 
 Results = Mapping[Path, dict[str, Any]]
 

@@ -7,27 +7,28 @@ from datetime import timedelta
 from typing import Any
 
 from zf_lightning import paper
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Cell, Column, Table, Value
 from zf_lightning.sweep.record import Job
 from zf_lightning.sweep.rows import COMPARED, REPEATED, PaperRow, Row, build_rows
 
 #: Metrics of a training by their name in `result.json`: group and heading of their columns.
 TRAINING = {
-    "train/top1_error_centre_crop": ("training", "top-1"),
-    "val/top1_error": ("validation", "top-1"),
-    "val/top5_error": ("validation", "top-5"),
-    "val/top1_error_tencrop": ("ten crops", "top-1"),
-    "val/top5_error_tencrop": ("ten crops", "top-5"),
+    names.TRAIN_TOP1_CENTRE_CROP: ("training", "top-1"),
+    names.VAL_TOP1: ("validation", "top-1"),
+    names.VAL_TOP5: ("validation", "top-5"),
+    names.VAL_TOP1_TENCROP: ("ten crops", "top-1"),
+    names.VAL_TOP5_TENCROP: ("ten crops", "top-5"),
 }
 #: Those of a test.
 TEST = {
-    "test/top1_error": ("test", "top-1"),
-    "test/top5_error": ("test", "top-5"),
-    "test/top1_error_tencrop": ("ten crops", "top-1"),
-    "test/top5_error_tencrop": ("ten crops", "top-5"),
+    names.TEST_TOP1: ("test", "top-1"),
+    names.TEST_TOP5: ("test", "top-5"),
+    names.TEST_TOP1_TENCROP: ("ten crops", "top-1"),
+    names.TEST_TOP5_TENCROP: ("ten crops", "top-5"),
 }
 #: The paper's errors of a row, and the heading of their columns.
-PAPER = {"train/top1_error": "train", "val/top1_error": "top-1", "val/top5_error": "top-5"}
+PAPER = {names.TRAIN_TOP1: "train", names.VAL_TOP1: "top-1", names.VAL_TOP5: "top-5"}
 #: How many metrics of a task that measures something else are shown.
 OTHERS_SHOWN = 6
 OTHER_NETWORK = "†"
@@ -73,8 +74,8 @@ def _columns(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[tuple[Column,
     for key in keys:
         yield Column(key), [row.settings[key] for row in rows]
     if not keys:
-        names = [r.jobs[0].folder.name if len(r.jobs) == 1 else "all seeds" for r in rows]
-        yield Column("job"), [*names]
+        jobs = [r.jobs[0].folder.name if len(r.jobs) == 1 else "all seeds" for r in rows]
+        yield Column("job"), [*jobs]
     yield Column("jobs", hidden=True), [len(row.jobs) for row in rows]
     parameters = [row.metrics.get("parameters") for row in rows]
     count = Column("parameters", show=lambda number: f"{number:,}", missing="–")
@@ -92,8 +93,8 @@ def _columns(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[tuple[Column,
     # Beside the ten-crop errors, of which it is.
     yield Column("difference", "Δ", "ten crops", signed=True, missing="–"), differences
     yield from _paper_columns(rows)
-    time = Column("train/seconds", "time", show=lambda s: str(timedelta(seconds=round(s.mean))))
-    yield time, [row.metrics.get("train/seconds") for row in rows]
+    time = Column(names.SECONDS, "time", show=lambda s: str(timedelta(seconds=round(s.mean))))
+    yield time, [row.metrics.get(names.SECONDS) for row in rows]
     state = Column("state", "", show=lambda text: "" if text == "done" else text)
     yield state, ["; ".join(row.marks) or "done" for row in rows]
 
@@ -142,7 +143,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
     """What a reader of the table must know."""
     known = {name for row in rows for name in row.metrics}
     if any(name.endswith("top1_error") for name in known):
-        trains = "val/top1_error" in known
+        trains = names.VAL_TOP1 in known
         of = ", of the weights with the lowest validation error" if trains else ""
         yield f"Errors in percent{of}."
     counts = sorted({len(row.jobs) for row in rows})

@@ -20,7 +20,7 @@ from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import check_count, error_lines, paper_figures, write_result
-from zf_lightning.sweep import changes_layers
+from zf_lightning.sweep import Job, changes_layers
 from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network, read_checkpoint
@@ -233,5 +233,6 @@ def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
             f"top-5 error {paper[names.VAL_TOP5]} %"
         )
     log.info(f"Everything is in {folder}, as {folder / 'report' / 'index.html'} shows.")
-    if upload:
+    # A sweep says at its end how to upload all of its runs.
+    if upload and Job.read(folder) is None:
         log.info(f"To upload the run to Weights & Biases: {upload}")

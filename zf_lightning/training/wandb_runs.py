@@ -6,6 +6,7 @@ them.
 
 import logging
 import os
+import shlex
 import sys
 import uuid
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
     """Log the table of a sweep as a run of its own, in the group of the sweep's jobs.
 
     Where and how follows the first of `jobs` whose configuration logs to wandb; if none does,
-    nothing happens. Returns how to upload the run if it was offline.
+    nothing happens. Returns how to upload it and the runs of all jobs if it was offline.
     """
     for job in jobs:
         path = job / "config.yaml"
@@ -120,7 +121,12 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
         run.log({"table": wandb.Table(columns=[*columns], data=rows)})
     except wandb.Error as problem:
         log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
-    return close_wandb()
+    if close_wandb() is None:
+        return None
+    # The shell fills in the stars.
+    runs = [f"{shlex.quote(str(folder))}/wandb/offline-run-*"]
+    runs += dict.fromkeys(f"{shlex.quote(str(job.parent))}/*/wandb/offline-run-*" for job in jobs)
+    return f"wandb sync {' '.join(runs)}"
 
 
 def _run_id(folder: Path) -> str | None:
