@@ -1,4 +1,4 @@
-"""Every source can be copied and pickled, before and after it is read."""
+"""Copies and pickles of every source, before and after it is read."""
 
 import copy
 import json

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zf_lightning.data import LabelledFiles
-from zf_lightning.data.sources.file_names import FileNames
+from zf_lightning.data.sources.base import FileNames
 
 
 @given(st.lists(st.binary(min_size=0, max_size=12)), st.integers(-15, 15), st.integers(-15, 15))

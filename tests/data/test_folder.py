@@ -80,7 +80,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         FolderSource(tmp_path).prepare()
     (tmp_path / "empty" / "red").mkdir(parents=True)
     (tmp_path / "empty" / "green").mkdir()
-    with pytest.raises(UserError, match="hold no images"):
+    with pytest.raises(UserError, match="contain no images"):
         FolderSource(tmp_path / "empty").prepare()
     with pytest.raises(UserError, match="leave nothing"):
         FolderSource(tmp_path, validation_share=0.5, test_share=0.5)

@@ -186,7 +186,7 @@ def test_the_thousand_classes_have_torchvisions_names(monkeypatch: pytest.Monkey
         ),
         (
             lambda root: (root / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n9\n"),
-            "line 2: 9 is no class",
+            "line 2: 9 is not a class",
         ),
         (
             lambda root: (root / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n2\n"),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zf_lightning.data.sampler import EpochSampler
@@ -22,6 +22,7 @@ def deal(
     return samplers
 
 
+@settings(deadline=None)
 @given(
     length=st.integers(1, 300),
     each=st.integers(1, 20),
@@ -36,6 +37,7 @@ def test_each_sample_counts_once(length: int, each: int, processes: int, shuffle
     assert sorted(counted) == list(range(length))
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 200), each=st.integers(1, 8), processes=st.integers(1, 4))
 def test_weighted_means_over_processes_are_the_batchs_mean(
     length: int, each: int, processes: int

@@ -40,5 +40,5 @@ def test_images_that_no_folders_tell_apart_have_no_label(
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder of images"):
         UnlabelledImages(tmp_path / "nowhere").prepare()
-    with pytest.raises(UserError, match="holds no images"):
+    with pytest.raises(UserError, match="contains no images"):
         _ = UnlabelledImages(tmp_path).class_names

@@ -250,13 +250,6 @@ def test_arguments_are_checked(call, message: str, tmp_path: Path) -> None:  # t
         call(tmp_path / "data")
 
 
-def test_contact_sheet(drawn: Path, tmp_path: Path) -> None:
-    path = embedded.contact_sheet(drawn, tmp_path / "sheet.jpg", per_class=1)
-    with Image.open(path) as sheet:
-        assert sheet.width <= 1000
-    assert path.stat().st_size < 700_000
-
-
 def test_drawing_imports_nothing_heavy() -> None:
     heavy = {"torch", "torchvision", "lightning", "hydra", "matplotlib"}
     for file in Path(embedded.__file__).parent.rglob("*.py"):

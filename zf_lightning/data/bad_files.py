@@ -1,4 +1,4 @@
-"""Files that cannot be read: named, counted, left out, and too many of them an error.
+"""Unreadable files: named, counted and left out; too many of them are an error.
 
 A worker marks such a sample with a weight of NaN (`LabelledFiles`), and the process that trains or
 tests sees it in the batch: so the count is that of a process, whatever the number of its workers.
@@ -6,8 +6,9 @@ The counts of several processes are added up at the end of each epoch (`ImageCla
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.decode import load_image
@@ -46,6 +47,14 @@ class BadFiles:
         self.met: dict[int, str] = {}
         self._of_epoch: set[int] = set()
 
+    @classmethod
+    def of_split(cls, files: Any, split: str, allowed: Mapping[str, float]) -> Self:
+        """For a split: `allowed` has the limits of `train` and of `evaluation`."""
+        part = "train" if split == "train" else "evaluation"
+        option = f"data.max_bad_files.{part}"
+        limit = limit_of(allowed.get(part, 0), len(files), option=option)
+        return cls(files, limit=limit, option=option)
+
     def start_epoch(self) -> None:
         """Count from zero."""
         self._of_epoch.clear()
@@ -83,7 +92,7 @@ class BadFiles:
             return
         named = list(self.met.values())
         more = f"; and {count - NAMED} more" if count > NAMED else ""
-        # On another process the files may be others: they stand in the log.
+        # Another process may have met other files: they are in the log.
         listing = f"{'; '.join(named[:NAMED])}{more}" if named else f"{count} files are unreadable"
         allowed = f"{self.limit} of {len(self.files):,} may be" if self.limit else "none may be"
         raise UserError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning
 
-from zf_lightning.data.bad_files import BadFiles, limit_of
+from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, Split, StoredInOrder
@@ -135,12 +135,8 @@ class ImageDataModule(lightning.LightningDataModule):
         return loader
 
     def bad_files(self, split: Split) -> BadFiles:
-        """What counts the unreadable files of a split."""
-        files = self.source.split(split)
-        part = "train" if split == "train" else "evaluation"
-        option = f"data.max_bad_files.{part}"
-        limit = limit_of(self.max_bad_files.get(part, 0), len(files), option=option)
-        return BadFiles(files, limit=limit, option=option)
+        """Counts the unreadable files of a split."""
+        return BadFiles.of_split(self.source.split(split), split, self.max_bad_files)
 
 
 def _on_gpu(trainer: lightning.Trainer) -> bool:

@@ -1,4 +1,4 @@
-"""What is known of a training set's pixels."""
+"""Mean image and spread of a training set's pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zf_lightning.data.decode import STORED_SIZE
+from zf_lightning.system.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,7 @@ class PixelStatistics:
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        save_file(vars(self), unfinished)
-        unfinished.rename(path)
+        write_whole(path, lambda file: save_file(vars(self), file))
 
     @classmethod
     def load(cls, path: Path) -> "PixelStatistics":

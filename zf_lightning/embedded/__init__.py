@@ -8,7 +8,6 @@ that draw start quickly.
 from zf_lightning.embedded.classes import CLASSES, PARTS
 from zf_lightning.embedded.dataset import DEFAULT_COUNTS, VERSION, draw_dataset
 from zf_lightning.embedded.draw import SPLITS, Drawing, draw_image
-from zf_lightning.embedded.sheet import contact_sheet
 
 __all__ = [
     "CLASSES",
@@ -17,7 +16,6 @@ __all__ = [
     "SPLITS",
     "VERSION",
     "Drawing",
-    "contact_sheet",
     "draw_dataset",
     "draw_image",
 ]

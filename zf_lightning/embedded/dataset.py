@@ -20,6 +20,7 @@ from zf_lightning.embedded.draw import SPLITS
 from zf_lightning.embedded.worker import draw_all
 from zf_lightning.errors import UserError
 from zf_lightning.system.cores import available_cores
+from zf_lightning.system.files import write_whole
 
 VERSION = 1
 """Raised whenever the same seed would give other images."""
@@ -40,7 +41,7 @@ def draw_dataset(
     `counts` gives the number of images of each split (multiples of ten keep the classes balanced).
     The files are the same for any number of `processes` (all cores unless given). Several
     processes may call this at once: one draws, the others wait. An interrupted call leaves nothing
-    at `root`. Raises ValueError if `root` holds anything but exactly this dataset.
+    at `root`. Raises UserError if `root` contains anything but exactly this dataset.
     """
     root = Path(root).absolute()
     wanted = _description(seed, counts)
@@ -73,7 +74,7 @@ def _description(seed: int, counts: Mapping[str, int] | None) -> dict[str, Any]:
 
 
 def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
-    """Whether `root` is the wanted dataset; False if it is absent or empty, else ValueError."""
+    """Whether `root` is the wanted dataset; False if it is absent or empty, else UserError."""
     if not root.exists():
         return False
     if not root.is_dir():
@@ -83,23 +84,16 @@ def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         if any(root.iterdir()):
             raise UserError(
-                f"{root} holds files that are not the embedded dataset; give another folder, or "
+                f"{root} contains files that are not the embedded dataset; give another folder, or "
                 "remove it to have the dataset drawn there."
             ) from None
         return False
     if found != wanted:
         raise UserError(
-            f"{root} holds the dataset {_words(found)} but {_words(wanted)} is wanted; give "
-            "another folder, or remove it to have it drawn anew."
+            f"{root} contains the dataset {json.dumps(found)}, but {json.dumps(wanted)} is wanted; "
+            "give another folder, or remove it to have it drawn anew."
         )
     return True
-
-
-def _words(description: Any) -> str:
-    if not isinstance(description, dict):
-        return "of an unknown format"
-    pairs = (f"{key} {description.get(key)}" for key in ("name", "version", "seed", "counts"))
-    return f"({', '.join(pairs)})"
 
 
 def _draw_into(folder: Path, wanted: dict[str, Any], processes: int, progress: bool) -> None:
@@ -114,7 +108,5 @@ def _draw_into(folder: Path, wanted: dict[str, Any], processes: int, progress: b
     images = dict(sorted(bar))
     assert len(images) == total
     parts = {"classes": {name: list(PARTS[name]) for name in CLASSES}, "images": images}
-    (folder / "parts.json").write_text(json.dumps(parts))
-    unfinished = folder / "dataset.json.unfinished"
-    unfinished.write_text(json.dumps(wanted, indent=2) + "\n")
-    unfinished.replace(folder / "dataset.json")
+    write_whole(folder / "parts.json", json.dumps(parts))
+    write_whole(folder / "dataset.json", json.dumps(wanted, indent=2) + "\n")

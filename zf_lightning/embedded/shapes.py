@@ -35,6 +35,11 @@ def polygon(*corners: tuple[float, float]) -> Points:
     return np.array(corners, float)
 
 
+def symmetric(*right: tuple[float, float]) -> list[tuple[float, float]]:
+    """Corners of an outline that mirrors itself at x = 0, from those of its right half."""
+    return [*right, *((-x, y) for x, y in reversed(right) if x != 0)]
+
+
 def smooth(*corners: tuple[float, float], tension: float = 0.5, steps: int = 7) -> Points:
     """Closed curve through the corners (a cardinal spline; tension 0 gives straight sides)."""
     p = np.array(corners, float)

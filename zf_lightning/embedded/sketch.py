@@ -48,6 +48,13 @@ class Sketch:
         """Name a point of the object."""
         self.parts[name] = (x, y)
 
+    def part_of_pair(self, name: str, x: float, y: float, *, from_above: bool = False) -> None:
+        """Name a point of the subject's own left or right, which mirror each other at x = 0.
+
+        A subject that faces us has its left on our right; one seen from above, head up, has not.
+        """
+        self.part(f"{'right' if (x > 0) == from_above else 'left'}_{name}", x, y)
+
     def vary(self, low: float, high: float) -> float:
         """Uniform random number: a proportion of this instance."""
         return float(self.rng.uniform(low, high))

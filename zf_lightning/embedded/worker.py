@@ -1,4 +1,4 @@
-"""One of the processes that draw the dataset: run as a module, it draws every n-th image.
+"""Processes that draw the dataset: run as a module, this file draws every n-th image.
 
 Not a process of `multiprocessing`: a spawned one would first import the user's main script and all
 of torch and Lightning, which takes longer than its share of the drawing, and a forked one may hang
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,52 +35,41 @@ def draw_share(
     jobs = [(split, index) for split, count in counts.items() for index in range(count)]
     for split, index in jobs[rank::processes]:
         drawing = draw_image(seed, split, index)
-        place = f"{split}/{drawing.class_name}/{index // len(CLASSES):05d}"
-        Image.fromarray(drawing.image).save(folder / f"{place}.jpg", quality=JPEG_QUALITY)
+        name = f"{split}/{drawing.class_name}/{index // len(CLASSES):05d}"
+        Image.fromarray(drawing.image).save(folder / f"{name}.jpg", quality=JPEG_QUALITY)
         mask = Image.fromarray(drawing.mask).convert("L")
-        mask.save(folder / "masks" / f"{place}.png", compress_level=4)
-        yield (
-            f"{place}.jpg",
-            {"parts": drawing.parts, "box": drawing.box, "scale": drawing.scale},
-        )
+        mask.save(folder / "masks" / f"{name}.png", compress_level=4)
+        record = {"parts": drawing.parts, "box": drawing.box, "scale": drawing.scale}
+        yield f"{name}.jpg", record
 
 
 def draw_all(
     folder: Path, seed: int, counts: Mapping[str, int], processes: int
 ) -> Iterator[Record]:
-    """As `draw_share` for all images, in several processes, in no particular order."""
+    """As `draw_share` for all images, in several processes."""
     if processes <= 1:
         yield from draw_share(folder, seed, counts, 0, 1)
         return
-    # One pipe for all: a line is shorter than what a pipe takes in one piece.
-    read_end, write_end = os.pipe()
     single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = os.environ | single | {"PYTHONPATH": os.pathsep.join(sys.path)}
     task = {"folder": str(folder), "seed": seed, "counts": dict(counts), "processes": processes}
     workers: list[subprocess.Popen[bytes]] = []
     try:
-        with os.fdopen(read_end) as records:
-            try:
-                for rank in range(processes):
-                    argument = json.dumps(task | {"rank": rank})
-                    command = [sys.executable, "-m", __spec__.name, argument]
-                    environment = os.environ | single | {"PYTHONPATH": os.pathsep.join(sys.path)}
-                    workers.append(
-                        subprocess.Popen(
-                            command, stdin=subprocess.DEVNULL, stdout=write_end, env=environment
-                        )
-                    )
-            finally:
-                os.close(write_end)  # so that reading ends with the last worker
-            for line in records:
-                name, record = json.loads(line)
-                yield name, record
+        for rank in range(processes):
+            command = [sys.executable, "-m", __spec__.name, json.dumps(task | {"rank": rank})]
+            workers.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
+                )
+            )
+        for lines in zip_longest(*(worker.stdout for worker in workers if worker.stdout)):
+            yield from (tuple(json.loads(line)) for line in lines if line)
         if any(worker.wait() for worker in workers):
             raise RuntimeError("A process that draws the dataset failed; its message is above.")
     finally:
         for worker in workers:
-            if worker.poll() is None:
-                worker.kill()
-            worker.wait()
+            worker.kill()
+            worker.communicate()
 
 
 def _main(argument: str) -> None:

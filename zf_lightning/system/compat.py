@@ -43,6 +43,6 @@ def mark_updated(metric: "Metric", times: int) -> None:
 
 def imagenette_names() -> dict[str, str]:
     """Names of Imagenette's ten classes by their wnids (torchvision 0.29.2)."""
-    from torchvision.datasets import Imagenette
+    from torchvision.datasets.imagenette import Imagenette
 
     return {wnid: names[0] for wnid, names in Imagenette._WNID_TO_CLASS.items()}

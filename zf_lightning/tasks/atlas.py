@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
 from zf_lightning.config.instantiate import plain, save_configuration
-from zf_lightning.data.sources import SPLITS
+from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.search import AtlasSearch

@@ -122,13 +122,13 @@ def test_a_checksum_is_computed_once(
     shards: Path, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summed: list[str] = []
-    sha256_of = chunk_store.sha256_of
+    digest_of_file = chunk_store.digest_of_file
 
     def counted(path: Path) -> str:
         summed.append(path.name)
-        return sha256_of(path)
+        return digest_of_file(path)
 
-    monkeypatch.setattr(chunk_store, "sha256_of", counted)
+    monkeypatch.setattr(chunk_store, "digest_of_file", counted)
     read_all(open_shards(shards))
     read_all(open_shards(shards))
     assert sorted(summed) == [f"chunk-0-{number}.bin" for number in range(7)]

@@ -4,7 +4,7 @@ import numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zf_lightning.data.shards.order import windowed_order
+from zf_lightning.data.shards.dataset import windowed_order
 
 
 def chunks_of(chunks: int, each: int) -> numpy.ndarray:

@@ -147,7 +147,7 @@ def test_files_that_cannot_be_read_are_named_and_can_be_left_out_or_repaired(
     (root / "train/green/003.png").write_bytes(good[:100])
     (root / "train/red/007.png").write_text("not an image")
     out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"0 of 20 may be \(data\.max_bad_files\.train\)") as caught:
+    with pytest.raises(UserError, match=r"none may be \(data\.max_bad_files\.train\)") as caught:
         prepare(FolderSource(root), out)
     assert "003.png" in str(caught.value) and "007.png" in str(caught.value)
 
@@ -170,7 +170,7 @@ def test_files_that_cannot_be_read_are_named_and_can_be_left_out_or_repaired(
 def test_another_folder_is_not_overwritten(image_folder: Path, tmp_path: Path) -> None:
     source, out = FolderSource(image_folder), tmp_path / "out"
     prepare(source, out)
-    with pytest.raises(UserError, match=r"made otherwise \(format, quality differ\)"):
+    with pytest.raises(UserError, match=r"with different options \(format, quality\)"):
         prepare(source, out, "jpeg")
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "thesis.tex").write_text("")

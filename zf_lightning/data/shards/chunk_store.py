@@ -1,4 +1,4 @@
-"""Where a split's chunks are: on a disk of this machine, or in a bucket with a cache before it."""
+"""The chunks of a split, on a disk of this machine or in a bucket with a cache before it."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,12 @@ import numpy
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from zf_lightning.data.shards.chunk_file import ChunkFile
-from zf_lightning.data.shards.layout import Chunk, sha256_of
+from zf_lightning.data.shards.encoding import ChunkFile
+from zf_lightning.data.shards.layout import Chunk
 from zf_lightning.data.shards.remote import download, is_remote
 from zf_lightning.errors import UserError
+from zf_lightning.system.digests import digest_of_file
+from zf_lightning.system.files import write_whole
 
 #: Number of chunks that are fetched before their first sample is asked for.
 _CHUNKS_AHEAD = 4
@@ -23,6 +25,7 @@ _CHUNKS_AHEAD = 4
 SPARE_CHUNKS = _CHUNKS_AHEAD + 2
 #: Transfers at a time, in each training process.
 _TRANSFERS = 2
+_REPAIR = "copy it anew, or prepare the shards again"
 
 
 class ChunkStore:
@@ -115,7 +118,6 @@ class ChunkStore:
             where = f"{self.root}/{chunk.filename}"
             # A transfer can go wrong once without anything being wrong with the chunk.
             for last in (False, True):
-                arriving.unlink(missing_ok=True)
                 try:
                     download(where, arriving, self.options)
                     _check(arriving, chunk, where=where)
@@ -129,22 +131,21 @@ class ChunkStore:
                 arriving.replace(path)
 
     def _make_room(self, needed: int) -> None:
-        ages = []
-        for file in self.cache.glob("chunk-*.bin"):
-            found = file.stat()
-            ages.append((found.st_mtime_ns, found.st_size, file))
-        used = sum(size for _, size, _ in ages)
-        for _, size, file in sorted(ages):
+        states = {file: file.stat() for file in self.cache.glob("chunk-*.bin")}
+        used = sum(state.st_size for state in states.values())
+        for file in sorted(states, key=lambda file: states[file].st_mtime_ns):
             if used + needed <= self.cache_bytes:
                 break
             file.unlink()
-            used -= size
+            used -= states[file].st_size
 
     def _check_once(self, path: Path, chunk: Chunk) -> None:
         try:
             found = path.stat()
         except OSError:
-            raise UserError(_missing(str(path))) from None
+            raise UserError(
+                f"{path} is missing, although its index.json lists it; {_REPAIR}."
+            ) from None
         mark = self.cache / f"{chunk.filename}.checked"
         state = f"{path.absolute()} {found.st_size} {found.st_mtime_ns} {chunk.sha256}"
         if _text(mark) == state:
@@ -152,7 +153,7 @@ class ChunkStore:
         with self._only_one(mark):
             if _text(mark) != state:
                 _check(path, chunk, where=str(path))
-                mark.write_text(state)
+                write_whole(mark, state)
 
     @contextmanager
     def _only_one(self, path: Path) -> Iterator[None]:
@@ -169,20 +170,12 @@ def _check(path: Path, chunk: Chunk, *, where: str) -> None:
     if size != chunk.bytes:
         raise UserError(
             f"{where} is {size:,} bytes long, but its index.json says {chunk.bytes:,}: it is cut "
-            "short or another file; copy it anew, or prepare the shards again."
+            f"short or another file; {_REPAIR}."
         )
-    if sha256_of(path) != chunk.sha256:
+    if digest_of_file(path) != chunk.sha256:
         raise UserError(
-            f"{where} is damaged: its checksum is not the one in index.json; copy it anew, or "
-            "prepare the shards again."
+            f"{where} is damaged: its checksum is not the one in index.json; {_REPAIR}."
         )
-
-
-def _missing(where: str) -> str:
-    return (
-        f"{where} is missing, although its index.json lists it; copy it anew, or prepare the "
-        "shards again."
-    )
 
 
 def _text(path: Path) -> str | None:

@@ -1,23 +1,17 @@
-"""A split of shards: samples by their indices, in orders that read few chunks at a time."""
+"""The samples of a split in shards, in orders that read few chunks at a time."""
 
-import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy
 from numpy.typing import NDArray
-from torch import Tensor
 
-from zf_lightning.data.pixel_statistics import PixelStatistics
-from zf_lightning.data.shards.chunk_file import ChunkFile
 from zf_lightning.data.shards.chunk_store import ChunkStore
-from zf_lightning.data.shards.encoding import decode_sample, image_bytes
+from zf_lightning.data.shards.encoding import ChunkFile, decode_sample, image_bytes
 from zf_lightning.data.shards.layout import Samples
-from zf_lightning.data.shards.order import windowed_order
-from zf_lightning.data.sources.base import LabelledImages, SampleKey
-from zf_lightning.data.sources.file_names import FileNames
+from zf_lightning.data.sources.base import FileNames, Indices, LabelledImages, Sample, SampleKey
+from zf_lightning.system.digests import digest_of
 
 #: Chunks beyond the window that stay mapped: those that have just been left and entered.
 _SPARE_CHUNKS = 4
@@ -33,18 +27,9 @@ class ShardedImages(LabelledImages):
         samples: where each sample lies.
         format: `jpeg` or `raw`.
         window: number of chunks whose samples are mixed in training.
-        statistics: of these samples, if they are known.
     """
 
-    def __init__(
-        self,
-        store: ChunkStore,
-        samples: Samples,
-        *,
-        format: str,
-        window: int,
-        statistics: PixelStatistics | None = None,
-    ) -> None:
+    def __init__(self, store: ChunkStore, samples: Samples, *, format: str, window: int) -> None:
         self.labels = samples.labels.astype(numpy.int64)
         self.names = FileNames(map(os.fsdecode, samples.names.tolist()))
         self._chunks, self._rows = samples.chunks, samples.rows
@@ -53,11 +38,9 @@ class ShardedImages(LabelledImages):
         self._format = format
         self._window = window
         self._open: OrderedDict[int, ChunkFile] = OrderedDict()
-        #: Of these samples, so that no pass over them is needed; None if not known.
-        self.known_statistics = statistics
 
-    def __getitem__(self, key: SampleKey | int) -> tuple[Tensor, int, int, float]:
-        """Image uint8 `[3, 256, 256]`, label, index in this split, weight.
+    def __getitem__(self, key: SampleKey | int) -> Sample:
+        """Decode a sample.
 
         Raises UserError, naming the chunk, if it is missing or damaged.
         """
@@ -68,7 +51,7 @@ class ShardedImages(LabelledImages):
         return image, int(self.labels[key.index]), key.index, key.weight
 
     def place(self, index: int) -> tuple[int, int]:
-        """Chunk of a sample, and its place there."""
+        """Number of the chunk of a sample, and its row there."""
         return int(self._chunks[index]), int(self._rows[index])
 
     def encoded(self, index: int) -> bytes:
@@ -77,7 +60,7 @@ class ShardedImages(LabelledImages):
         return image_bytes(self._chunk(chunk)[row])
 
     def training_order(self, generator: numpy.random.Generator) -> NDArray[numpy.int64]:
-        """A permutation in which neighbours come from about `window` chunks."""
+        """See `windowed_order`."""
         return windowed_order(self._chunks, window=self._window, generator=generator)
 
     def evaluation_order(self) -> NDArray[numpy.int64]:
@@ -91,35 +74,46 @@ class ShardedImages(LabelledImages):
 
     def order_key(self) -> int:
         """A number that changes with the window, and with which sample lies where."""
-        places = hashlib.sha256(self._chunks.tobytes() + self._rows.tobytes())
-        places.update(str(self._window).encode())
-        return int.from_bytes(places.digest()[:4], "little") + 1
+        digest = digest_of([self._chunks.tobytes(), self._rows.tobytes(), str(self._window)])
+        return int.from_bytes(bytes.fromhex(digest[:8]), "little") + 1
 
     def sample_key(self, index: int) -> bytes:
         """Chunk, its checksum, and the place in it."""
-        number = int(self._chunks[index])
-        place = f"{self.store.chunks[number].sha256} {self._rows[index]}\n"
-        return place.encode()
+        chunk, row = self.place(index)
+        return f"{self.store.chunks[chunk].sha256} {row}\n".encode()
 
-    def subset(self, indices: Sequence[int] | NDArray[numpy.int64]) -> Self:
+    def subset(self, indices: Indices) -> Self:
         """Some of the samples, in the order of `indices`; their statistics are not known."""
-        return type(self)(
-            self.store,
-            self._samples.subset(indices),
-            format=self._format,
-            window=self._window,
-        )
+        samples = self._samples.subset(indices)
+        return type(self)(self.store, samples, format=self._format, window=self._window)
 
     def _chunk(self, number: int) -> ChunkFile:
-        if number in self._open:
-            self._open.move_to_end(number)
-            return self._open[number]
-        chunk = self.store.open(number)
-        self._open[number] = chunk
-        # A file that was evicted from the disk takes its room until it is no longer mapped.
-        if len(self._open) > self._window + _SPARE_CHUNKS:
-            self._open.popitem(last=False)
-        return chunk
+        if number not in self._open:
+            self._open[number] = self.store.open(number)
+            # A file that was evicted from the disk takes its room until it is no longer mapped.
+            if len(self._open) > self._window + _SPARE_CHUNKS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict()}
+
+
+def windowed_order(
+    chunks: NDArray[numpy.int32], *, window: int, generator: numpy.random.Generator
+) -> NDArray[numpy.int64]:
+    """A random permutation in which neighbours come from about `window` chunks.
+
+    `chunks` `[N]` is the chunk of each sample. The chunks are permuted, and the samples of the
+    n-th are spread evenly over the times n to n + `window`: at every time those of `window` chunks
+    are mixed, and a chunk that has been left is not needed again in the epoch. Chunks hold random
+    samples of the dataset (`prepare`), so that a batch is one too. With as many chunks as the
+    window or fewer, it is a plain permutation.
+    """
+    numbers = int(chunks.max()) + 1
+    if numbers <= window:
+        return generator.permutation(len(chunks))
+    turn = generator.permutation(numbers)
+    times = turn[chunks] + window * generator.random(len(chunks))
+    return numpy.argsort(times, kind="stable")

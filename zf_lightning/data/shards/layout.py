@@ -1,16 +1,16 @@
-"""How a dataset of shards lies on a disk or in a bucket, and the records that describe it.
+"""The files of a dataset in shards, on a disk or in a bucket, and the records that describe it.
 
 <root>/dataset.json             classes, splits, format and how they were made; written last
 <root>/statistics.safetensors   mean image and spread of the training images
 <root>/<split>/index.json       LitData's index, with a checksum for each chunk
 <root>/<split>/chunk-0-<n>.bin  LitData's chunks: image, label, index and name of each sample
-<root>/<split>/samples.npz      labels, names and places of all samples, to be had without decoding
+<root>/<split>/samples.npz      labels, names and places of all samples
 """
 
-import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy
 from numpy.typing import NDArray
 
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import write_whole
 
 #: Raised when older shards can no longer be read, or the same images would give others.
 VERSION = 1
@@ -42,7 +43,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Samples:
-    """What is known of a split's samples without opening a chunk; row `i` is sample `i`."""
+    """What is known of a split's samples without opening a chunk, in the order of the samples."""
 
     #: int32 `[N]`.
     labels: NDArray[numpy.int32]
@@ -57,17 +58,19 @@ class Samples:
 
     def subset(self, indices: Sequence[int] | NDArray[numpy.int64]) -> "Samples":
         """Some of the samples, in the order of `indices`."""
-        return Samples(
-            self.labels[indices],
-            self.chunks[indices],
-            self.rows[indices],
-            self.names[indices],
-            self.checksums,
+        return replace(
+            self,
+            labels=self.labels[indices],
+            chunks=self.chunks[indices],
+            rows=self.rows[indices],
+            names=self.names[indices],
         )
 
     def save(self, path: Path) -> None:
         """Write `samples.npz`."""
-        numpy.savez_compressed(path, **vars(self))
+        buffer = io.BytesIO()
+        numpy.savez_compressed(buffer, **vars(self))
+        write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path, *, where: str) -> "Samples":
@@ -84,7 +87,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Description:
-    """What `dataset.json` says."""
+    """The content of `dataset.json`."""
 
     version: int
     #: `jpeg` or `raw`.
@@ -96,7 +99,7 @@ class Description:
     plan: Mapping[str, Any]
 
     def write(self, root: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write `dataset.json`."""
         write_json(root / DATASET_FILE, asdict(self))
 
     @classmethod
@@ -117,41 +120,24 @@ class Description:
 def read_index(path: Path, *, where: str) -> list[Chunk]:
     """The chunks that an `index.json` lists; `where` names it in messages."""
     try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise UserError(f"{where} is missing; prepare the shards again.") from None
-    try:
         return [
             Chunk(entry["filename"], entry["chunk_bytes"], entry["chunk_size"], entry["sha256"])
-            for entry in json.loads(text)["chunks"]
+            for entry in json.loads(path.read_text())["chunks"]
         ]
+    except FileNotFoundError:
+        raise UserError(f"{where} is missing; prepare the shards again.") from None
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{where} is not an index that task=prepare wrote.") from None
 
 
 def write_index(path: Path, chunks: Sequence[Chunk], config: Mapping[str, Any]) -> None:
     """Write LitData's `index.json`; `config` is what its writer says of the samples' format."""
-    entries = [
-        {
-            "filename": chunk.filename,
-            "chunk_bytes": chunk.bytes,
-            "chunk_size": chunk.samples,
-            "dim": None,
-            "sha256": chunk.sha256,
-        }
-        for chunk in chunks
-    ]
+    keys = ("filename", "chunk_bytes", "chunk_size", "dim", "sha256")
+    rows = [(chunk.filename, chunk.bytes, chunk.samples, None, chunk.sha256) for chunk in chunks]
+    entries = [dict(zip(keys, row, strict=True)) for row in rows]
     write_json(path, {"chunks": entries, "config": dict(config), "updated_at": "0"})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file, whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n")
-    unfinished.replace(path)
-
-
-def sha256_of(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """Write a JSON file, whole or not at all."""
+    write_whole(path, json.dumps(content, indent=1) + "\n")

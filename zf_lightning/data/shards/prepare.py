@@ -1,9 +1,9 @@
-"""A dataset rewritten once as shards: in one pass, on all cores, and resumable."""
+"""Writing a dataset as shards: in one pass, on all cores, and resumable."""
 
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from zf_lightning.data.bad_files import NAMED, limit_of
+from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.shards.layout import (
     DATASET_FILE,
     FORMATS,
@@ -24,24 +24,21 @@ from zf_lightning.data.shards.layout import (
     Description,
     Samples,
     read_index,
-    sha256_of,
     write_json,
 )
-from zf_lightning.data.shards.split_writer import SplitWriter
+from zf_lightning.data.shards.split_writer import UNFINISHED, SplitWriter
 from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledImages, Split
 from zf_lightning.data.sources.voc import MultiLabelFiles
 from zf_lightning.errors import UserError
 from zf_lightning.system.cores import available_cores, default_workers
+from zf_lightning.system.digests import digest_of_file
 
 log = logging.getLogger(__name__)
-
-#: Folder of what an unfinished preparation needs to go on; removed at the end.
-UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation has made and checked."""
+    """The shards that were written and verified."""
 
     out: Path
     #: Samples of each class in each split.
@@ -65,9 +62,8 @@ def prepare_shards(
 ) -> Prepared:
     """Write all splits of `source` as shards into the folder `out`, and verify them.
 
-    The content is the same for any number of `workers` (one a core unless given). A preparation
-    that was interrupted goes on when it is called again: finished chunks are kept. Where it is
-    finished already, it is verified again.
+    The content is the same for any number of `workers` (one a core unless given). An interrupted
+    preparation resumes: finished chunks are kept. A finished one is only verified again.
 
     Args:
         format: `jpeg` (about 36 kB an image) or `raw` (196 kB, several times as fast to read).
@@ -78,10 +74,11 @@ def prepare_shards(
             numbers.
 
     Raises:
-        UserError: `out` holds something else, more files cannot be read than may be left out, or
+        UserError: `out` contains something else, more files cannot be read than may be left out, or
             the verification failed.
     """
     _check_options(format, quality, chunk_images)
+    splits = _distinct_splits(source)
     out.mkdir(parents=True, exist_ok=True)
     plan: dict[str, Any] = {
         "version": VERSION,
@@ -89,34 +86,33 @@ def prepare_shards(
         "quality": quality if format == "jpeg" else None,
         "chunk_images": chunk_images,
         "class_names": list(source.class_names),
-        "content": {name: files.content_key() for name, files in _distinct_splits(source)},
+        "content": {name: files.content_key() for name, files in splits.items()},
     }
     try:
         # Not in the folder itself, which is to be copied as it is.
         with FileLock(out.parent / f".{out.name}.lock", timeout=0):
+            left_out: list[str] = []
             if not _is_finished(out, plan):
                 workers = default_workers(workers, at_most=None)
-                left_out = _write_all(source, out, plan, max_bad_files or {}, workers, progress)
-            else:
-                left_out = []
-            prepared = _verify(source, out, left_out, progress)
+                left_out = _write_all(splits, out, plan, max_bad_files or {}, workers, progress)
+            prepared = _verify(splits, out, left_out, progress)
             shutil.rmtree(out / UNFINISHED, ignore_errors=True)
             return prepared
     except Timeout:
         raise UserError(f"Another process is preparing prepare.out={out}.") from None
 
 
-def _distinct_splits(source: ImageSource) -> Iterator[tuple[Split, LabelledImages]]:
-    """The splits; the test split not, where it is the validation split."""
-    for name in SPLITS:
-        files = source.split(name)
-        if isinstance(files, MultiLabelFiles):
-            raise UserError(
-                "Shards keep one label an image, and the others of these images would be lost; "
-                "read them from their folder."
-            )
-        if name != "test" or files is not source.split("val"):
-            yield name, files
+def _distinct_splits(source: ImageSource) -> dict[Split, LabelledImages]:
+    """The splits; not the test split, where it is the validation split."""
+    splits = {name: source.split(name) for name in SPLITS}
+    if any(isinstance(files, MultiLabelFiles) for files in splits.values()):
+        raise UserError(
+            "Shards keep one label an image, and the others of these images would be lost; "
+            "read them from their folder."
+        )
+    if splits["test"] is splits["val"]:
+        del splits["test"]
+    return splits
 
 
 def _check_options(format: str, quality: int, chunk_images: int) -> None:
@@ -130,7 +126,7 @@ def _check_options(format: str, quality: int, chunk_images: int) -> None:
 
 
 def _is_finished(out: Path, plan: dict[str, Any]) -> bool:
-    """Whether `out` holds the shards of `plan`; UserError if it holds something else."""
+    """Whether `out` has the shards of `plan`; raises UserError if it has something else."""
     if (out / DATASET_FILE).exists():
         found = dict(Description.read(out / DATASET_FILE, root=str(out)).plan)
         if found != plan:
@@ -150,33 +146,22 @@ def _is_finished(out: Path, plan: dict[str, Any]) -> bool:
 def _other(out: Path, found: dict[str, Any], plan: dict[str, Any]) -> str:
     names = [name for name in plan if found.get(name) != plan[name]]
     return (
-        f"prepare.out={out} holds shards that were made otherwise ({', '.join(names)} differ); "
+        f"prepare.out={out} contains shards made with different options ({', '.join(names)}); "
         "give another folder, or remove it."
     )
 
 
 def _write_all(
-    source: ImageSource,
+    splits: Mapping[Split, LabelledImages],
     out: Path,
     plan: dict[str, Any],
     max_bad_files: Mapping[str, float],
     workers: int,
     progress: bool,
 ) -> list[str]:
-    (out / UNFINISHED).mkdir(exist_ok=True)
+    """Write what is missing; returns the files that were left out, with the reasons."""
     write_json(out / UNFINISHED / "plan.json", plan)
-    writers = [
-        SplitWriter(
-            name,
-            files,
-            out=out / name,
-            records=out / UNFINISHED / name,
-            format=plan["format"],
-            quality=plan["quality"] or 0,
-            chunk_images=plan["chunk_images"],
-        )
-        for name, files in _distinct_splits(source)
-    ]
+    writers = [SplitWriter(name, files, out, plan) for name, files in splits.items()]
     done = sum(writer.images_done for writer in writers)
     total = sum(len(writer.files) for writer in writers)
     with tqdm(
@@ -186,57 +171,42 @@ def _write_all(
             for images in writer.write_missing(workers=workers):
                 bar.update(images)
     for writer in writers:
-        _check_bad_files(writer, max_bad_files)
+        bad = BadFiles.of_split(writer.files, writer.name, max_bad_files)
+        bad.met = dict(enumerate(writer.left_out()))
+        for text in bad.met.values() if len(bad.met) > bad.limit else ():
+            log.warning(text)
+        bad.check(len(bad.met))
     left_out = [text for writer in writers for text in writer.left_out()]
     counts: dict[str, int] = {writer.name: writer.finish() for writer in writers}
     writers[0].statistics().save(out / STATISTICS_FILE)
-    # safetensors writes for the owner alone, and shards are often read by others.
-    (out / STATISTICS_FILE).chmod((out / "train" / INDEX_FILE).stat().st_mode)
     Description(VERSION, plan["format"], plan["class_names"], counts, plan).write(out)
     return left_out
 
 
-def _check_bad_files(writer: SplitWriter, max_bad_files: Mapping[str, float]) -> None:
-    part = "train" if writer.name == "train" else "evaluation"
-    option = f"data.max_bad_files.{part}"
-    limit = limit_of(max_bad_files.get(part, 0), len(writer.files), option=option)
-    bad = writer.left_out()
-    if len(bad) > limit:
-        for text in bad:
-            log.warning(text)
-        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        raise UserError(
-            f"{'; '.join(bad[:NAMED])}{more}: {limit} of {len(writer.files):,} may be ({option}). "
-            "Repair or remove what cannot be read, or allow for more; what is prepared is kept."
-        )
-
-
-def _verify(source: ImageSource, out: Path, left_out: list[str], progress: bool) -> Prepared:
+def _verify(
+    splits: Mapping[Split, LabelledImages], out: Path, left_out: list[str], progress: bool
+) -> Prepared:
     """Read everything again: checksums of all chunks, and the counts of all classes."""
     description = Description.read(out / DATASET_FILE, root=str(out))
     classes = len(description.class_names)
-    chunks = [
-        (out / name / chunk.filename, chunk)
+    chunks = {
+        out / name / chunk.filename: chunk
         for name in description.counts
         for chunk in read_index(out / name / INDEX_FILE, where=str(out / name / INDEX_FILE))
-    ]
+    }
     # Threads: a checksum is computed outside of Python's lock.
-    with ThreadPoolExecutor(available_cores()) as pool:
-        paths = [path for path, _ in chunks]
-        sums = tqdm(
-            pool.map(_sum_or_reason, paths),
-            total=len(paths),
-            desc="verifying",
-            unit="chunk",
-            disable=not progress,
-        )
-        for (path, chunk), found in zip(chunks, sums, strict=True):
-            if found != chunk.sha256:
+    with (
+        ThreadPoolExecutor(available_cores()) as pool,
+        tqdm(total=len(chunks), desc="verifying", unit="chunk", disable=not progress) as bar,
+    ):
+        for path, found in zip(chunks, pool.map(_sum_or_reason, chunks), strict=True):
+            bar.update()
+            if found != chunks[path].sha256:
                 raise UserError(
                     f"{path} is not what was written ({found}); remove {out} and prepare again."
                 )
     counts: dict[str, list[int]] = {}
-    for name, files in _distinct_splits(source):
+    for name, files in splits.items():
         table = out / name / SAMPLES_FILE
         samples = Samples.load(table, where=str(table))
         counts[name] = numpy.bincount(samples.labels, minlength=classes).tolist()
@@ -249,13 +219,13 @@ def _verify(source: ImageSource, out: Path, left_out: list[str], progress: bool)
         out=out,
         counts=counts,
         chunks=len(chunks),
-        bytes=sum(chunk.bytes for _, chunk in chunks),
+        bytes=sum(chunk.bytes for chunk in chunks.values()),
         left_out=left_out,
     )
 
 
 def _sum_or_reason(path: Path) -> str:
     try:
-        return sha256_of(path)
+        return digest_of_file(path)
     except OSError as problem:
         return problem.strerror or str(problem)

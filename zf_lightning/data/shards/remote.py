@@ -1,4 +1,4 @@
-"""Files from a bucket: every scheme that LitData knows."""
+"""Files from a bucket, by every scheme that LitData knows."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ def is_remote(root: str) -> bool:
         return False
     if not root.startswith(SCHEMES):
         raise UserError(
-            f"data.root={root} has a scheme that is not known: {', '.join(SCHEMES)} are."
+            f"data.root={root} has a scheme that is not known; choose one of {', '.join(SCHEMES)}."
         )
     return True
 
@@ -43,6 +43,8 @@ def download(url: str, path: Path, options: Mapping[str, Any]) -> None:
             with path.open("wb") as opened:
                 downloader.download_fileobj(url, opened)
         else:
+            # It skips files that exist.
+            path.unlink(missing_ok=True)
             downloader.download_file(url, str(path))
     except Exception as problem:
         # Each service's client has exceptions of its own, without a common class.

@@ -1,29 +1,83 @@
 """One split as chunks, each written whole and with a record of it before the next."""
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.data.pixel_statistics import PixelStatistics, statistics_of_sums
-from zf_lightning.data.shards.blocks import BLOCK, Block, encoded_blocks
-from zf_lightning.data.shards.encoding import sample_fields
+from zf_lightning.data.shards.encoding import encode_image, sample_fields
 from zf_lightning.data.shards.layout import (
     INDEX_FILE,
     SAMPLES_FILE,
     Chunk,
     Samples,
-    sha256_of,
     write_index,
     write_json,
 )
 from zf_lightning.data.sources.base import LabelledImages, Split
+from zf_lightning.errors import UnreadableImage
+from zf_lightning.system.digests import digest_of, digest_of_file
+from zf_lightning.system.files import write_whole
+
+#: Images that a worker encodes before it hands them over: their sum fits into 16 bits.
+BLOCK = 32
+#: Folder of the records of finished chunks, in the folder of the shards; removed at the end.
+UNFINISHED = ".unfinished"
+
+
+@dataclass
+class Block:
+    """Some encoded images, and the sums that the statistics need."""
+
+    #: Index in the source and bytes of each image that could be read.
+    images: list[tuple[int, bytes]] = field(default_factory=list)
+    #: Index and reason of each that could not.
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    #: Sum over the images.
+    total: Tensor = field(
+        default_factory=lambda: torch.zeros(3, STORED_SIZE, STORED_SIZE, dtype=torch.int32)
+    )
+    #: Sums of squares over images and pixels.
+    squares: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.int64))
+
+
+@dataclass
+class _Blocks(Dataset[Block]):
+    """The blocks of `indices`, encoded when they are asked for: in the workers of a loader."""
+
+    files: LabelledImages
+    indices: list[list[int]]
+    format: str
+    quality: int
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, number: int) -> Block:
+        block = Block()
+        for index in self.indices[number]:
+            try:
+                image, *_ = self.files[index]
+            except UnreadableImage as problem:
+                block.failures.append((index, problem.sentence))
+                continue
+            # Of the pixels before they are encoded: the statistics are those of the source.
+            whole = image.to(torch.int32)
+            block.total += whole
+            block.squares += whole.square().sum((1, 2))
+            data = encode_image(image, format=self.format, quality=self.quality)
+            block.images.append((index, data))
+        return block
 
 
 class SplitWriter:
@@ -36,35 +90,22 @@ class SplitWriter:
     Args:
         name: of the split.
         files: its images.
-        out: folder of the chunks.
-        records: folder of what is known of finished chunks.
-        format, quality, chunk_images: as for `prepare_shards`.
+        out: folder of the shards.
+        plan: `format`, `quality` and `chunk_images` as for `prepare_shards`.
     """
 
     def __init__(
-        self,
-        name: Split,
-        files: LabelledImages,
-        *,
-        out: Path,
-        records: Path,
-        format: str,
-        quality: int,
-        chunk_images: int,
+        self, name: Split, files: LabelledImages, out: Path, plan: Mapping[str, Any]
     ) -> None:
         self.name = name
         self.files = files
-        self.out = out
-        self.records = records
-        self.format = format
-        self.quality = quality
-        self.chunk_images = chunk_images
+        self.out = out / name
+        self.records = out / UNFINISHED / name
+        self.plan = plan
         order = numpy.random.default_rng(0).permutation(len(files)).tolist()
-        self.members: list[list[int]] = [
-            order[start : start + chunk_images] for start in range(0, len(order), chunk_images)
-        ]
-        out.mkdir(parents=True, exist_ok=True)
-        records.mkdir(parents=True, exist_ok=True)
+        self.members = _pieces(order, plan["chunk_images"])
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.records.mkdir(parents=True, exist_ok=True)
         self._missing = [n for n in range(len(self.members)) if not self._is_done(n)]
 
     @property
@@ -74,23 +115,16 @@ class SplitWriter:
 
     def write_missing(self, *, workers: int) -> Iterator[int]:
         """Write the chunks that are missing; yields numbers of images as they are done."""
-        missing = self._missing
-        indices: list[Sequence[int]] = []
-        lengths = []
-        for number in missing:
-            members = self.members[number]
-            pieces = [members[start : start + BLOCK] for start in range(0, len(members), BLOCK)]
-            indices += pieces
-            lengths.append(len(pieces))
-        if not missing:
+        if not self._missing:
             return
-        blocks = encoded_blocks(
-            self.files, indices, format=self.format, quality=self.quality, workers=workers
-        )
-        for number, length in zip(missing, lengths, strict=True):
+        pieces = {number: _pieces(self.members[number], BLOCK) for number in self._missing}
+        indices = [piece for chunk in pieces.values() for piece in chunk]
+        encoder = _Blocks(self.files, indices, self.plan["format"], self.plan["quality"] or 0)
+        # In the order of `indices`, whatever the number of workers.
+        blocks = iter(DataLoader(encoder, batch_size=None, num_workers=workers))
+        for number, chunk in pieces.items():
             together = []
-            for _ in range(length):
-                block = next(blocks)
+            for block in islice(blocks, len(chunk)):
                 together.append(block)
                 yield len(block.images) + len(block.failures)
             self._write_chunk(number, together)
@@ -127,7 +161,7 @@ class SplitWriter:
             checksums=numpy.array([chunk.sha256.encode() for chunk in chunks]),
         ).save(self.out / SAMPLES_FILE)
         # The same whatever the last chunk's size.
-        config["chunk_size"] = self.chunk_images
+        config["chunk_size"] = self.plan["chunk_images"]
         write_index(self.out / INDEX_FILE, chunks, config)
         listed = {chunk.filename for chunk in chunks}
         for file in self.out.glob("chunk-*.bin"):
@@ -156,8 +190,8 @@ class SplitWriter:
         chunk, config = None, None
         if images:
             writer = BinaryWriter(str(self.records), chunk_size=len(images) + 1, chunk_index=number)
-            for place, (index, data) in enumerate(images):
-                writer[place] = sample_fields(
+            for row, (index, data) in enumerate(images):
+                writer[row] = sample_fields(
                     data,
                     label=int(self.files.labels[index]),
                     index=index,
@@ -166,16 +200,14 @@ class SplitWriter:
             written = Path(writer.write_chunk(on_done=True))
             # LitData names a chunk after the rank of the process too, which is not ours to choose.
             filename = f"chunk-0-{number}.bin"
-            chunk = Chunk(filename, written.stat().st_size, len(images), sha256_of(written))
+            chunk = Chunk(filename, written.stat().st_size, len(images), digest_of_file(written))
             config = writer.get_config()
             written.replace(self.out / filename)
-        save_file(
-            {
-                "total": torch.stack([block.total for block in blocks]).sum(0, dtype=torch.int32),
-                "squares": torch.stack([block.squares for block in blocks]).sum(0),
-            },
-            self._sums_file(number),
-        )
+        sums = {
+            "total": torch.stack([block.total for block in blocks]).sum(0, dtype=torch.int32),
+            "squares": torch.stack([block.squares for block in blocks]).sum(0),
+        }
+        write_whole(self._sums_file(number), lambda file: save_file(sums, file))
         # Last: a chunk with a record is finished.
         write_json(
             self._record_file(number),
@@ -189,17 +221,14 @@ class SplitWriter:
         )
 
     def _is_done(self, number: int) -> bool:
-        """Whether a chunk holds all of its files as they are now; else it is written again."""
+        """Whether a chunk has all of its files as they are now; else it is written again."""
         if not self._record_file(number).exists():
             return False
         record = self._record(number)
         return not record["failures"] and record["content"] == self._content(number)
 
     def _content(self, number: int) -> str:
-        digest = hashlib.sha256()
-        for index in self.members[number]:
-            digest.update(self.files.sample_key(index))
-        return digest.hexdigest()
+        return digest_of(map(self.files.sample_key, self.members[number]))
 
     def _record(self, number: int) -> dict[str, Any]:
         return json.loads(self._record_file(number).read_text())
@@ -209,3 +238,7 @@ class SplitWriter:
 
     def _sums_file(self, number: int) -> Path:
         return self.records / f"{number}.safetensors"
+
+
+def _pieces(indices: list[int], length: int) -> list[list[int]]:
+    return [indices[start : start + length] for start in range(0, len(indices), length)]

@@ -1,6 +1,6 @@
-"""The dataset that the project draws for itself (design: something real to learn anywhere)."""
+"""The dataset that the project draws for itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zf_lightning.data.sources.base import LabelledFiles, Split
@@ -8,7 +8,7 @@ from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.embedded import draw_dataset
 
 
-class EmbeddedSource:
+class EmbeddedSource(FolderSource):
     """Composed objects with named parts, drawn on first use into an ordinary image folder.
 
     Args:
@@ -29,25 +29,10 @@ class EmbeddedSource:
         images: Mapping[str, int] | None = None,
         train_per_class: int | None = None,
     ) -> None:
-        self.root = Path(root).expanduser()
-        self.seed = seed
+        super().__init__(root, train_per_class=train_per_class)
+        self.drawing_seed = seed
         self.images = images
-        self._folder = FolderSource(self.root, train_per_class=train_per_class)
-        self._prepared = False
 
-    def prepare(self) -> None:
-        """Draw the dataset if it is not there yet."""
-        if not self._prepared:
-            draw_dataset(self.root, seed=self.seed, counts=self.images)
-            self._prepared = True
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The ten classes in alphabetical order."""
-        self.prepare()
-        return self._folder.class_names
-
-    def split(self, name: Split) -> LabelledFiles:
-        """The drawn files of a split."""
-        self.prepare()
-        return self._folder.split(name)
+    def _read(self) -> tuple[Sequence[str], dict[Split, LabelledFiles]]:
+        draw_dataset(self.root, seed=self.drawing_seed, counts=self.images)
+        return super()._read()

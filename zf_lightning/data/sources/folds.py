@@ -1,13 +1,15 @@
-"""The whole of a source as one set, and a fold of it as a source to train on."""
+"""All splits of a source as one set, and a fold of that set as a source to train on."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 from numpy.typing import NDArray
 
-from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledFiles, Split
+from zf_lightning.data.sources.base import ImageSource, LabelledFiles, Split, SplitSource
+from zf_lightning.data.sources.without import files_by_split
 from zf_lightning.errors import UserError
 
 
@@ -27,12 +29,7 @@ def whole_set(source: ImageSource) -> WholeSet:
 
     Raises UserError if its images are not files.
     """
-    splits: dict[Split, LabelledFiles] = {}
-    for split in SPLITS:
-        found = source.split(split)
-        if not isinstance(found, LabelledFiles):
-            raise UserError("This task needs images in files: choose data that is not in shards.")
-        splits[split] = found
+    splits = files_by_split(source, needed_by="This task")
     labels: dict[str, int] = {}
     tables: dict[str, NDArray[numpy.int8]] = {}
     for files in splits.values():
@@ -41,18 +38,18 @@ def whole_set(source: ImageSource) -> WholeSet:
         if presence is not None:
             tables.update(zip(files.names, presence, strict=True))
     names = sorted(labels)
-    place = {name: position for position, name in enumerate(names)}
+    position = {name: number for number, name in enumerate(names)}
     return WholeSet(
         LabelledFiles(splits["train"].root, names, [labels[name] for name in names]),
         {
-            split: numpy.array([place[name] for name in files.names], dtype=numpy.int64)
+            split: numpy.array([position[name] for name in files.names], dtype=numpy.int64)
             for split, files in splits.items()
         },
         numpy.stack([tables[name] for name in names]).astype(numpy.int64) if tables else None,
     )
 
 
-class FoldSource:
+class FoldSource(SplitSource[LabelledFiles]):
     """One fold of the transfer protocol, to train a network on from scratch.
 
     The training images are validated on as well: a fold has no others to spare, and the test
@@ -72,35 +69,26 @@ class FoldSource:
     def __init__(
         self, source: ImageSource, *, folds: str | Path, per_class: str, fold: int
     ) -> None:
+        super().__init__()
         self._source = source
         self._path = Path(folds)
         self._per_class = per_class
         self._fold = fold
-        self._splits: dict[Split, LabelledFiles] = {}
 
-    def prepare(self) -> None:
-        """Prepare the source and read the fold."""
-        if self._splits:
-            return
+    def _read(self) -> tuple[Sequence[str], dict[Split, LabelledFiles]]:
         self._source.prepare()
         files = whole_set(self._source).files
-        place = {name: position for position, name in enumerate(files.names)}
+        position = {name: number for number, name in enumerate(files.names)}
         stored = json.loads(self._path.read_text())
         parts = {}
         for part, chosen in stored["folds"][self._per_class][self._fold].items():
-            names = [stored["files"][position] for position in chosen]
-            lost = [name for name in names if name not in place]
+            names = [stored["files"][number] for number in chosen]
+            lost = [name for name in names if name not in position]
             if lost:
                 raise UserError(f"{self._path} names {lost[0]}, which the data does not have.")
-            parts[part] = files.subset([place[name] for name in names])
-        self._splits = {"train": parts["train"], "val": parts["train"], "test": parts["test"]}
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Those of the source."""
-        return self._source.class_names
-
-    def split(self, name: Split) -> LabelledFiles:
-        """The files of a split of the fold."""
-        self.prepare()
-        return self._splits[name]
+            parts[part] = files.subset([position[name] for name in names])
+        return self._source.class_names, {
+            "train": parts["train"],
+            "val": parts["train"],
+            "test": parts["test"],
+        }

@@ -1,22 +1,22 @@
-"""ImageNet (ILSVRC 2012) in the layouts that it is found in."""
+"""ImageNet (ILSVRC 2012) in its usual layouts."""
 
 from pathlib import Path
 
 import numpy
 
-from zf_lightning.data.sources.base import LabelledFiles
-from zf_lightning.data.sources.class_folders import limit_per_class
+from zf_lightning.data.sources.base import LabelledFiles, Split
 from zf_lightning.data.sources.folder import FolderSource
-from zf_lightning.data.sources.imagenet_labels import find_labels, image_number, shown_names
+from zf_lightning.data.sources.imagenet_labels import (
+    ImageNetLabels,
+    find_labels,
+    image_number,
+    shown_names,
+)
 from zf_lightning.data.sources.scan import folder_names, image_names
 from zf_lightning.errors import UserError
 
 #: Where the images are below the root: torchvision's layout, and Kaggle's.
 IMAGES = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
-LAYOUT = (
-    "expected ROOT/train/<wnid>/*.JPEG, and ROOT/val/<wnid>/*.JPEG or ROOT/val/*.JPEG with the "
-    "devkit (ILSVRC2012_devkit_t12.tar.gz, or its folder) in ROOT, or Kaggle's ILSVRC folder"
-)
 
 
 class ImageNetSource(FolderSource):
@@ -24,10 +24,11 @@ class ImageNetSource(FolderSource):
 
     Training images lie in folders named by wnid. So may the validation images; or they lie flat,
     and the devkit, or Kaggle's `LOC_val_solution.csv`, has their labels. The validation images are
-    tested on: the test labels are not public, and the paper does so too.
+    tested on: the test labels are not public, and the paper does so too. Class names are such as
+    "tench"; `class_ids` are the wnids.
 
     Args:
-        root: the folder, see `LAYOUT`.
+        root: the folder, see `expected`.
         exclude: wnids to leave out.
         train_per_class: use only so many training images of each class, drawn from the seed.
         seed: decides which.
@@ -35,6 +36,12 @@ class ImageNetSource(FolderSource):
     Raises:
         UserError: the folder is missing or laid out otherwise, or labels are missing.
     """
+
+    expected = (
+        "expected ROOT/train/<wnid>/*.JPEG, and ROOT/val/<wnid>/*.JPEG or ROOT/val/*.JPEG with the "
+        "devkit (ILSVRC2012_devkit_t12.tar.gz, or its folder) in ROOT, or Kaggle's ILSVRC folder"
+    )
+    _labels = ImageNetLabels()
 
     def __init__(
         self,
@@ -45,54 +52,38 @@ class ImageNetSource(FolderSource):
         seed: int = 0,
     ) -> None:
         super().__init__(root, exclude=exclude, train_per_class=train_per_class, seed=seed)
-        self._shown: tuple[str, ...] = ()
-        self._devkit_ids: tuple[int, ...] | None = None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names as "tench", in the order of the labels; `class_ids` are the wnids."""
-        self.prepare()
-        return self._shown
 
     @property
     def devkit_ids(self) -> tuple[int, ...] | None:
         """The ILSVRC2012_ID of each class, as in submissions; None without the devkit."""
-        self.prepare()
-        return self._devkit_ids
+        numbers = [self._labels.devkit_ids.get(wnid) for wnid in self.class_ids]
+        known = tuple(number for number in numbers if number is not None)
+        return known if len(known) == len(numbers) else None
 
-    def _scan(self) -> None:
-        if not self.root.is_dir():
-            raise UserError(f"data.root={self.root} is not a folder; {LAYOUT}.")
+    def _read_splits(self) -> dict[Split, LabelledFiles]:
         folder = self._folder_of_images()
-        labels = find_labels([self.root, *(self.root / part for part in IMAGES[1:])])
-        ids = self._classes_of(folder / "train")
-        train = self._labelled(self._below(folder / "train"), ids)
-        if self.train_per_class is not None:
-            train = limit_per_class(train, self.train_per_class, seed=self.seed)
+        self._labels = find_labels([self.root, *(self.root / part for part in IMAGES[1:])])
+        self._class_ids = self._classes_in(folder / "train")
+        train = self._labelled(folder / "train")
         if folder_names(folder / "val"):
-            unknown = set(folder_names(folder / "val")) - set(ids) - self.exclude
-            if unknown:
-                raise UserError(
-                    f"{folder / 'val'} has classes that {folder / 'train'} does not have: "
-                    f"{', '.join(sorted(unknown)[:5])}."
-                )
-            val = self._labelled(self._below(folder / "val"), ids)
-        else:
-            val = self._flat_validation(folder / "val", ids, labels.validation)
-        if not len(val):
-            raise UserError(f"{folder / 'val'} has no images of these classes; {LAYOUT}.")
-        self._splits = {"train": train, "val": val, "test": val}
-        self._shown = shown_names(ids, labels.words)
-        if all(wnid in labels.devkit_ids for wnid in ids):
-            self._devkit_ids = tuple(labels.devkit_ids[wnid] for wnid in ids)
-        self._class_ids = tuple(ids)
-        self._tell_others()
+            self._check_no_more_classes(folder / "val")
+            return {"train": train, "val": self._labelled(folder / "val")}
+        return {"train": train, "val": self._flat_validation(folder / "val")}
+
+    def _shown_names(self) -> tuple[str, ...]:
+        return shown_names(self._class_ids, self._labels.words)
 
     def _folder_of_images(self) -> Path:
         for part in IMAGES:
             folder = self.root / part
-            if (folder / "train").is_dir() and (folder / "val").is_dir():
-                self._check_unpacked(folder / "train")
+            train = folder / "train"
+            if train.is_dir() and (folder / "val").is_dir():
+                if not folder_names(train) and any(train.glob("n*.tar")):
+                    raise UserError(
+                        f"{train} holds an archive of each class; unpack them: cd {train} && for "
+                        "file in *.tar; do mkdir ${file%.tar} && tar -xf $file -C ${file%.tar}; "
+                        "done"
+                    )
                 return folder
         if any(self.root.glob("ILSVRC2012_img_*.tar")):
             raise UserError(
@@ -100,42 +91,31 @@ class ImageNetSource(FolderSource):
                 " torchvision.datasets import ImageNet; [ImageNet('ROOT', split) for split in "
                 "('train', 'val')]\"."
             )
-        raise UserError(f"{self.root} has no folders train and val; {LAYOUT}.")
+        raise UserError(f"{self.root} has no folders train and val; {self.expected}.")
 
-    @staticmethod
-    def _check_unpacked(train: Path) -> None:
-        if not folder_names(train) and any(train.glob("n*.tar")):
-            raise UserError(
-                f"{train} holds an archive of each class; unpack them: cd {train} && for file in "
-                "*.tar; do mkdir ${file%.tar} && tar -xf $file -C ${file%.tar}; done"
-            )
-
-    def _flat_validation(
-        self, folder: Path, ids: list[str], labels: dict[int, str]
-    ) -> LabelledFiles:
+    def _flat_validation(self, folder: Path) -> LabelledFiles:
+        labels = self._labels.validation
         if not labels:
             raise UserError(
                 f"The images in {folder} lie flat, and nothing in {self.root} says what they show;"
-                f" {LAYOUT}."
+                f" {self.expected}."
             )
-        label_of = {wnid: label for label, wnid in enumerate(ids)}
+        label_of = {wnid: label for label, wnid in enumerate(self._class_ids)}
         names, found = [], []
-        for name in image_names(folder, nested=False, others=self._others):
-            number = image_number(name)
-            if number is None or number not in labels:
+        for name in image_names(folder, nested=False, ignored=self._ignored):
+            wnid = labels.get(image_number(name) or 0)
+            if wnid is None:
                 raise UserError(f"There is no label for {folder / name}.")
-            wnid = labels[number]
             if wnid in label_of:
-                names.append(f"{self._below(folder)}/{name}")
+                names.append((folder / name).relative_to(self.root).as_posix())
                 found.append(label_of[wnid])
             elif wnid not in self.exclude:
                 raise UserError(
                     f"{folder / name} is of class {wnid}, which has no training images; leave it "
                     "out with data.exclude."
                 )
+        if not names:
+            raise UserError(f"{folder} has no images of these classes; {self.expected}.")
         # Class by class, as they lie in folders.
         order = numpy.argsort(numpy.array(found, dtype=numpy.int64), kind="stable")
         return LabelledFiles(self.root, names, found).subset(order)
-
-    def _below(self, folder: Path) -> str:
-        return folder.relative_to(self.root).as_posix()

@@ -1,14 +1,15 @@
-"""What a folder holds: images, class folders, and neither.
+"""The images and the class folders in a folder: one scan for everything that reads folders.
 
-Images are files with a name like one, at any depth. Links are followed, and those that lead nowhere
-or in a circle are listed too: they are reported as unreadable when their turn comes, so that
-nothing is lost silently. Hidden files and folders (`._1.jpg`, `.cache`) are left out, and so are
-pipes and devices, which could keep a reader waiting for ever. A link to a folder that it lies in is
-not followed.
+Images are files with the extension of one, at any depth. Links are followed, and those that lead
+nowhere or in a circle are listed too: they are reported as unreadable when their turn comes, so
+that nothing is lost silently. Hidden files and folders (`._1.jpg`, `.cache`) are left out, and so
+are pipes and devices, which could keep a reader waiting for ever. A link to a folder that it lies
+in is not followed.
 """
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from zf_lightning.errors import UserError
@@ -17,52 +18,47 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".ti
 
 
 def image_names(
-    folder: Path, *, nested: bool = True, others: Counter[str] | None = None
+    folder: Path, *, nested: bool = True, ignored: Counter[str] | None = None
 ) -> list[str]:
-    """Paths of the images below `folder`, relative to it and sorted; none if it is no folder.
+    """Paths of the images below `folder`, relative to it and sorted; none if it is not a folder.
 
-    With `nested` false only those directly in it. `others` counts by their suffixes the files that
-    are left out.
+    With `nested` false only those directly in it. `ignored` counts the files without an image
+    extension, by their extensions.
     Raises UserError for a folder that may not be read.
     """
-    found: list[str] = []
-    if folder.is_dir():
-        above = frozenset({_identity(folder)}) if nested else None
-        _walk(folder, "", above, found, others)
-    return sorted(found)
+    if not folder.is_dir():
+        return []
+    above = frozenset({_identity(folder)}) if nested else None
+    return sorted(_walk(folder, "", above, Counter() if ignored is None else ignored))
 
 
 def folder_names(folder: Path) -> list[str]:
     """Names of the folders in `folder`, sorted; raises UserError if it may not be read."""
-    found = (entry.name for entry in _entries(folder) if _is_folder(entry))
-    return sorted(name for name in found if not name.startswith("."))
+    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
 
 
 def _walk(
-    folder: Path,
+    folder: Path | str,
     prefix: str,
     above: frozenset[tuple[int, int]] | None,
-    found: list[str],
-    others: Counter[str] | None,
-) -> None:
+    ignored: Counter[str],
+) -> Iterator[str]:
+    """Names of images; `above` has the folders that lead here, or is None to stay in this one."""
     for entry in _entries(folder):
-        if entry.name.startswith("."):
-            continue
         if _is_folder(entry):
             identity = _identity(entry.path)
             if above is not None and identity not in above:
-                _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity}, found, others)
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity}, ignored)
         elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
-            if others is not None:
-                others[Path(entry.name).suffix or entry.name] += 1
+            ignored[Path(entry.name).suffix or entry.name] += 1
         elif _is_file(entry):
-            found.append(prefix + entry.name)
+            yield prefix + entry.name
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as problem:
         raise UserError(f"The folder {folder} cannot be read ({problem.strerror}).") from problem
 

@@ -1,7 +1,6 @@
-"""Shards that task=prepare wrote, on a disk or in a bucket."""
+"""A dataset in shards, on a disk or in a bucket, as task=prepare writes it."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from zf_lightning.data.shards.layout import (
     read_index,
 )
 from zf_lightning.data.shards.remote import download, is_remote
-from zf_lightning.data.sources.base import SPLITS, Split
-from zf_lightning.data.sources.class_folders import limit_per_class
+from zf_lightning.data.sources.base import SPLITS, Split, SplitSource
 from zf_lightning.errors import UserError
+from zf_lightning.system.digests import digest_of
+from zf_lightning.system.files import write_whole
 
 
-class ShardSource:
+class ShardSource(SplitSource[ShardedImages]):
     """A dataset in shards. Without a test split the validation images are tested on.
 
     Args:
@@ -55,64 +55,42 @@ class ShardSource:
         train_per_class: int | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__(train_per_class=train_per_class, seed=seed)
         if shuffle_window < 1:
             raise UserError(f"data.shuffle_window={shuffle_window} must be at least 1.")
-        if train_per_class is not None and train_per_class < 1:
-            raise UserError("data.train_per_class must be at least 1, or null for all.")
         self.is_remote = is_remote(str(root))
         self.root = str(root).rstrip("/") if self.is_remote else str(Path(root).expanduser())
         self.cache = Path(cache).expanduser()
         self.cache_bytes = cache_gb * 1e9
         self.shuffle_window = shuffle_window
         self.storage_options = dict(storage_options or {})
-        self.train_per_class = train_per_class
-        self.seed = seed
-        self._description: Description | None = None
-        self._splits: dict[Split, ShardedImages] = {}
 
-    def prepare(self) -> None:
-        """Read the records of the dataset; of a bucket, fetch them first."""
-        if self._description is not None:
-            return
-        # What is cached belongs to one state of one dataset: other shards at the same place get
-        # another folder.
-        records = self._fetch_description()
+    def _read(self) -> tuple[Sequence[str], dict[Split, ShardedImages]]:
+        records = self._description_file()
         description = Description.read(records, root=self.root)
-        digest = hashlib.sha256(self.root.encode() + records.read_bytes()).hexdigest()[:16]
         if "train" not in description.counts or "val" not in description.counts:
             raise UserError(f"{self.root} lacks the training or the validation split.")
-        splits: dict[Split, ShardedImages] = {
+        # The cache belongs to one state of one dataset: other shards at the same place get
+        # another folder.
+        digest = digest_of([self.root, records.read_bytes()])[:16]
+        return description.class_names, {
             name: self._read_split(name, description, self.cache / digest)
             for name in SPLITS
             if name in description.counts
         }
-        splits.setdefault("test", splits["val"])
-        self._splits, self._description = splits, description
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Those of the source that the shards were made from."""
-        self.prepare()
-        assert self._description is not None
-        return tuple(self._description.class_names)
-
-    def split(self, name: Split) -> ShardedImages:
-        """The samples of a split."""
-        self.prepare()
-        return self._splits[name]
-
-    def _fetch_description(self) -> Path:
+    def _description_file(self) -> Path:
         if not self.is_remote:
             path = Path(self.root) / DATASET_FILE
             if not path.is_file():
                 raise UserError(
-                    f"data.root={self.root} holds no finished shards (no {DATASET_FILE}); make "
+                    f"data.root={self.root} contains no finished shards (no {DATASET_FILE}); make "
                     "them with task=prepare."
                 )
             return path
-        place = hashlib.sha256(self.root.encode()).hexdigest()[:16]
-        # Always anew: whether the shards in the bucket have changed stands in this file.
-        return self._fetch(DATASET_FILE, self.cache / f"{place}-{DATASET_FILE}", again=True)
+        digest = digest_of([self.root])[:16]
+        # Always anew: this file tells whether the shards in the bucket have changed.
+        return self._fetch(DATASET_FILE, self.cache / f"{digest}-{DATASET_FILE}", again=True)
 
     def _fetch(self, name: str, path: Path, *, again: bool = False) -> Path:
         """A file of the dataset by its name below the root, on this machine."""
@@ -121,9 +99,8 @@ class ShardSource:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             if again or not path.exists():
-                arriving = path.with_suffix(".arriving")
-                download(f"{self.root}/{name}", arriving, self.storage_options)
-                arriving.replace(path)
+                url = f"{self.root}/{name}"
+                write_whole(path, lambda file: download(url, file, self.storage_options))
         return path
 
     def _read_split(self, name: Split, description: Description, cache: Path) -> ShardedImages:
@@ -133,24 +110,19 @@ class ShardSource:
         samples = Samples.load(table, where=f"{self.root}/{name}/{SAMPLES_FILE}")
         self._check_index(name, chunks, samples, description.counts[name])
         self._check_cache(chunks)
-        statistics = None
-        if name == "train":
-            statistics = PixelStatistics.load(self._fetch(STATISTICS_FILE, cache / STATISTICS_FILE))
-        images = ShardedImages(
-            ChunkStore(
-                f"{self.root}/{name}",
-                chunks,
-                cache=cache / name,
-                cache_bytes=self.cache_bytes,
-                options=self.storage_options,
-            ),
-            samples,
-            format=description.format,
-            window=self.shuffle_window,
-            statistics=statistics,
+        store = ChunkStore(
+            f"{self.root}/{name}",
+            chunks,
+            cache=cache / name,
+            cache_bytes=self.cache_bytes,
+            options=self.storage_options,
         )
-        if name == "train" and self.train_per_class is not None:
-            return limit_per_class(images, self.train_per_class, seed=self.seed)
+        images = ShardedImages(
+            store, samples, format=description.format, window=self.shuffle_window
+        )
+        if name == "train":
+            statistics = self._fetch(STATISTICS_FILE, cache / STATISTICS_FILE)
+            images.known_statistics = PixelStatistics.load(statistics)
         return images
 
     def _check_index(self, name: Split, chunks: list[Chunk], samples: Samples, count: int) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,12 +10,19 @@ from typing import Any
 
 from torchvision import datasets
 
+from zf_lightning.data.sources.base import LabelledFiles, Split
 from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.imagenet_labels import shown_names
 from zf_lightning.data.sources.scan import folder_names, image_names
 from zf_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
+
+
+def _without_numbers(folders: Sequence[str]) -> Sequence[str]:
+    """`ak47` of `001.ak47`."""
+    names = tuple(re.sub(r"^\d{3}\.", "", folder) for folder in folders)
+    return names if len(set(names)) == len(names) else folders
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,7 @@ class Layout:
     #: Folders of no class: left out if named in `exclude`, though the user's copy may lack them.
     clutter: frozenset[str] = frozenset()
     #: Class names for people, from the folders' names.
-    shown: Callable[[tuple[str, ...]], tuple[str, ...]] = tuple
-
-
-def _without_numbers(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """`ak47` of `001.ak47`."""
-    names = tuple(re.sub(r"^\d{3}\.", "", folder) for folder in folders)
-    return names if len(set(names)) == len(names) else folders
+    shown: Callable[[Sequence[str]], Sequence[str]] = tuple
 
 
 LAYOUTS = {
@@ -68,7 +69,7 @@ class TorchvisionFolders(FolderSource):
         root: where it is, or is downloaded to.
         dataset: one of `LAYOUTS`.
         download: let torchvision download it where it is not on the disk.
-        exclude, validation_share, test_share, train_per_class, seed: see `FolderSource`.
+        options: as for `FolderSource`.
 
     Raises:
         UserError: it is not there, or cannot be downloaded.
@@ -77,64 +78,40 @@ class TorchvisionFolders(FolderSource):
     nested = False
 
     def __init__(
-        self,
-        root: str | Path,
-        *,
-        dataset: str,
-        download: bool = False,
-        exclude: Collection[str] = (),
-        validation_share: float = 0.1,
-        test_share: float = 0.1,
-        train_per_class: int | None = None,
-        seed: int = 0,
+        self, root: str | Path, *, dataset: str, download: bool = False, **options: Any
     ) -> None:
-        super().__init__(
-            root,
-            exclude=exclude,
-            validation_share=validation_share,
-            test_share=test_share,
-            train_per_class=train_per_class,
-            seed=seed,
-        )
+        super().__init__(root, **options)
         self.dataset = dataset
         self.download = download
 
-    @property
-    def layout(self) -> Layout:
-        """Of this dataset."""
-        return LAYOUTS[self.dataset]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names for people; `class_ids` are those of the folders."""
-        return self.layout.shown(self.class_ids)
-
-    def _scan(self) -> None:
-        folder = self._find()
+    def _read(self) -> tuple[Sequence[str], dict[Split, LabelledFiles]]:
+        layout = LAYOUTS[self.dataset]
+        folder = self._find(layout)
         if folder is None and self.download:
-            download(self.dataset, self.root, self.layout.download)
-            folder = self._find()
+            download(self.dataset, self.root, layout.download)
+            folder = self._find(layout)
         if folder is None:
             raise UserError(
                 f"There is no {self.dataset} in {self.root}, neither as "
-                f"{' or '.join(self.layout.folders)} nor as folders of images; "
+                f"{' or '.join(layout.folders)} nor as folders of images; "
                 "data.download=true downloads it."
             )
         self.root = folder
         classes = folder / "train" if (folder / "train").is_dir() else folder
-        self.exclude -= self.layout.clutter - set(folder_names(classes))
-        super()._scan()
+        self.exclude -= layout.clutter - set(folder_names(classes))
+        return super()._read()
 
-    def _find(self) -> Path | None:
-        for name in self.layout.folders:
+    def _shown_names(self) -> Sequence[str]:
+        return LAYOUTS[self.dataset].shown(self._class_ids)
+
+    def _find(self, layout: Layout) -> Path | None:
+        for name in layout.folders:
             if (self.root / name).is_dir():
                 return self.root / name
-        return self.root if self._is_plain() else None
+        return self.root if self.root.is_dir() and self._has_classes() else None
 
-    def _is_plain(self) -> bool:
+    def _has_classes(self) -> bool:
         """Whether the root itself holds the classes, and not merely other datasets."""
-        if not self.root.is_dir():
-            return False
         if (self.root / "train").is_dir():
             return True
         folders = (self.root / name for name in folder_names(self.root))

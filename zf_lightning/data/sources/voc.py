@@ -15,8 +15,7 @@ from xml.etree import ElementTree
 import numpy
 from torchvision.datasets import VOCDetection
 
-from zf_lightning.data.sources.base import SPLITS, LabelledFiles, Split
-from zf_lightning.data.sources.class_folders import limit_per_class
+from zf_lightning.data.sources.base import SPLITS, Indices, LabelledFiles, Split, SplitSource
 from zf_lightning.data.sources.torchvision_folders import download
 from zf_lightning.errors import UserError
 
@@ -35,24 +34,20 @@ class MultiLabelFiles(LabelledFiles):
     presence: numpy.ndarray
 
     def __init__(
-        self,
-        root: Path,
-        names: Sequence[str],
-        labels: Sequence[int] | numpy.ndarray,
-        presence: numpy.ndarray,
+        self, root: Path, names: Sequence[str], labels: Indices, presence: numpy.ndarray
     ) -> None:
         super().__init__(root, names, labels)
         self.presence = numpy.asarray(presence, dtype=numpy.int8)
         assert len(self.presence) == len(self)
 
-    def subset(self, indices: Sequence[int] | numpy.ndarray) -> Self:
+    def subset(self, indices: Indices) -> Self:
         """Some of the files, in the order of `indices`, and their rows of the table."""
         chosen = super().subset(indices)
         chosen.presence = self.presence[numpy.asarray(indices, dtype=numpy.int64)]
         return chosen
 
 
-class VocSource:
+class VocSource(SplitSource[MultiLabelFiles]):
     """PASCAL VOC as its archives unpack: `VOCdevkit/VOC2012/{JPEGImages,Annotations,ImageSets}`.
 
     Args:
@@ -69,8 +64,7 @@ class VocSource:
         UserError: it is not there, or a set is not complete.
     """
 
-    class_names = tuple(CLASSES)
-    class_ids = tuple(CLASSES)
+    class_ids = class_names = tuple(CLASSES)
 
     def __init__(
         self,
@@ -82,8 +76,7 @@ class VocSource:
         train_per_class: int | None = None,
         seed: int = 0,
     ) -> None:
-        if train_per_class is not None and train_per_class < 1:
-            raise UserError("data.train_per_class must be at least 1, or null for all.")
+        super().__init__(train_per_class=train_per_class, seed=seed)
         unknown = set(image_sets) ^ set(SPLITS)
         if unknown:
             raise UserError(f"data.image_sets must name train, val and test, not {unknown}.")
@@ -91,14 +84,8 @@ class VocSource:
         self.year = year
         self.image_sets = dict(image_sets)
         self.download = download
-        self.train_per_class = train_per_class
-        self.seed = seed
-        self._splits: dict[Split, MultiLabelFiles] = {}
 
-    def prepare(self) -> None:
-        """Read lists and annotations; raises UserError where they are not as expected."""
-        if self._splits:
-            return
+    def _read(self) -> tuple[Sequence[str], dict[Split, MultiLabelFiles]]:
         folder = self._find()
         if folder is None and self.download:
             self._download()
@@ -108,19 +95,12 @@ class VocSource:
                 f"There is no PASCAL VOC {self.year} in {self.root} (VOCdevkit/VOC{self.year} with "
                 "JPEGImages, Annotations and ImageSets); data.download=true downloads it."
             )
-        train = self._read(folder, self.image_sets["train"])
-        if self.train_per_class is not None:
-            train = limit_per_class(train, self.train_per_class, seed=self.seed)
-        val = self._read(folder, self.image_sets["val"])
-        test = val
-        if self._is_annotated(folder, self.image_sets["test"]):
-            test = self._read(folder, self.image_sets["test"])
-        self._splits = {"train": train, "val": val, "test": test}
-
-    def split(self, name: Split) -> MultiLabelFiles:
-        """The files of a split, with their table of classes."""
-        self.prepare()
-        return self._splits[name]
+        splits = {
+            split: _read_set(folder, self.image_sets[split])
+            for split in SPLITS
+            if split != "test" or _is_annotated(folder, self.image_sets["test"])
+        }
+        return CLASSES, splits
 
     def _find(self) -> Path | None:
         name = f"VOC{self.year}"
@@ -135,22 +115,21 @@ class VocSource:
             fetch = partial(VOCDetection, year=str(self.year), image_set=image_set, download=True)
             download(f"PASCAL VOC {self.year} {image_set}", self.root, fetch)
 
-    def _read(self, folder: Path, image_set: str) -> MultiLabelFiles:
-        names = _listed(folder, image_set)
-        if not names:
-            raise UserError(f"{_list_of(folder, image_set)} lists no images.")
-        presence = numpy.zeros((len(names), len(CLASSES)), dtype=numpy.int8)
-        labels = [_read_annotation(folder, name, presence[i]) for i, name in enumerate(names)]
-        return MultiLabelFiles(
-            folder, [f"JPEGImages/{name}.jpg" for name in names], labels, presence
-        )
 
-    @staticmethod
-    def _is_annotated(folder: Path, image_set: str) -> bool:
-        if not _list_of(folder, image_set).is_file():
-            return False
-        names = _listed(folder, image_set)
-        return bool(names) and _annotation_of(folder, names[0]).is_file()
+def _read_set(folder: Path, image_set: str) -> MultiLabelFiles:
+    names = _listed(folder, image_set)
+    if not names:
+        raise UserError(f"{_list_of(folder, image_set)} lists no images.")
+    presence = numpy.zeros((len(names), len(CLASSES)), dtype=numpy.int8)
+    labels = [_read_annotation(folder, name, presence[i]) for i, name in enumerate(names)]
+    return MultiLabelFiles(folder, [f"JPEGImages/{name}.jpg" for name in names], labels, presence)
+
+
+def _is_annotated(folder: Path, image_set: str) -> bool:
+    if not _list_of(folder, image_set).is_file():
+        return False
+    names = _listed(folder, image_set)
+    return bool(names) and _annotation_of(folder, names[0]).is_file()
 
 
 def _list_of(folder: Path, image_set: str) -> Path:

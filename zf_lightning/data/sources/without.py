@@ -1,15 +1,15 @@
-"""A source with some of its files left out, as those that another set has too (Sec. 5.2)."""
+"""A source without some of its files, such as those that another set has too (Sec. 5.2)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledFiles, Split
+from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledFiles, Split, SplitSource
 from zf_lightning.errors import UserError
 
 
-class SourceWithout:
-    """What `source` offers, without the files that are named.
+class SourceWithout(SplitSource[LabelledFiles]):
+    """The images of `source`, without the files that are named.
 
     Args:
         source: any source of files.
@@ -21,9 +21,9 @@ class SourceWithout:
     """
 
     def __init__(self, source: ImageSource, names: Collection[str]) -> None:
+        super().__init__()
         self._source = source
         self._names = frozenset(names)
-        self._splits: dict[Split, LabelledFiles] = {}
 
     def __getattr__(self, name: str) -> Any:
         # Only the source's own public attributes: `copy` and `pickle` look for special methods
@@ -32,32 +32,20 @@ class SourceWithout:
             raise AttributeError(name)
         return getattr(self._source, name)
 
-    def prepare(self) -> None:
-        """Prepare the source, and look for the names in it."""
-        if self._splits:
-            return
+    def _read(self) -> tuple[Sequence[str], dict[Split, LabelledFiles]]:
         self._source.prepare()
+        whole = files_by_split(self._source, needed_by="data.exclude_files")
         splits: dict[Split, LabelledFiles] = {}
-        whole: dict[Split, LabelledFiles] = {}
-        for name in SPLITS:
-            files = self._source.split(name)
-            if not isinstance(files, LabelledFiles):
-                raise UserError("data.exclude_files needs data that are files.")
+        for name, files in whole.items():
             # Splits that are one in the source are one here.
-            same = next((split for split, other in whole.items() if other is files), None)
-            whole[name] = files
+            same = next((split for split in splits if whole[split] is files), None)
             splits[name] = self._without_named(files, name) if same is None else splits[same]
         if self._names and all(len(whole[name]) == len(splits[name]) for name in SPLITS):
             raise UserError(
                 f"None of the {len(self._names):,} names in data.exclude_files, as "
                 f"{min(self._names)}, is a file of the data, as {whole['train'].names[0]}."
             )
-        self._splits = splits
-
-    def split(self, name: Split) -> LabelledFiles:
-        """The files of a split that stay."""
-        self.prepare()
-        return self._splits[name]
+        return self._source.class_names, splits
 
     def _without_named(self, files: LabelledFiles, split: Split) -> LabelledFiles:
         stay = [i for i, file in enumerate(files.names) if not self._is_named(file)]
@@ -71,6 +59,17 @@ class SourceWithout:
             "/".join([*folders[start:], file.split("/")[-1]]) in self._names
             for start in range(1, len(folders))
         )
+
+
+def files_by_split(source: ImageSource, *, needed_by: str) -> dict[Split, LabelledFiles]:
+    """The splits of a source of files; raises UserError if the images are not files."""
+    splits: dict[Split, LabelledFiles] = {}
+    for name in SPLITS:
+        files = source.split(name)
+        if not isinstance(files, LabelledFiles):
+            raise UserError(f"{needed_by} needs image files: choose data that is not in shards.")
+        splits[name] = files
+    return splits
 
 
 def read_names(path: Path | str) -> list[str]:

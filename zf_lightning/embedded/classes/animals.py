@@ -3,15 +3,7 @@
 import numpy as np
 
 from zf_lightning.embedded.palette import shade
-from zf_lightning.embedded.shapes import (
-    ellipse,
-    mirror,
-    path,
-    polygon,
-    smooth,
-    squircle,
-    stroke,
-)
+from zf_lightning.embedded.shapes import ellipse, mirror, path, polygon, smooth, squircle, stroke
 from zf_lightning.embedded.sketch import Sketch
 
 
@@ -113,9 +105,8 @@ def butterfly(s: Sketch) -> None:
         for k in range(3):
             vein = [(0.08, -0.07), (reach * (0.5 + 0.12 * k), -lift * (0.72 - 0.3 * k))]
             s.detail(turn(stroke(vein, 0.025, 0.012)), shade(p.main, 0.55), relief=0.6)
-        own = "right" if side > 0 else "left"  # from above and head up, its right is ours
-        s.part(f"{own}_upper_wing", side * reach * 0.55, -lift * 0.45)
-        s.part(f"{own}_lower_wing", side * lower * 0.55, depth * 0.45)
+        s.part_of_pair("upper_wing", side * reach * 0.55, -lift * 0.45, from_above=True)
+        s.part_of_pair("lower_wing", side * lower * 0.55, depth * 0.45, from_above=True)
     length = s.vary(0.38, 0.55)
     for side in (1, -1):
         x, y = side * s.vary(0.2, 0.32), -0.36 - s.vary(0.3, 0.42)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from zf_lightning.embedded.palette import shade
-from zf_lightning.embedded.shapes import ellipse, path, place, smooth, stroke
+from zf_lightning.embedded.shapes import ellipse, path, place, smooth, stroke, symmetric
 from zf_lightning.embedded.sketch import Sketch
 
 
@@ -22,14 +22,11 @@ def cat(s: Sketch) -> None:
         )  # fmt: skip
         s.add(ear, p.main, relief=0.3, skin=True)
         s.detail(place(ear - [side * ear_x, base], side * ear_x, base, size=0.6), inner)
-        own = "left" if side > 0 else "right"  # we look at its face: its right is our left
-        s.part(f"{own}_ear", (side * ear_x + tip_x) / 2, (base + tip_y) / 2 + 0.04)
-    head = smooth(
+        s.part_of_pair("ear", (side * ear_x + tip_x) / 2, (base + tip_y) / 2 + 0.04)
+    head = smooth(*symmetric(
         (0, -high), (wide * 0.62, -high * 0.86), (wide * 0.97, -high * 0.1),
         (wide * 0.86, high * 0.45), (wide * 0.4, high * 0.93), (0, high),
-        (-wide * 0.4, high * 0.93), (-wide * 0.86, high * 0.45), (-wide * 0.97, -high * 0.1),
-        (-wide * 0.62, -high * 0.86),
-    )  # fmt: skip
+    ))  # fmt: skip
     s.add(head, p.main, relief=0.5, skin=True)
     if s.chance(0.6):
         for x in (-0.17, 0.0, 0.17):
@@ -51,8 +48,7 @@ def cat(s: Sketch) -> None:
         s.add(place(almond, side * eye_x, eye_y, turn=-side * tilt), iris, relief=0.7)
         s.detail(ellipse(side * eye_x, eye_y, eye * slit, eye * 0.8), p.deep, relief=0.7)
         s.detail(ellipse(side * eye_x - 0.04, eye_y - 0.06, 0.035, 0.035), (255, 255, 255))
-        own = "left" if side > 0 else "right"
-        s.part(f"{own}_eye", side * eye_x, eye_y)
+        s.part_of_pair("eye", side * eye_x, eye_y)
     for side in (1, -1):
         lip = path((0, nose_y + 0.1), (side * 0.04, nose_y + 0.24), (side * 0.2, nose_y + 0.25))
         s.detail(stroke(lip, 0.035), p.deep, relief=0.75)
@@ -79,9 +75,8 @@ def face(s: Sketch) -> None:
     if style == 1:  # long
         length = s.vary(0.3, 0.85)
         s.add(
-            smooth((0, -high * 1.22), (wide * 1.15, -high * 0.75), (wide * 1.3, 0.1),
-                   (wide * 1.25, length), (0, length * 0.8), (-wide * 1.25, length),
-                   (-wide * 1.3, 0.1), (-wide * 1.15, -high * 0.75)),
+            smooth(*symmetric((0, -high * 1.22), (wide * 1.15, -high * 0.75), (wide * 1.3, 0.1),
+                              (wide * 1.25, length), (0, length * 0.8))),
             hair, relief=0.2, skin=True,
         )  # fmt: skip
     elif style == 2:  # curls
@@ -94,11 +89,10 @@ def face(s: Sketch) -> None:
     for side in (1, -1):
         s.add(ellipse(side * wide * 0.98, 0.02, 0.12, 0.18), p.main, relief=0.4)
         s.detail(ellipse(side * wide * 1.0, 0.03, 0.055, 0.1), shade(p.main, 0.72))
-    head = smooth(
+    head = smooth(*symmetric(
         (0, -high), (wide * 0.75, -high * 0.78), (wide, -0.08), (wide * 0.9, high * 0.4),
-        (wide * jaw, high * 0.82), (0, high), (-wide * jaw, high * 0.82), (-wide * 0.9, high * 0.4),
-        (-wide, -0.08), (-wide * 0.75, -high * 0.78),
-    )  # fmt: skip
+        (wide * jaw, high * 0.82), (0, high),
+    ))  # fmt: skip
     s.add(head, p.main, relief=0.5, skin=s.chance(0.3))
     for side in (1, -1):
         s.detail(ellipse(side * wide * 0.58, 0.24, 0.15, 0.11), shade(p.main, 1.25))
@@ -123,13 +117,12 @@ def face(s: Sketch) -> None:
         s.detail(ellipse(x + look_x - 0.03, eye_y + look_y - 0.03, 0.028, 0.028), (255, 255, 255))
         arch = path((x - side * 0.14, brow + slant), (x, brow - 0.05), (x + side * 0.17, brow))
         s.detail(stroke(arch, 0.06, 0.035), shade(hair, 0.7), relief=0.6)
-        s.part("left_eye" if side > 0 else "right_eye", x, eye_y)
+        s.part_of_pair("eye", x, eye_y)
     nose_y, nose = s.vary(0.16, 0.28), s.vary(0.09, 0.15)
-    bridge = smooth(
-        (0, eye_y), (nose * 0.55, nose_y - 0.08), (nose, nose_y + 0.02), (0, nose_y + 0.08),
-        (-nose, nose_y + 0.02), (-nose * 0.55, nose_y - 0.08), tension=0.4,
-    )  # fmt: skip
-    s.detail(bridge, shade(p.main, 0.84), relief=1.0)
+    bridge = symmetric(
+        (0, eye_y), (nose * 0.55, nose_y - 0.08), (nose, nose_y + 0.02), (0, nose_y + 0.08)
+    )
+    s.detail(smooth(*bridge, tension=0.4), shade(p.main, 0.84), relief=1.0)
     for side in (1, -1):
         s.detail(ellipse(side * nose * 0.5, nose_y + 0.035, 0.028, 0.02), p.deep, relief=0.9)
     s.part("nose", 0, nose_y)

@@ -1,5 +1,11 @@
-"""A labelled picture of a few images of each class, for people."""
+"""A labelled picture of a few images of each class of the embedded dataset, for people.
 
+    python benchmarks/embedded_sheet.py --root data/embedded --out sheet.jpg
+
+The last column shows the outline of the mask and the named parts.
+"""
+
+import argparse
 import json
 from pathlib import Path
 
@@ -71,3 +77,17 @@ def annotate(
     for x, y in parts.values():
         draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=POINT, outline=INK, width=2)
     return marked
+
+
+def main() -> None:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--split", default="train")
+    options = parser.parse_args()
+    print(contact_sheet(options.root, options.out, split=options.split))
+
+
+if __name__ == "__main__":
+    main()
