@@ -61,7 +61,7 @@ def _summarise(folder: Path) -> bool:
     table = sweep.table
     page = write_sweep_report(folder, sweep)
     failed = [job for job in jobs if job.exit_code != 0]
-    print("\n".join(["", table.title, "", *table.text(), "", *table.notes, ""]))
+    print(f"\n{table.text()}\n")
     upload = log_sweep_table(folder, [job.folder for job in jobs], table)
     for job in failed:
         print(f"FAILED (exit {job.exit_code}): {job.folder}; see run.log there.")

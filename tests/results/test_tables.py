@@ -32,7 +32,7 @@ def test_a_table_is_the_same_in_every_form(tmp_path: Path) -> None:
         "Errors\n\n| who | error | count |\n| :-- | --: | --: |\n"
         "| a, b | 1.2 |  |\n| c | 2.0 | 7 |\n\nA note.\n"
     )
-    assert table.text() == ["who   error  count", "a, b    1.2", "c       2.0      7"]
+    assert table.lines() == ["who   error  count", "a, b    1.2", "c       2.0      7"]
 
 
 def test_columns_say_how_they_are_read() -> None:
@@ -51,7 +51,7 @@ def test_columns_say_how_they_are_read() -> None:
             ("c", math.nan, -math.inf, 3),
         ),
     )
-    assert table.text() == [
+    assert table.lines() == [
         "       with ten crops",
         "who        top-1     Δ",
         "a    2.00 ± 1.41     –",

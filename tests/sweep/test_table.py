@@ -48,11 +48,6 @@ def lines(sweep: SweepTable) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(sweep.table.csv())))
 
 
-def text(sweep: SweepTable) -> str:
-    """All that a person reads in a terminal."""
-    return "\n".join([sweep.table.title, *sweep.table.text(), *sweep.table.notes])
-
-
 def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None:
     jobs = [
         job(tmp_path, "ablation=none", top1=40.0),
@@ -71,7 +66,7 @@ def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None
     # The paper removed layer 7 from its replication only: 40.0 against 40.5.
     assert dropped["paper/network"] == "alexnet"
     assert float(dropped["paper/difference"]) == -0.5
-    shown = text(table)
+    shown = table.table.text()
     assert "zfnet of width 1.0 on imagenet, 1000 classes, 70 epochs" in shown
     assert "only those of a full-width network trained on ImageNet compare" in shown
     assert "40.0†" in shown and "† The paper ran this row on its replication" in shown
@@ -91,8 +86,8 @@ def test_a_sweep_without_an_unablated_network_compares_with_its_first_row(tmp_pa
     # The paper's rows: 44.8 and 45.4.
     assert float(first["paper/difference"]) == 0.0
     assert float(second["paper/difference"]) == 0.6
-    assert "minus that of drop_fc6_fc7 with the same seed" in text(sweep)
-    assert "add none to the ablations" in text(sweep)
+    assert "minus that of drop_fc6_fc7 with the same seed" in sweep.table.text()
+    assert "add none to the ablations" in sweep.table.text()
     assert plotted(sweep.rows)[1].quantity.startswith("top-1 error minus that of drop_fc6_fc7")
 
 
@@ -115,7 +110,7 @@ def test_groups_stand_above_their_columns(tmp_path: Path) -> None:
     spans = dict(table.groups)
     assert spans["ten crops"] == 3 and spans["the paper"] == 4
     assert sum(span for _, span in table.groups) == len(table.headings) == len(table.body[0])
-    above, below = table.text()[:2]
+    above, below = table.lines()[:2]
     start = above.index("ten crops")
     assert below[start : start + len("ten crops")].strip().startswith(("top", "op", "p", "-", "1"))
 
@@ -160,7 +155,7 @@ def test_seeds_are_averaged_and_compared_with_their_own_base(tmp_path: Path) -> 
     assert table.rows[1].difference.mean == pytest.approx(3.0)
     assert table.rows[1].difference.deviation == pytest.approx(0.0)
     assert "44.00 ± 1.00" in table.table.markdown()
-    assert "Means of 3 seeds" in text(table)
+    assert "Means of 3 seeds" in table.table.text()
 
 
 def test_failed_and_stalled_jobs_are_marked(tmp_path: Path) -> None:
@@ -172,7 +167,7 @@ def test_failed_and_stalled_jobs_are_marked(tmp_path: Path) -> None:
     (jobs[1].folder / "result.json").write_text((jobs[0].folder / "result.json").read_text())
     table = build_table(jobs, ["ablation"])
     assert [row.marks for row in table.rows] == [("stalled",), ("FAILED (exit -9)",)]
-    assert "FAILED (exit -9)" in text(table)
+    assert "FAILED (exit -9)" in table.table.text()
     assert lines(table)[1]["val/top1_error"] == ""
     several = [job(tmp_path, f"seed={n}", exit_code=n) for n in range(3)]
     assert build_table(several, ["seed"]).rows[0].marks == ("FAILED (2 of 3)",)
@@ -187,7 +182,7 @@ def test_layers_changed_one_by_one_and_combined_ablations_have_no_row_in_the_pap
     ]
     table = build_table(jobs, ["ablation"])
     assert not any(row.paper for row in table.rows)
-    assert "paper" not in text(table) + table.table.markdown() + table.table.csv()
+    assert "paper" not in table.table.text() + table.table.markdown() + table.table.csv()
 
 
 def test_any_sweep_has_a_table_of_what_it_varies(tmp_path: Path) -> None:
@@ -244,5 +239,5 @@ def test_tests_of_checkpoints_have_a_table_too(tmp_path: Path) -> None:
     result |= {"test/top1_error": 12.5, "test/top5_error": 3.5, "test/loss": 1.0}
     (found.folder / "result.json").write_text(json.dumps(result))
     table = build_table([found], ["ckpt"])
-    assert "12.50" in text(table)
+    assert "12.50" in table.table.text()
     assert lines(table)[0]["test/top5_error"] == "3.5"

@@ -7,6 +7,7 @@ from typing import Any
 
 from zf_lightning.report.curves import draw_curves
 from zf_lightning.report.html import write_page
+from zf_lightning.results.result import counted
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.png")
@@ -39,11 +40,6 @@ def find_pictures(folder: Path) -> tuple[list[str], list[int]]:
 def images_of(split: str | None) -> str:
     """`validation images`, or `images` where data have no splits."""
     return "images" if split is None else f"{SPLIT_NAMES[split]} images"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

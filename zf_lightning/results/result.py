@@ -1,14 +1,21 @@
-"""The figures of a run: `result.json`, and the lines that a person reads at its end."""
+"""The result of a run: `result.json`, and the lines that a person reads at its end."""
 
 import json
+import math
+import re
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zf_lightning import paper
 from zf_lightning.results import metric_names as names
+from zf_lightning.system.files import write_whole
 
 if TYPE_CHECKING:
     import lightning
+
+#: Metrics that count something; what is logged is a float.
+COUNTS = re.compile(r"\w+/(images|bad_files)(_\w+)?")
 
 
 def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
@@ -27,22 +34,32 @@ def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> Path:
-    """Write `result.json`, whole or not at all."""
-    path = folder / "result.json"
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(result, indent=2) + "\n")
-    unfinished.rename(path)
-    return path
+    """Write `result.json`, whole or not at all.
+
+    Counts are whole numbers, and a float32 is the shortest decimal that stands for it. NaN and
+    infinity, which JSON does not have, are null; `not_finite` then says what they were, by name.
+    """
+    not_finite: dict[str, str] = {}
+    contents = _plain(result, "", not_finite)
+    if not_finite:
+        contents["not_finite"] = not_finite
+    text = json.dumps(contents, indent=2, allow_nan=False)
+    return write_whole(folder / "result.json", f"{text}\n")
 
 
-def error_lines(figures: dict[str, float]) -> list[str]:
+def counted(number: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def error_lines(metrics: dict[str, float]) -> list[str]:
     """Top-1 and top-5 error, with one crop and with ten, as text."""
     lines = []
     for words, top1_name, top5_name in (
         ("one crop", names.TEST_TOP1, names.TEST_TOP5),
         ("ten crops", names.TEST_TOP1_TENCROP, names.TEST_TOP5_TENCROP),
     ):
-        top1, top5 = figures[top1_name], figures[top5_name]
+        top1, top5 = metrics[top1_name], metrics[top5_name]
         lines.append(f"  {words:<10} top-1 error {top1:6.2f} %   top-5 error {top5:6.2f} %")
     return lines
 
@@ -54,7 +71,7 @@ def check_count(
 
     `bad` is the number of files that could not be read, and were allowed for; `loader` says which
     of several data loaders delivered the images.
-    Raises RuntimeError otherwise: the figures would be wrong.
+    Raises RuntimeError otherwise: the metrics would be wrong.
     """
     loaders = trainer.test_dataloaders
     assert loaders is not None
@@ -62,3 +79,37 @@ def check_count(
     complete = trainer.num_test_batches[loader] == batches
     if complete and int(counted + bad) != expected:
         raise RuntimeError(f"The test counted {int(counted)} images, and there are {expected}.")
+
+
+def _plain(value: Any, name: str, not_finite: dict[str, str]) -> Any:
+    """A value of a result as JSON has it; `name` is its key, after those of what it is in."""
+    if isinstance(value, dict):
+        return {
+            key: _plain(inner, f"{name}.{key}".lstrip("."), not_finite)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(inner, f"{name}[{n}]", not_finite) for n, inner in enumerate(value)]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        not_finite[name] = str(value)
+        return None
+    if COUNTS.fullmatch(name) and value.is_integer():
+        return int(value)
+    return _shortest(value)
+
+
+def _shortest(value: float) -> float:
+    """The decimal with the fewest digits that is the same float32, if `value` is one."""
+
+    def float32(number: float) -> float:
+        try:
+            return float(struct.unpack("f", struct.pack("f", number))[0])
+        except OverflowError:
+            return math.inf
+
+    if value.is_integer() or float32(value) != value:
+        return value
+    candidates = (float(f"{value:.{digits}g}") for digits in range(1, 10))
+    return next(decimal for decimal in candidates if float32(decimal) == value)

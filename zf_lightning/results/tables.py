@@ -133,7 +133,13 @@ class Table:
         ]
         return "\n\n".join([self.title, "\n".join(lines), *self.notes]) + "\n"
 
-    def text(self) -> list[str]:
+    def text(self) -> str:
+        """The title, the table in aligned columns, and its notes."""
+        return "\n".join(
+            [self.title, "", *self.lines(), *(["", *self.notes] if self.notes else [])]
+        )
+
+    def lines(self) -> list[str]:
         """Aligned lines for a terminal, the headings first."""
         grid = [self.headings, *self.body]
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]

@@ -136,7 +136,11 @@ def _title(results: Sequence[dict[str, Any]]) -> str:
         f"{every('model')}" + (f" of width {every('width')}" if every("width") else ""),
         f"{every('data')}, {every('classes')} classes",
     ]
-    return " on ".join(parts) + (f", {every('epochs')} epochs" if every("epochs") else "")
+    return " on ".join(parts) + _epochs(every("epochs"))
+
+
+def _epochs(number: str) -> str:
+    return f", {number} epoch{'' if number == '1' else 's'}" if number else ""
 
 
 def _notes(rows: Sequence[Row]) -> Iterator[str]:

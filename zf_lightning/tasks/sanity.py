@@ -158,7 +158,7 @@ def _table(rule: str, layer: str, found: Randomisation, units: int) -> Table:
 def _report(tables: list[Table], folder: Path) -> None:
     for table in tables:
         log.info(f"\n{table.title}:")
-        for line in table.text():
+        for line in table.lines():
             log.info(f"  {line}")
         log.info(table.notes[1])
     log.info(f"\n{READING}\n\n{KNOWN}")

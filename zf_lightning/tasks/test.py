@@ -86,8 +86,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             log.info(line)
         if table is not None:
             table.write(folder / "tables")
-            for line in ["", table.title, *table.text(), *table.notes]:
-                log.info(line)
+            log.info(f"\n{table.text()}")
         log.info(f"Everything is in {folder}: result.json, config.yaml, run.log")
     return result
 

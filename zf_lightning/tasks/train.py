@@ -19,7 +19,13 @@ from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
 from zf_lightning.results import metric_names as names
-from zf_lightning.results.result import check_count, error_lines, paper_figures, write_result
+from zf_lightning.results.result import (
+    check_count,
+    counted,
+    error_lines,
+    paper_figures,
+    write_result,
+)
 from zf_lightning.sweep import Job, changes_layers
 from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
@@ -220,7 +226,7 @@ def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
     seconds = result[names.SECONDS]
     took = "" if seconds is None else f" in {seconds:.0f} s"
     log.info(
-        f"\nTrained {result['epochs']} epochs{took}. Tested "
+        f"\nTrained {counted(result['epochs'], 'epoch')}{took}. Tested "
         f"epoch {result['best_epoch']} on {int(result[names.TEST_IMAGES]):,} of "
         f"{result[names.TEST_IMAGES_IN_SPLIT]:,} {result['tested_on']} images:"
     )

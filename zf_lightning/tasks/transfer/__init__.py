@@ -92,11 +92,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     _draw(folder, scores, reading, data=config.data.name)
     write_result(folder, result)
     for table in tables:
-        log.info(f"\n{table.title}")
-        for line in table.text():
-            log.info(f"  {line}")
-        for note in table.notes:
-            log.info(note)
+        log.info(f"\n{table.text()}")
     log.info(f"Everything is in {folder}: tables/, figures/, result.json, folds.json")
     if upload:
         log.info(f"To upload the run to Weights & Biases: {upload}")
