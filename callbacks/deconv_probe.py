@@ -18,7 +18,11 @@ from zf_lightning.callbacks.training_candidates import TrainingCandidates
 from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.top_images import chosen_maps, load_training_winners, load_winners
+from zf_lightning.inspection.top_images import (
+    chosen_maps,
+    load_top_images,
+    load_training_top_images,
+)
 from zf_lightning.training.module import ImageClassifier, Watch
 
 log = logging.getLogger(__name__)
@@ -267,9 +271,9 @@ class DeconvProbe(lightning.Callback):
     ) -> Atlas:
         assert self._deconvnet is not None
         files = _files(trainer, self.split)
-        load = load_winners
+        load = load_top_images
         if self.split == "train":
-            load = functools.partial(load_training_winners, epoch=trainer.current_epoch)
+            load = functools.partial(load_training_top_images, epoch=trainer.current_epoch)
         size = classifier.preprocessing.input_size
         mixed = trainer.precision not in ("32-true", "64-true")
         if classifier.device.type == "cuda":

@@ -9,7 +9,7 @@ from zf_lightning.atlas import TopActivations, TopImages
 from zf_lightning.data import Batch, LabelledImages
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.listening import Listener
-from zf_lightning.inspection.top_images import load_training_winners
+from zf_lightning.inspection.top_images import load_training_top_images
 from zf_lightning.training.module import ImageClassifier
 
 
@@ -76,7 +76,7 @@ class TrainingCandidates:
         self._final.reset()
         for start in range(0, len(own), self._deconvnet.batch_size):
             some = own[start : start + self._deconvnet.batch_size]
-            batch = load_training_winners(files, some, classifier, epoch=self._current)
+            batch = load_training_top_images(files, some, classifier, epoch=self._current)
             outputs = self._deconvnet.feature_maps(batch.inputs, self._final.feature_maps)
             self._final.update(outputs, torch.tensor(some))
         top = self._final.compute()

@@ -14,7 +14,7 @@ from zf_lightning.atlas import Atlas
 from zf_lightning.data import FolderSource
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.top_images import chosen_maps, load_winners
+from zf_lightning.inspection.top_images import chosen_maps, load_top_images
 from zf_lightning.tasks import train
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import load_classifier
@@ -81,7 +81,7 @@ def test_the_atlas_has_the_strongest_images_of_the_validation(
     folder = tmp_path / "run"
     classifier = load_classifier(folder / "checkpoints" / "last.ckpt").eval()
     files = FolderSource(image_folder, validation_share=0.4).split("val")
-    everything = load_winners(files, range(len(files)), classifier)
+    everything = load_top_images(files, range(len(files)), classifier)
     atlas = Atlas.load(folder / "atlas" / "epoch=001.safetensors")
     assert list(atlas.layers) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
     assert not atlas.mismatches

@@ -12,9 +12,9 @@ from zf_lightning.atlas import Atlas, TopActivations
 from zf_lightning.data import UnlabelledImages
 from zf_lightning.errors import UserError
 from zf_lightning.inspection import search as atlas_search
+from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.models import torchvision_network
 from zf_lightning.tasks import atlas as task
-from zf_lightning.training import build as assembly
 
 LAYERS = ["features.0", "features.3.squeeze", "features.3.expand3x3"]
 
@@ -57,7 +57,7 @@ def test_has_the_strongest_images_of_every_feature_map(
     result = task.run(config)
     assert result["images"] == 60 and list(result["layers"]) == LAYERS
     assert all(layer["mismatches"] == 0 for layer in result["layers"].values())
-    classifier = assembly.classifier_to_inspect(config)
+    classifier = classifier_to_inspect(config)
     files = UnlabelledImages(image_folder).split("val")
     images = torch.stack([files[index][0] for index in range(60)])
     module = dict(classifier.network.named_modules())
@@ -79,7 +79,7 @@ def test_has_the_strongest_images_of_every_feature_map(
     assert "features.3.squeeze" in (run / "report" / "index.html").read_text()
 
 
-def test_goes_on_where_it_was_stopped(
+def test_resumes_where_it_was_stopped(
     compose_config: Compose,
     asked: list[str],
     tmp_path: Path,
@@ -137,7 +137,7 @@ def test_a_stream_gives_the_same_as_files_that_are_read_again(
     task.run(compose_config(*asked))
     expected = contents(run / "atlas")
     run.rename(tmp_path / "read again")
-    monkeypatch.setattr(task, "load_winners", None)
+    monkeypatch.setattr(task, "load_top_images", None)
     task.run(compose_config(*asked, "atlas.keep_images=true"))
     found = contents(run / "atlas")
     # The search itself holds the images.
@@ -151,7 +151,9 @@ def test_a_stream_gives_the_same_as_files_that_are_read_again(
         ("atlas.layers=[conv9]", "has no layer conv9"),
         ("atlas.layers=conv*", "No layer is meant by conv"),
         ("atlas.split=everything", "not one of train, val, test"),
-        ("atlas.maps=some", "neither a number"),
+        ("atlas.maps=some", "^atlas.maps=some is neither a number"),
+        ("atlas.maps=[600]", "^atlas.maps: features.0 has 64 feature maps, and no map 600"),
+        ("atlas.pictures=some", "^atlas.pictures=some is neither a number"),
         ("data.root=/nowhere", "is not a folder"),
         ("trainer.accelerator=gpu", "but this machine has no such GPU"),
     ],
@@ -173,8 +175,41 @@ def test_another_atlas_is_not_overwritten(compose_config: Compose, asked: list[s
     one = "atlas.layers=features.0"
     task.run(compose_config(*asked, one))
     task.run(compose_config(*asked, one, "atlas.pictures=2"))
-    with pytest.raises(UserError, match="holds an atlas of another network, data or options"):
+    with pytest.raises(UserError, match="contains an atlas of another network"):
         task.run(compose_config(*asked, one, "atlas.top=3"))
+
+
+def no_search(*_: Any) -> None:
+    raise AssertionError("the dataset was read once more")
+
+
+def tiles(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*-*.safetensors"))
+
+
+def test_another_look_needs_no_other_search(
+    compose_config: Compose, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = "atlas.layers=[features.0,features.3.squeeze]"
+    run, layer = tmp_path / "run", "features.0"
+    nothing = task.run(compose_config(*asked, one, "atlas.maps=[]"))
+    assert nothing["files"] == {layer: [], "features.3.squeeze": []} and nothing["images"] == 60
+    assert tiles(run) == [] and not list((run / "figures").iterdir())
+    monkeypatch.setattr(TopActivations, "update", no_search)
+    first = task.run(compose_config(*asked, one))
+    assert (run / "figures" / f"{layer}.png").exists()
+    kept = (run / first["files"][layer][0]).stat().st_mtime_ns
+    # Other maps: the projections that are there stay.
+    task.run(compose_config(*asked, one, "atlas.maps=[0,1,11]", "seed=5"))
+    atlas = Atlas.load(run / "atlas" / layer / "00000-00011.safetensors")
+    assert atlas.layers[layer].drawn.tolist() == [0, 1, 11]
+    task.run(compose_config(*asked, one, "atlas.maps=[3]"))
+    assert len(tiles(run)) == 4
+    # Another method replaces them.
+    task.run(compose_config(*asked, one, "atlas.maps=[3]", "atlas.rule=guided"))
+    assert len(tiles(run)) == 2
+    (path,) = (run / "atlas" / layer).glob("*.safetensors")
+    assert Atlas.load(path).rule == "guided" and path.stat().st_mtime_ns > kept
 
 
 def test_what_only_serves_to_look_into_a_network_is_not_trained_on(

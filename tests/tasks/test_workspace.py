@@ -16,7 +16,6 @@ import pytest
 from tests.conftest import Compose
 from zf_lightning.analysis.transfer import Score
 from zf_lightning.errors import UserError
-from zf_lightning.report.workspace import build_workspace
 from zf_lightning.results.tables import Table
 from zf_lightning.tasks import train, workspace
 from zf_lightning.tasks.transfer.tables import build_tables
@@ -127,7 +126,7 @@ def test_every_panel_shows_what_is_logged(
     train.run(compose_config(*tiny, "callbacks=paper"))
     with (tmp_path / "run" / "metrics.csv").open() as file:
         logged = next(csv.reader(file))
-    layout = build_workspace(entity="e", project="p", layers=["conv1"])
+    layout = workspace.build_workspace(entity="e", project="p", layers=["conv1"])
     plots = [panel for section in layout.sections for panel in section.panels]
     shown = {key for plot in plots for name in ("y", "metrics") for key in getattr(plot, name, [])}
     assert {str(getattr(key, "name", key)) for key in shown} <= set(logged)

@@ -11,10 +11,10 @@ from tests.conftest import Compose
 from tests.networks import Skipping
 from zf_lightning.atlas import Atlas
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.models import torchvision_network
 from zf_lightning.tasks import test as test_task
 from zf_lightning.tasks import train
-from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import load_classifier
 from zf_lightning.training.network import build_network
 
@@ -74,7 +74,7 @@ def test_a_network_of_torchvision_starts_from_weights(
     # The checkpoint needs the file no more, nor does a run that goes on from it.
     result = train.run(compose_config(*options, "trainer.max_epochs=2"))
     assert result["epochs"] == 2 and result["paper"] is None
-    classifier = assembly.classifier_to_inspect(compose_config(f"ckpt={tmp_path / 'run'}"))
+    classifier = classifier_to_inspect(compose_config(f"ckpt={tmp_path / 'run'}"))
     assert classifier.class_names == ("blue", "green", "red") and not classifier.training
 
 
@@ -85,7 +85,7 @@ def test_weights_alone_are_enough_to_look_into_a_network(
     network = torchvision_network("squeezenet1_1", num_classes=1000).eval()
     save_file(network.state_dict(), path)
     config = compose_config(*squeezenet(tiny), f"model.weights={path}")
-    classifier = assembly.classifier_to_inspect(config)
+    classifier = classifier_to_inspect(config)
     assert classifier.class_names[0] == "tench" and not classifier.training
     images = torch.randn(1, 3, 70, 70)
     assert torch.equal(classifier.network(images), network(images))
@@ -93,7 +93,7 @@ def test_weights_alone_are_enough_to_look_into_a_network(
 
 def test_mistakes(compose_config: Compose, tiny: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a trained network: give ckpt"):
-        assembly.classifier_to_inspect(compose_config(*squeezenet(tiny)))
+        classifier_to_inspect(compose_config(*squeezenet(tiny)))
     with pytest.raises(UserError, match="changes layers of a specification"):
         train.run(compose_config(*squeezenet(tiny), "ablation=drop_fc7"))
     with pytest.raises(UserError, match="has no option mapps"):
@@ -103,7 +103,7 @@ def test_mistakes(compose_config: Compose, tiny: list[str], tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"lacks first.bias"):
         train.run(compose_config(*own(tiny), f"model.weights={path}"))
     with pytest.raises(UserError, match="brings no statistics"):
-        assembly.classifier_to_inspect(compose_config(*own(tiny), f"model.weights={path}"))
+        classifier_to_inspect(compose_config(*own(tiny), f"model.weights={path}"))
 
 
 OWN = ["model=custom", "model.input_size=48", "model.network._target_=tests.networks.Skipping"]
@@ -113,7 +113,7 @@ def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) ->
     torch.save(Skipping(3).state_dict(), tmp_path / "own.pt")
     numbers = ["model.preprocessing.mean=[123,117,104]", "model.preprocessing.scale=[1,2,0.5]"]
     config = compose_config(*OWN, *numbers, f"model.weights={tmp_path / 'own.pt'}")
-    classifier = assembly.classifier_to_inspect(config)
+    classifier = classifier_to_inspect(config)
     white = classifier.preprocessing(torch.full((1, 3, 256, 256), 255, dtype=torch.uint8))
     assert white[0, :, 0, 0].tolist() == [132, 69, 302]
 

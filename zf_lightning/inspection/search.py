@@ -1,4 +1,4 @@
-"""The strongest images of every feature map over a split, found in one pass that can be resumed."""
+"""Search for the top-k images of every feature map of a split: one pass, which can be resumed."""
 
 import json
 import time
@@ -20,16 +20,16 @@ from zf_lightning.training.module import ImageClassifier
 
 
 class AtlasSearch:
-    """Goes once over a split, and keeps what it has found by now in a file.
+    """Goes once over a split, and saves what it has found from time to time.
 
     Args:
         classifier: in evaluation mode, on its device.
         deconvnet: of the classifier's network.
-        layers: whose feature maps are looked at.
-        top: how many images of each.
-        file: where the search is kept.
-        key: says what is searched for; a file with another key is refused.
-        keep_images: keep the winners' images (uint8) in `kept`.
+        layers: whose feature maps are searched.
+        top: images of each feature map.
+        file: saved search; one with another `key` is refused.
+        key: a digest of all that the outcome depends on.
+        keep_images: keep the pixels (uint8) of the top-k images in `cache`.
         save_every: seconds.
     """
 
@@ -50,16 +50,16 @@ class AtlasSearch:
         self.classifier, self.deconvnet, self.layers = classifier, deconvnet, layers
         self.metric = TopActivations({layer: shapes[layer][0] for layer in layers}, k=top)
         self.metric.to(classifier.device)
-        self.kept = KeptImages() if keep_images else None
+        self.cache = KeptImages() if keep_images else None
         self.file, self.key, self.save_every = file, key, save_every
         #: Images seen, of those that could be read.
         self.images = 0
 
     @torch.inference_mode()
     def run(self, loader: BatchLoader) -> dict[str, TopImages]:
-        """The strongest images of each layer; goes on where an earlier run was stopped.
+        """The top-k images of each layer; resumes where an earlier run was stopped.
 
-        Raises UserError if the file is of another search.
+        Raises UserError if the file belongs to another search.
         """
         batches = self._load()
         loader.load_state_dict({**loader.state_dict(), "batches": batches})
@@ -68,12 +68,12 @@ class AtlasSearch:
             for batch in loader:
                 inputs = self.classifier.preprocessing(batch.images.to(self.classifier.device))
                 with float32_arithmetic(inputs.device):
-                    # As the winners are computed again when they are projected.
+                    # As they are computed again for the projection.
                     outputs = self.deconvnet.feature_maps(inputs, self.layers)
                 valid = batch.valid
                 self.metric.update(outputs, batch.indices, valid)
-                if self.kept is not None:
-                    self.kept.update(
+                if self.cache is not None:
+                    self.cache.update(
                         batch.images[valid],
                         batch.indices[valid],
                         self.metric.winners(),
@@ -90,23 +90,23 @@ class AtlasSearch:
 
     def _save(self, batches: int) -> None:
         tensors = {f"metric/{name}": value for name, value in self.metric.state_dict().items()}
-        if self.kept is not None:
-            tensors |= {f"kept/{name}": value for name, value in self.kept.state_dict().items()}
+        if self.cache is not None:
+            tensors |= {f"kept/{name}": value for name, value in self.cache.state_dict().items()}
         # One entry: safetensors writes several in random order.
         header = json.dumps({"key": self.key, "batches": batches, "images": self.images})
         content = {name: value.cpu().contiguous() for name, value in tensors.items()}
         write_whole(self.file, save(content, {"search": header}))
 
     def _load(self) -> int:
-        """Batches that the search in the file has seen."""
+        """Restore the saved search; returns how many batches it has seen."""
         if not self.file.exists():
             return 0
         with safe_open(str(self.file), framework="pt") as file:
             header = json.loads(file.metadata()["search"])
             if header["key"] != self.key:
                 raise UserError(
-                    f"{self.file.parent} holds an atlas of another network, data or options: give "
-                    "those of it, or another folder."
+                    f"{self.file.parent} contains an atlas of another network, data, batch size, "
+                    "layers, top, split or keep_images: give the same again, or another folder."
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         parts: dict[str, dict[str, torch.Tensor]] = {"metric": {}, "kept": {}}
@@ -115,7 +115,7 @@ class AtlasSearch:
             parts[part][rest] = value
         self.metric.load_state_dict(parts["metric"])
         mark_updated(self.metric, header["batches"])
-        if self.kept is not None:
-            self.kept.load_state_dict(parts["kept"])
+        if self.cache is not None:
+            self.cache.load_state_dict(parts["kept"])
         self.images = header["images"]
         return int(header["batches"])

@@ -1,4 +1,4 @@
-"""What the tasks that look into a network have in common: the network, its images, the results."""
+"""Network, images and results: what all tasks that inspect a trained network need."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
@@ -17,11 +18,18 @@ from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
 from zf_lightning.data.sources.scan import IMAGE_SUFFIXES
 from zf_lightning.errors import UserError
+from zf_lightning.models import imagenet_class_names, load_weights, outputs_of, read_weights
 from zf_lightning.results.result import write_result
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
-from zf_lightning.training.checkpoint import check_same_classes, find_checkpoint
+from zf_lightning.training.checkpoint import (
+    check_same_classes,
+    configuration_of,
+    find_checkpoint,
+    load_classifier,
+)
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.network import build_network, check_network
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +94,49 @@ def square_size(size: int | None, subject: Subject) -> int:
 
 
 def load_subject(config: DictConfig) -> Subject:
-    """The network of `ckpt` or of `model` with its weights, in evaluation mode.
+    """The network of `ckpt`, or of `model` with its weights; raises UserError without either."""
+    return Subject(classifier_to_inspect(config), config)
 
-    Raises UserError if neither is given.
+
+def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
+    """The trained network of `ckpt`, or of `model` with `model.weights`, in evaluation mode.
+
+    Weights bring no class names: a thousand classes get ImageNet's, others their numbers.
+    Raises UserError if there are no weights, or they belong to another network.
     """
-    return Subject(assembly.classifier_to_inspect(config), config)
+    if config.ckpt is not None:
+        return load_classifier(find_checkpoint(config.ckpt)).eval()
+    path = config.model.weights
+    if path is None:
+        raise UserError(
+            "This task needs a trained network: give ckpt=FILE or RUN_FOLDER, or model=torchvision "
+            "model.name=NAME model.weights=FILE."
+        )
+    model, weights = assembly.build_model_options(config), read_weights(path)
+    if model["preprocessing"]["mean"] in ("pixel", "channel") or (
+        model["preprocessing"]["scale"] == "std"
+    ):
+        raise UserError(
+            f"{path} brings no statistics of training images: say what the network expects, "
+            "as model.preprocessing.mean=imagenet model.preprocessing.scale=imagenet."
+        )
+    with torch.device("meta"):
+        blank = build_network(model, classes=1000)
+    # Where the last layer is not among the weights, loading them says what they are.
+    classes = outputs_of(weights, blank) or 1000
+    names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
+    classifier = ImageClassifier(model, names, seed=config.seed)
+    load_weights(classifier.network, weights, path=path, last_may_differ=False)
+    check_network(classifier.network, input_size=model["input_size"], classes=classes)
+    return classifier.eval()
+
+
+def configuration_to_inspect(config: DictConfig) -> DictConfig:
+    """The configuration with the data of `ckpt`, where the command line does not say otherwise."""
+    if config.ckpt is None:
+        return config
+    overrides = list(HydraConfig.get().overrides.task)
+    return configuration_of(find_checkpoint(config.ckpt), config, overrides)
 
 
 def load_pictures(config: DictConfig, subject: Subject) -> Pictures:
@@ -128,7 +174,7 @@ def pictures_of_dataset(
     """
     if config.split not in SPLITS:
         raise UserError(f"split={config.split} is not one of {', '.join(SPLITS)}.")
-    config = assembly.configuration_to_inspect(config)
+    config = configuration_to_inspect(config)
     source = assembly.build_source(config)
     if config.ckpt is not None:
         path = find_checkpoint(config.ckpt)
@@ -189,13 +235,19 @@ def _label_of_folder(file: Path, class_names: Sequence[str]) -> int | None:
     return class_names.index(name) if name in class_names else None
 
 
+def run_folder(ckpt: Any) -> Path:
+    """The folder of the run that `ckpt`, a folder or a checkpoint in it, belongs to."""
+    path = Path(str(ckpt)).expanduser()
+    return path if path.is_dir() else path.parent.parent
+
+
 def finish(
     config: DictConfig,
     result: Mapping[str, Any],
     figures: Mapping[str, Image.Image],
-    lines: Sequence[str],
+    lines: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write `figures/`, `config.yaml` and `result.json` of a run, and say where they are."""
+    """Write `figures/`, `config.yaml` and `result.json` of a run, and report where they are."""
     folder = Path(config.paths.run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
@@ -205,6 +257,6 @@ def finish(
     write_result(folder, complete)
     for line in lines:
         log.info(line)
-    names = ", ".join(f"figures/{name}.png" for name in figures)
-    log.info(f"Everything is in {folder}: {names}, result.json, run.log")
+    names = "".join(f"figures/{name}.png, " for name in figures)
+    log.info(f"Everything is in {folder}: {names}result.json, run.log")
     return complete

@@ -1,6 +1,9 @@
-"""The feature maps that are drawn, and the images that excite them, read again."""
+"""Feature maps to draw, their top-k images reloaded, and the files that hold their tiles."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,11 +15,18 @@ from zf_lightning.errors import UserError
 from zf_lightning.training.module import ImageClassifier
 
 
-def chosen_maps(maps: int | str | Sequence[int], count: int, *, layer: str, seed: int) -> list[int]:
+def chosen_maps(
+    maps: int | str | Sequence[int],
+    count: int,
+    *,
+    layer: str,
+    seed: int,
+    option: str = "probe.maps",
+) -> list[int]:
     """The feature maps of a layer of `count` to be drawn, ascending.
 
-    A number is a random subset that depends on the seed and the layer's name alone.
-    Raises UserError for something else than a number, a list of existing maps, or `all`.
+    A number is a random subset that depends on the seed and the layer's name alone. Raises
+    UserError, which names `option`, for anything but a number, a list of existing maps, or `all`.
     """
     if maps == "all":
         return list(range(count))
@@ -24,27 +34,26 @@ def chosen_maps(maps: int | str | Sequence[int], count: int, *, layer: str, seed
         generator = torch.Generator().manual_seed(seed + sum(layer.encode()))
         return sorted(torch.randperm(count, generator=generator)[:maps].tolist())
     if isinstance(maps, str | int) or not all(isinstance(number, int) for number in maps):
-        raise UserError(f"probe.maps={maps} is neither a number, a list of numbers, nor all.")
+        raise UserError(f"{option}={maps} is neither a number, a list of numbers, nor all.")
     missing = [number for number in maps if not 0 <= number < count]
     if missing:
-        raise UserError(f"probe.maps: {layer} has {count} feature maps, and no map {missing[0]}.")
+        raise UserError(f"{option}: {layer} has {count} feature maps, and no map {missing[0]}.")
     return sorted(set(maps))
 
 
-def load_winners(
+def load_top_images(
     files: LabelledImages, indices: Sequence[int], classifier: ImageClassifier
 ) -> ImageBatch:
-    """Images of a split, as the network saw their centre crops and as a person looks at them."""
+    """Images of a split: their centre crops, for the network and for display."""
     return image_batch(*_read(files, indices), classifier)
 
 
-def load_training_winners(
+def load_training_top_images(
     files: LabelledImages, indices: Sequence[int], classifier: ImageClassifier, *, epoch: int
 ) -> ImageBatch:
-    """The same with the crop and the mirroring that each image was trained on in an epoch.
+    """Images of a split with the crop and the mirroring that an epoch trained on.
 
-    These are a function of the seed, the epoch and the image's index, so that nothing had to be
-    kept of them.
+    Both are a function of the seed, the epoch and the image's index: nothing had to be kept.
     """
     images, labels = _read(files, indices)
     images, preprocessing = images.to(classifier.device), classifier.preprocessing
@@ -58,7 +67,7 @@ def load_training_winners(
 
 
 def image_batch(images: Tensor, labels: Tensor, classifier: ImageClassifier) -> ImageBatch:
-    """Samples uint8 `[N, 3, 256, 256]` as the network takes them and as a person looks at them."""
+    """Samples uint8 `[N, 3, 256, 256]`: their centre crops, for the network and for display."""
     images, preprocessing = images.to(classifier.device), classifier.preprocessing
     return ImageBatch(
         display=centre_crop(preprocessing.resize(images), preprocessing.input_size).cpu(),
@@ -71,3 +80,32 @@ def _read(files: LabelledImages, indices: Sequence[int]) -> tuple[Tensor, Tensor
     samples = [files[index] for index in indices]
     images = torch.stack([image for image, *_ in samples])
     return images, torch.tensor([label for _, label, *_ in samples])
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A complete file of task=atlas with the tiles of some feature maps of one layer."""
+
+    path: Path
+    #: How they were projected.
+    rule: str
+    norm: str
+    maps: list[int]
+
+    @classmethod
+    def in_folder(cls, folder: Path, layer: str) -> "Iterator[Tiles]":
+        """Those of a layer in the folder `atlas` of a run."""
+        # The index is written last: a file without one is incomplete.
+        for path in sorted((folder / layer).glob("*-*.json")):
+            index = json.loads(path.read_text())
+            maps = [
+                one["feature_map"]
+                for one in index["layers"][layer]["feature_maps"]
+                if one["tile"] is not None
+            ]
+            yield cls(path.with_suffix(".safetensors"), index["rule"], index["norm"], maps)
+
+    def remove(self) -> None:
+        """Delete the file and its index."""
+        self.path.with_suffix(".json").unlink()
+        self.path.unlink(missing_ok=True)

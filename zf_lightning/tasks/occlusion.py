@@ -23,6 +23,7 @@ from zf_lightning.inspection.subject import (
     load_subject,
     square_size,
 )
+from zf_lightning.inspection.top_images import Tiles
 from zf_lightning.training.checkpoint import find_checkpoint, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -96,11 +97,10 @@ def find_atlas(config: DictConfig, layer: str, feature_map: int) -> Path | None:
     path = Path(config.occlusion.atlas).expanduser()
     if path.is_file():
         return path
-    blocks = sorted((path / "atlas" / layer).glob("*-*.safetensors"))
+    blocks = list(Tiles.in_folder(path / "atlas", layer))
     for block in blocks:
-        first, last = (int(number) for number in block.stem.split("-"))
-        if first <= feature_map <= last:
-            return block
+        if feature_map in block.maps:
+            return block.path
     files = epoch_files(path)
     if not files and not blocks:
         raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas of {layer}.")

@@ -14,10 +14,10 @@ from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.top_images import load_winners
+from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
+from zf_lightning.inspection.top_images import load_top_images
 from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Table
-from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ MEASURES = {"signed": "signed", "absolute": "absolute", "ssim": "SSIM"}
 def run(config: DictConfig) -> dict[str, Any]:
     """Randomise, compare, print and write the tables; returns what `result.json` holds."""
     folder = Path(config.paths.run)
-    classifier = assembly.classifier_to_inspect(config).to(chosen_device(config.trainer))
-    config = assembly.configuration_to_inspect(config)
+    classifier = load_subject(config).classifier
+    config = configuration_to_inspect(config)
     options = config.sanity
     for name in ("units", "images"):
         if options[name] < 1:
@@ -69,7 +69,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     # Spread over the split: its files lie class by class.
     count = min(options.images, len(files))
     chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
-    images = load_winners(files, chosen, classifier).inputs
+    images = load_top_images(files, chosen, classifier).inputs
     save_configuration(config, folder)
     units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
     found = {}

@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
@@ -26,20 +25,17 @@ from zf_lightning.errors import UserError
 from zf_lightning.models import (
     apply_ablation,
     check_input_scale,
-    imagenet_class_names,
     layer_table,
     load_weights,
-    outputs_of,
     parameter_count,
     read_weights,
 )
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
 from zf_lightning.system.devices import ACCELERATORS, chosen_device
 from zf_lightning.system.processes import is_first_process
-from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
 from zf_lightning.training.checkpoint_file import WholeCheckpointFile
 from zf_lightning.training.module import ImageClassifier
-from zf_lightning.training.network import build_network, check_network
+from zf_lightning.training.network import check_network
 
 log = logging.getLogger(__name__)
 
@@ -67,48 +63,6 @@ def load_start(config: DictConfig, classifier: ImageClassifier) -> None:
         kept = load_weights(classifier.network, read_weights(path), path=path, last_may_differ=True)
         replaced = f"; {', '.join(kept)} start anew, for other classes" if kept else ""
         log.info(f"Weights from {path}{replaced}")
-
-
-def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
-    """The trained network that a task looks into, in evaluation mode: of `ckpt`, or of `model`.
-
-    Without `ckpt` it is `model` with `model.weights`; then its classes are called by ImageNet's
-    names if there are a thousand, and otherwise by their numbers.
-    Raises UserError if there are no weights, or they are of another network.
-    """
-    if config.ckpt is not None:
-        return load_classifier(find_checkpoint(config.ckpt)).eval()
-    path = config.model.weights
-    if path is None:
-        raise UserError(
-            "This task needs a trained network: give ckpt=FILE or RUN_FOLDER, or model=torchvision "
-            "model.name=NAME model.weights=FILE."
-        )
-    model, weights = build_model_options(config), read_weights(path)
-    if model["preprocessing"]["mean"] in ("pixel", "channel") or (
-        model["preprocessing"]["scale"] == "std"
-    ):
-        raise UserError(
-            f"{path} brings no statistics of training images along: say what the network expects, "
-            "as model.preprocessing.mean=imagenet model.preprocessing.scale=imagenet."
-        )
-    with torch.device("meta"):
-        blank = build_network(model, classes=1000)
-    # Where the last layer is not among the weights, loading them says what they are.
-    classes = outputs_of(weights, blank) or 1000
-    names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
-    classifier = ImageClassifier(model, names, seed=config.seed)
-    load_weights(classifier.network, weights, path=path, last_may_differ=False)
-    check_network(classifier.network, input_size=model["input_size"], classes=classes)
-    return classifier.eval()
-
-
-def configuration_to_inspect(config: DictConfig) -> DictConfig:
-    """What a task looks into a network with: of `ckpt` its own data, but for the command line's."""
-    if config.ckpt is None:
-        return config
-    overrides = list(HydraConfig.get().overrides.task)
-    return configuration_of(find_checkpoint(config.ckpt), config, overrides)
 
 
 def build_source(config: DictConfig) -> ImageSource:

@@ -17,6 +17,7 @@ from zf_lightning.config.options import names_of, numbers_of
 from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
+from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Table
 from zf_lightning.system.devices import chosen_device
@@ -55,7 +56,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             "model.name=NAME model.weights=FILE; or transfer.from_scratch=true alone."
         )
     trainer = assembly.build_trainer(config, callbacks=False)
-    classifier = assembly.classifier_to_inspect(config) if pretrained else None
+    classifier = classifier_to_inspect(config) if pretrained else None
     source = assembly.build_source(config)
     images = whole_set(source)
     if not source.class_names or images.files.labels.min() < 0:
