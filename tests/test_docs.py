@@ -55,3 +55,19 @@ def test_every_picture_is_shown() -> None:
     shown = {(page.parent / link).resolve() for page in PAGES for link in relative_links(page)}
     for picture in (ROOT / "docs").glob("*.jpg"):
         assert picture in shown, picture.name
+
+
+def test_imports_point_down_the_table_of_rooms() -> None:
+    table = (ROOT / "docs" / "rooms.md").read_text()
+    rooms = re.findall(r"^\| `zf_lightning/(\w+)/`", table, re.MULTILINE)
+    package = ROOT / "zf_lightning"
+    for file in package.glob("*/**/*.py"):
+        room = file.relative_to(package).parts[0]
+        assert room in rooms, room
+        for statement in ast.parse(file.read_text()).body:
+            if not isinstance(statement, ast.ImportFrom):
+                continue
+            names = [f"{statement.module}.{name.name}" for name in statement.names]
+            for target in {".".join(name.split(".")[1:2]) for name in names} & set(rooms):
+                if names[0].startswith("zf_lightning."):
+                    assert rooms.index(target) >= rooms.index(room), f"{file}: {target}"
