@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from tests.cli.test_main import command
 from tests.conftest import ROOT
 from zf_lightning.sweep import DISTRIBUTED_VARIABLES
-from zf_lightning.sweep.machine import jobs_at_once, part_of_machine, share
+from zf_lightning.sweep.machine import jobs_at_once, share, share_of_machine
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores
 
 
@@ -46,15 +46,15 @@ def test_how_many_jobs_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_jobs_divide_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zf_lightning.sweep.machine.available_cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
-    parts = [part_of_machine(place, 2) for place in range(2)]
+    parts = [share_of_machine(place, 2) for place in range(2)]
     assert [part["CUDA_VISIBLE_DEVICES"] for part in parts] == ["4,5", "6,7"]
     assert {part[CORES_VARIABLE] for part in parts} == {part["OMP_NUM_THREADS"] for part in parts}
     assert parts[0][CORES_VARIABLE] == "4"
     # More jobs than GPUs, and none at all.
-    found = [part_of_machine(place, 6)["CUDA_VISIBLE_DEVICES"] for place in range(6)]
+    found = [share_of_machine(place, 6)["CUDA_VISIBLE_DEVICES"] for place in range(6)]
     assert found == ["4", "5", "6", "7", "4", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "CUDA_VISIBLE_DEVICES" not in part_of_machine(0, 2)
+    assert "CUDA_VISIBLE_DEVICES" not in share_of_machine(0, 2)
 
 
 def test_a_job_knows_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def text_width(text: str, size: int) -> int:
     return math.ceil(font(size).getlength(text))
 
 
-def shortened(text: str, size: int, width: int) -> str:
+def fit_text(text: str, size: int, width: int) -> str:
     """The text, or as much of its beginning as fits into `width` pixels and an ellipsis."""
     if text_width(text, size) <= width:
         return text
@@ -50,9 +50,9 @@ def header_height(title: str, subtitle: str) -> int:
 def draw_header(draw: ImageDraw.ImageDraw, title: str, subtitle: str, *, width: int) -> None:
     """The title and the line below it, at the top of a picture of `width` pixels."""
     inner = width - 2 * MARGIN
-    draw.text((MARGIN, MARGIN), shortened(title, 26, inner), fill=INK, font=font(26))
+    draw.text((MARGIN, MARGIN), fit_text(title, 26, inner), fill=INK, font=font(26))
     below = MARGIN + (34 if title else 0)
-    draw.text((MARGIN, below), shortened(subtitle, 16, inner), fill=FAINT_INK, font=font(16))
+    draw.text((MARGIN, below), fit_text(subtitle, 16, inner), fill=FAINT_INK, font=font(16))
 
 
 def to_display(values: NDArray[np.floating], *, scale: float) -> NDArray[np.uint8]:

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zf_lightning.figures.style import (
-    COLOURS,
     FONT_SIZE,
-    MARKERS,
     as_pixels,
     new_figure,
     plain_axes,
+    series_style,
     shortened,
     show_pixels,
     to_image,
@@ -68,11 +67,10 @@ def _draw_values(
             places + (number - (len(values) - 1) / 2) * width,
             means,
             yerr=spreads,
-            fmt=MARKERS[number % len(MARKERS)],
-            color=COLOURS[number % len(COLOURS)],
             capsize=3,
             markersize=5,
             label=layer,
+            **series_style(number) | {"linestyle": "none"},
         )
     plain_axes(axes, "", "mean feature sign change Δ (lower: more alike)")
     names = [shortened(part.replace("_", " "), 16) for part in parts]

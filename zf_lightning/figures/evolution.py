@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from zf_lightning.figures.canvas import (
     EMPTY,
@@ -23,15 +23,15 @@ from zf_lightning.figures.grid import projection_scale, tile_size
 from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
-    MARKERS,
     as_pixels,
     new_figure,
     plain_axes,
+    series_style,
     to_image,
 )
 
 SPACE, LABEL_WIDTH, HEADING = 6, 84, 26
-JUMP = (213, 94, 0)
+JUMP = ImageColor.getrgb(COLOURS[1])
 JUMP_HEIGHT = 4
 
 
@@ -117,11 +117,10 @@ def evolution_curves(
             axes.plot(
                 at,
                 of_layer,
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
                 markersize=3.5,
                 linewidth=1.2,
                 label=layer,
+                **series_style(number),
             )
         plain_axes(axes, "epoch", "mean over feature maps")
         axes.set_title(title, fontsize=FONT_SIZE)

@@ -16,11 +16,11 @@ from zf_lightning.figures.canvas import (
     MARGIN,
     blank,
     draw_header,
+    fit_text,
     font,
     hatching,
     header_height,
     resized,
-    shortened,
     text_width,
     to_display,
 )
@@ -154,9 +154,9 @@ def _draw_caption(
         value = "dead" if strongest == 0 else readable(float(strongest))
     left, top = corner
     draw.text(corner, name, fill=INK, font=font(18))
-    value = shortened(value, 16, width - text_width(name, 18) - 12)
+    value = fit_text(value, 16, width - text_width(name, 18) - 12)
     draw.text((left + width, top + 2), value, fill=FAINT_INK, font=font(16), anchor="ra")
-    draw.text((left, top + 22), shortened(caption, 15, width), fill=FAINT_INK, font=font(15))
+    draw.text((left, top + 22), fit_text(caption, 15, width), fill=FAINT_INK, font=font(15))
 
 
 def _draw_block(

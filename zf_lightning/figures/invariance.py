@@ -10,12 +10,12 @@ from PIL import Image
 from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
-    MARKERS,
     as_pixels,
     distinct,
     first_name,
     new_figure,
     plain_axes,
+    series_style,
     shortened,
     show_pixels,
     to_image,
@@ -71,13 +71,11 @@ def invariance_figure(
                 axes[column].plot(
                     row.values,
                     values[:, number],
-                    color=COLOURS[number % len(COLOURS)],
-                    linestyle=LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)],
-                    marker=MARKERS[number % len(MARKERS)],
                     markersize=3,
                     markevery=max(1, len(row.values) // 8),
                     linewidth=1.2,
                     label=name,
+                    **series_style(number) | {"linestyle": LINE_STYLES[number // len(COLOURS) % 3]},
                 )
             distance = column <= len(layers)
             plain_axes(axes[column], xlabel, f"{unit} distance" if distance else "probability")

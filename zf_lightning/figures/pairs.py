@@ -11,10 +11,10 @@ from zf_lightning.figures.canvas import (
     MARGIN,
     blank,
     draw_header,
+    fit_text,
     font,
     header_height,
     resized,
-    shortened,
 )
 
 TILE = 128
@@ -47,6 +47,6 @@ def pair_sheet(
         for place, pixels in enumerate((first, second)):
             tile = Image.fromarray(resized(pixels, (TILE, TILE)))
             picture.paste(tile, (left + place * TILE, upper))
-        text = shortened(caption, 12, 2 * TILE)
+        text = fit_text(caption, 12, 2 * TILE)
         draw.text((left, upper + TILE + 3), text, fill=FAINT_INK, font=font(12))
     return picture

@@ -18,10 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
-from zf_lightning.sweep.command import record_sweep_command
 from zf_lightning.sweep.machine import jobs_at_once, share
 from zf_lightning.sweep.names import override_key, quoted, swept_keys
-from zf_lightning.sweep.record import Job, current_start
+from zf_lightning.sweep.record import Job, current_start, record_sweep_command
 from zf_lightning.system.processes import PARENT_VARIABLE, PATIENCE
 
 #: What a parent process of a distributed run leaves in the environment.
@@ -40,8 +39,8 @@ def run_job(config: DictConfig) -> int:
     """Run the current job of a Hydra sweep as a command of its own; returns its exit code.
 
     Called in the process that Hydra's launcher gave the job. A failure is recorded and does not
-    raise, so that the next job goes on; the sweep's summary reports it. A job that an earlier
-    start of the sweep has finished is not run again; one that it has begun goes on.
+    raise, so that the other jobs run; the sweep's summary reports it. A job that an earlier start
+    of the sweep has finished is not run again; one that it has begun is resumed.
     Raises UserError, which ends the sweep, if its folder holds another job.
     """
     hydra = HydraConfig.get()

@@ -18,8 +18,8 @@ from zf_lightning.system.cores import CORES_VARIABLE, available_cores
 def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:
     """How many jobs a Hydra launcher may run at once on this machine.
 
-    None if another than this project decides what a job may use: there is one job at a time, or a
-    queue gives each its own.
+    None if it is not for this project to divide the machine: there is one job at a time, or a queue
+    gives each job its own resources.
     """
     target = str(launcher.get("_target_", ""))
     if target.endswith("JoblibLauncher"):
@@ -34,32 +34,32 @@ def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:
 
 @contextlib.contextmanager
 def share(folder: Path, jobs: int | None) -> Iterator[dict[str, str]]:
-    """What a job needs in its environment to use its part of the machine, of `jobs` parts.
+    """Environment variables that give a job one of `jobs` equal shares of the machine.
 
-    Waits until a part is free: those that are taken are locks in `folder`, which the system gives
-    back when a process ends, however it ends.
+    Waits until a share is free. Shares in use are locks in `folder`, which the system releases when
+    a process ends, however it ends.
     """
     if jobs is None:
         yield {}
         return
-    place, lock = _take_place(folder, jobs)
+    number, lock = _take_share(folder, jobs)
     try:
-        yield part_of_machine(place, jobs)
+        yield share_of_machine(number, jobs)
     finally:
         lock.release()
 
 
-def part_of_machine(place: int, jobs: int) -> dict[str, str]:
-    """Environment variables for the job at `place` of `jobs`: cores, and GPUs if there are any."""
+def share_of_machine(number: int, jobs: int) -> dict[str, str]:
+    """Environment variables of share `number` of `jobs`: cores, and GPUs if there are any."""
     cores = max(1, available_cores() // jobs)
-    part = {CORES_VARIABLE: str(cores), "OMP_NUM_THREADS": str(cores)}
+    variables = {CORES_VARIABLE: str(cores), "OMP_NUM_THREADS": str(cores)}
     devices = _visible_gpus() if jobs > 1 else []
     if devices:
         each = max(1, len(devices) // jobs)
         # With more jobs than GPUs some share one.
-        first = place * each % len(devices)
-        part["CUDA_VISIBLE_DEVICES"] = ",".join(devices[first : first + each])
-    return part
+        first = number * each % len(devices)
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(devices[first : first + each])
+    return variables
 
 
 def _visible_gpus() -> list[str]:
@@ -76,13 +76,13 @@ def _count_gpus() -> int:
     return int(subprocess.check_output([sys.executable, "-c", program], text=True))
 
 
-def _take_place(folder: Path, jobs: int) -> tuple[int, FileLock]:
-    places = folder / ".places"
-    places.mkdir(parents=True, exist_ok=True)
+def _take_share(folder: Path, jobs: int) -> tuple[int, FileLock]:
+    locks = folder / ".shares"
+    locks.mkdir(parents=True, exist_ok=True)
     while True:
-        for place in range(jobs):
-            lock = FileLock(places / f"{place}.lock")
+        for number in range(jobs):
+            lock = FileLock(locks / f"{number}.lock")
             with contextlib.suppress(Timeout):
                 lock.acquire(timeout=0)
-                return place, lock
+                return number, lock
         time.sleep(0.2)

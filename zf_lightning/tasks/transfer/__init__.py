@@ -216,6 +216,6 @@ def _draw(folder: Path, scores: Sequence[Score], reading: Frozen | None, *, data
     (folder / "figures").mkdir(exist_ok=True)
     by_layer, by_images = plot_lines(scores, reading, data=data)
     if len({point for line in by_layer for point in line.places}) > 1:
-        accuracy_by_layer(by_layer, folder / "figures" / "accuracy_by_layer.png")
+        accuracy_by_layer(by_layer).save(folder / "figures" / "accuracy_by_layer.png")
     if len({point for line in by_images for point in line.places}) > 1:
-        accuracy_by_images(by_images, folder / "figures" / "accuracy_by_images.png")
+        accuracy_by_images(by_images).save(folder / "figures" / "accuracy_by_images.png")
