@@ -1,4 +1,4 @@
-"""The paper's numbers, each with its table and row (arXiv 1311.2901 v3). Nothing else holds any."""
+"""The paper's numbers, each with its table and row (arXiv 1311.2901 v3), and only here."""
 
 from dataclasses import dataclass
 
@@ -65,10 +65,10 @@ BASE_NETWORK = {
 #: How a table calls the two base networks.
 BASE_NETWORK_NAMES = {"zfnet": "its own network", "alexnet": "its replication of Krizhevsky et al."}
 
-#: What must stand beside figures of Table 3.
+#: What must stand beside values of Table 3.
 COMPARABLE = (
-    "The paper's figures are for the full-width network on ImageNet 2012: only those of a "
-    "full-width network trained on ImageNet compare with them."
+    "The paper's values are for the full-width network on ImageNet 2012: only a full-width network "
+    "trained on ImageNet compares with them."
 )
 
 
@@ -90,7 +90,7 @@ def table_3_of_other_network(model: str, ablation: str) -> tuple[str, AblationRo
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """A row of Table 2: errors on ImageNet 2012 in percent; None where the paper has no figure."""
+    """A row of Table 2: errors on ImageNet 2012 in percent; None where the paper has no value."""
 
     row: str
     val_top1_error: float | None
@@ -160,7 +160,7 @@ TABLES_4_AND_5: dict[str, dict[str, dict[int, Accuracy]]] = {
 TRANSFER_TABLE = {"caltech101": "Table 4", "caltech256": "Table 5"}
 
 #: Table 6, PASCAL VOC 2012, by VOC's name of the class: Sande et al., Yan et al., the paper.
-#: The table is headed accuracy; the figures are average precisions.
+#: The table is headed accuracy; the values are average precisions.
 TABLE_6: dict[str, tuple[float, float, float]] = {
     "aeroplane": (92.0, 97.3, 96.0),
     "bicycle": (74.2, 84.2, 77.1),
@@ -187,7 +187,7 @@ TABLE_6: dict[str, tuple[float, float, float]] = {
 TABLE_6_MEANS = (74.3, 82.2, 79.0)
 
 #: Table 7: accuracy by classifier and layer, with 30 (Caltech-101) and 60 (Caltech-256) training
-#: images of each class. There is no layer 6. Its softmax (7) is not the figure of Tables 4 and 5,
+#: images of each class. There is no layer 6. Its softmax (7) is not the value of Tables 4 and 5,
 #: though it reads as the same; the paper does not say why.
 TABLE_7: dict[str, dict[tuple[str, int], Accuracy]] = {
     "caltech101": {

@@ -24,7 +24,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_the_same_job_goes_on_and_another_is_refused(tmp_path: Path) -> None:
     earlier = job(tmp_path, "seed=1", "model=zfnet", start="first", number=4)
     _check_same_job(earlier, job(tmp_path, "model=zfnet", "seed=1"))
-    with pytest.raises(UserError, match=r"there: seed=1; here: seed=2\): start the sweep with"):
+    with pytest.raises(UserError, match=r"recorded: seed=1; now: seed=2\): start the sweep with"):
         _check_same_job(earlier, job(tmp_path, "model=zfnet", "seed=2"))
 
 

@@ -68,7 +68,7 @@ def test_each_ablation_has_its_difference_and_the_papers(tmp_path: Path) -> None
     assert float(dropped["paper/difference"]) == -0.5
     shown = table.table.text()
     assert "zfnet of width 1.0 on imagenet, 1000 classes, 70 epochs" in shown
-    assert "only those of a full-width network trained on ImageNet compare" in shown
+    assert "only a full-width network trained on ImageNet compares" in shown
     assert "40.0†" in shown and "† The paper ran this row on its replication" in shown
     assert "1:01:01" in shown
     assert "40.2 " in shown and "40.2†" not in shown

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key, quoted
-from zf_lightning.sweep.record import COMMAND_FILE, RUN_FOLDER, SWEEP_FOLDER
+from zf_lightning.sweep.command import RECORD, RUN_FOLDER, SWEEP_FOLDER
 
 OUTPUTS = Path("outputs")
 OPTION = "resume="
@@ -27,7 +27,7 @@ def resumed_command(arguments: Sequence[str]) -> list[str]:
     if not asked or asked[-1] == f"{OPTION}null":
         return [argument for argument in arguments if argument not in asked]
     folder = _find(asked[-1].removeprefix(OPTION))
-    earlier = json.loads((folder / COMMAND_FILE).read_text())
+    earlier = json.loads((folder / RECORD).read_text())
     rest = [argument for argument in arguments if argument not in asked]
     overrides = [argument for argument in rest if _is_override(argument)]
     flags = [argument for argument in rest if not _is_override(argument)]
@@ -43,7 +43,7 @@ def resumed_command(arguments: Sequence[str]) -> list[str]:
 
 def _find(value: str) -> Path:
     if value == "last":
-        found = list(OUTPUTS.glob(f"*/*/{COMMAND_FILE}"))
+        found = list(OUTPUTS.glob(f"*/*/{RECORD}"))
         if not found:
             raise UserError(
                 f"resume=last: there is no run in {OUTPUTS.resolve()} to go on with; give its "
@@ -51,7 +51,7 @@ def _find(value: str) -> Path:
             )
         return max(found, key=lambda path: path.stat().st_mtime_ns).parent.resolve()
     folder = Path(value.strip("'\"")).expanduser()
-    if not (folder / COMMAND_FILE).is_file():
+    if not (folder / RECORD).is_file():
         what = (
             "is not a run's folder: it has no command.json" if folder.is_dir() else "is no folder"
         )

@@ -40,10 +40,11 @@ def draw_curves(metrics: Path) -> list[str]:
         plain_axes(axes, "step", font_size=LARGE_FONT_SIZE)
         axes.set_title(f"{title} ({unit})" if unit else title, loc="left", fontsize=LARGE_FONT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlim(left=0)
         # Room for the mark of a value at the very top.
         axes.margins(y=0.08)
         axes.set_ylim(bottom=0)
-        if len(axes.lines) > 1:
+        if len(columns) > 1:
             axes.legend(frameon=False, fontsize=LARGE_FONT_SIZE - 1)
         drawings.append(to_svg(figure))
     return drawings

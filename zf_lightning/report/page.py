@@ -32,9 +32,9 @@ def write_report(folder: Path) -> Path:
 
 def find_pictures(folder: Path) -> tuple[list[str], list[int]]:
     """The layers and the epochs of which there are grids, in order; outside training no epochs."""
-    found = [match for file in folder.glob("*.png") if (match := PICTURE.fullmatch(file.name))]
-    layers = sorted({match[2] for match in found}, key=_natural)
-    return layers, sorted({int(match[1]) for match in found if match[1]})
+    matches = [match for file in folder.glob("*.png") if (match := PICTURE.fullmatch(file.name))]
+    layers = sorted({match[2] for match in matches}, key=_natural)
+    return layers, sorted({int(match[1]) for match in matches if match[1]})
 
 
 def images_of(split: str | None) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COUNTS = re.compile(r"\w+/(images|bad_files)(_\w+)?")
 
 
-def paper_figures(model: str, ablations: list[str]) -> dict[str, Any] | None:
+def paper_values(model: str, ablations: list[str]) -> dict[str, Any] | None:
     """The paper's row of Table 3 for a network, or None."""
     row = paper.table_3(model, ablations[0]) if len(ablations) == 1 else None
     if row is None:

@@ -1,5 +1,6 @@
 """Sweeps: each job a process of its own, and the table of them all (Table 3)."""
 
+from zf_lightning.sweep.command import command_of, record_command, remember_sweep_command
 from zf_lightning.sweep.jobs import (
     DISTRIBUTED_VARIABLES,
     SWEEP_OPTIONS,
@@ -13,14 +14,7 @@ from zf_lightning.sweep.names import (
     remember_swept,
     swept_keys,
 )
-from zf_lightning.sweep.record import (
-    Job,
-    begin_sweep,
-    command_of,
-    read_jobs,
-    record_command,
-    remember_sweep_command,
-)
+from zf_lightning.sweep.record import Job, begin_sweep, read_jobs
 from zf_lightning.sweep.rows import changes_layers
 from zf_lightning.sweep.table import SweepTable, build_table
 

@@ -1,7 +1,7 @@
-"""Each job of a sweep as its own single run in a fresh process.
+"""Each job of a sweep as a single run in a fresh process.
 
-Lightning starts the other processes of a distributed run by running the script again; inside a
-Hydra multirun these would run the whole sweep again, deadlock, or train on part of the data.
+Lightning starts the other processes of a distributed run by repeating its command. Inside a Hydra
+multirun they would repeat the whole sweep, deadlock, or train on part of the data.
 """
 
 import contextlib
@@ -18,17 +18,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
+from zf_lightning.sweep.command import record_sweep_command
 from zf_lightning.sweep.machine import jobs_at_once, share
 from zf_lightning.sweep.names import override_key, quoted, swept_keys
-from zf_lightning.sweep.record import Job, current_start, record_sweep_command
+from zf_lightning.sweep.record import Job, current_start
 from zf_lightning.system.processes import PARENT_VARIABLE, PATIENCE
 
 #: What a parent process of a distributed run leaves in the environment.
 DISTRIBUTED_VARIABLES = re.compile(
     r"(RANK|LOCAL_RANK|GROUP_RANK|NODE_RANK|ROLE_.*|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR"
     r"|MASTER_PORT|TORCHELASTIC_.*|PL_.*"
-    # A job of SLURM is one run, and Lightning starts its processes: it must not take the one task
-    # of the job for one of several that srun has started.
+    # A SLURM job is one run whose processes Lightning starts: it must not mistake the job's only
+    # task for one of several that srun started.
     r"|SLURM_(NTASKS|NTASKS_PER_NODE|TASKS_PER_NODE|PROCID|LOCALID|NODEID|STEP_.*))"
 )
 #: Hydra's own options that belong to the sweep and not to a job of it.
@@ -81,7 +82,7 @@ def _run(
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The job has been interrupted too, and ends in order.
+            # The job has been interrupted too, and shuts down properly.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=PATIENCE)
             process.kill()
@@ -89,18 +90,18 @@ def _run(
 
 
 def _check_same_job(earlier: Job, job: Job) -> None:
-    # The same number: a queue has put the job that it had stopped back into line.
+    # The same number is the same job, which a queue stopped and started again.
     if earlier.start == job.start and earlier.number != job.number:
         raise UserError(
             f"Two jobs of this sweep have the same folder {job.folder}; name them apart."
         )
-    there, here = set(earlier.overrides), set(job.overrides)
-    if there != here:
+    recorded, asked = set(earlier.overrides), set(job.overrides)
+    if recorded != asked:
         raise UserError(
-            f"{job.folder} holds a job with other options (there: "
-            f"{', '.join(sorted(there - here)) or 'nothing more'}; here: "
-            f"{', '.join(sorted(here - there)) or 'nothing more'}): start the sweep with the same "
-            "command, or give it another hydra.sweep.dir."
+            f"{job.folder} holds a job with other options (recorded: "
+            f"{', '.join(sorted(recorded - asked)) or 'nothing more'}; now: "
+            f"{', '.join(sorted(asked - recorded)) or 'nothing more'}): start the sweep with the "
+            "same command, or give it another hydra.sweep.dir."
         )
 
 
@@ -133,7 +134,7 @@ def configuration_flags(hydra: DictConfig | HydraConf) -> list[str]:
 
 
 def _wandb_tags(config: DictConfig) -> list[str]:
-    """The swept overrides as tags of the job's run in wandb, after those that the user gave."""
+    """The swept overrides as tags of the job's wandb run, after the user's own."""
     tags: Any = OmegaConf.select(config, "logger.wandb.tags")
     if tags is None:
         return []

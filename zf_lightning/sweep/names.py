@@ -1,4 +1,4 @@
-"""What a sweep varies, and what its jobs are called."""
+"""Names of a sweep's options and of its jobs' folders."""
 
 import hashlib
 import os
@@ -13,9 +13,9 @@ SWEPT_VARIABLE = "ZF_LIGHTNING_SWEPT"
 
 
 def job_folder(overrides: Sequence[str]) -> str:
-    """A job's folder, named by the overrides that are swept, or by all if none is known to be.
+    """A job's folder, named by its swept overrides, or by all of them if none is known to be swept.
 
-    Without slashes, and no longer than a file system takes.
+    Without slashes, and short enough for a file system.
     """
     swept = swept_keys()
     chosen = [text for text in overrides if override_key(text) in swept] or list(overrides)
@@ -37,7 +37,7 @@ def override_value(override: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A text as Hydra reads it back from the value of an override."""
+    """A text quoted as the value of an override, so that Hydra reads it back."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
@@ -45,20 +45,20 @@ def quoted(value: str) -> str:
 def remember_swept(overrides: Sequence[str], *, also: Sequence[str] = ()) -> None:
     """Keep which options a sweep varies, for the names of its jobs and for its table.
 
-    Those of `overrides` that take several values, and `also` those that a list of jobs names.
+    They are the `overrides` with several values, and `also` those that a list of jobs names.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    swept = [one.key_or_group for one in parsed if one.is_sweep_override()]
-    # In the environment, so that a launcher's worker processes know it too.
+    swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+    # In the environment, where a launcher's worker processes find it.
     os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys([*also, *swept]))
 
 
 def swept_keys() -> list[str]:
-    """What the current sweep varies, in the order of its command."""
+    """Options that the current sweep varies, in the order of its command."""
     return [key for key in os.environ.get(SWEPT_VARIABLE, "").split(",") if key]
 
 
-# Here, and not where the command starts: a launcher's workers import this alone.
-# Hydra checks our files for launchers against those of the plugins, and will not for ever.
+# Here and not where the command starts, because a launcher's workers import only this module.
+# Hydra validates our launcher files against those of the plugins, and warns that it will stop.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

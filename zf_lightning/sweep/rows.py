@@ -128,10 +128,10 @@ def _paper_row(job: Job, result: dict[str, Any], baseline: str) -> PaperRow | No
     row = paper.table_3(result["model"], ablations[0])
     other_network = row is None
     if row is None:
-        found = paper.table_3_of_other_network(result["model"], ablations[0])
-        if found is None:
+        other = paper.table_3_of_other_network(result["model"], ablations[0])
+        if other is None:
             return None
-        network, row = found
+        network, row = other
     base = paper.TABLE_3[network].get(baseline)
     difference = None if base is None else row.val_top1_error - base.val_top1_error
     return PaperRow(network, row, other_network, difference)

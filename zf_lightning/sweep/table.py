@@ -164,8 +164,8 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
         first = " and ".join(name for name in compared if name != "none")
         yield (
             f"Δ: ten-crop top-1 validation error minus that of {' and of '.join(compared)} with "
-            f"the same seed; the paper's Δ likewise. For want of an unablated network {first} "
-            "stands in, the first of the sweep: add none to the ablations to compare with that."
+            f"the same seed; the paper's Δ likewise. The sweep has no unablated network, so that "
+            f"{first}, its first, stands in: add none to the ablations to compare with that."
         )
     if any(row.paper for row in rows):
         yield paper.COMPARABLE

@@ -23,7 +23,7 @@ from zf_lightning.results.result import (
     check_count,
     counted,
     error_lines,
-    paper_figures,
+    paper_values,
     write_result,
 )
 from zf_lightning.sweep import Job, changes_layers
@@ -189,7 +189,7 @@ def _test(
         names.SECONDS: seconds,
         names.TEST_IMAGES_IN_SPLIT: lengths["test"],
         **figures,
-        "paper": None if not_the_papers else paper_figures(model["name"], ablations),
+        "paper": None if not_the_papers else paper_values(model["name"], ablations),
     }
 
 

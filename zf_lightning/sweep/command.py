@@ -1,0 +1,37 @@
+"""`command.json`: how a run or a sweep was started, for `resume=`."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zf_lightning.sweep.names import override_key
+from zf_lightning.system.files import write_whole
+
+RECORD = "command.json"
+#: Where the results of a run and of a sweep go: `resume` decides that.
+RUN_FOLDER, SWEEP_FOLDER = "hydra.run.dir", "hydra.sweep.dir"
+NOT_KEPT = (RUN_FOLDER, SWEEP_FOLDER, "hydra.mode")
+COMMAND_VARIABLE = "ZF_LIGHTNING_SWEEP_COMMAND"
+
+
+def command_of(*, flags: Sequence[str], overrides: Sequence[str], sweep: bool) -> dict[str, Any]:
+    """A command as plain data."""
+    kept = [override for override in overrides if override_key(override) not in NOT_KEPT]
+    return {"sweep": sweep, "flags": list(flags), "overrides": kept}
+
+
+def record_command(folder: Path, command: dict[str, Any]) -> None:
+    """Keep the command of a run or a sweep in its folder."""
+    write_whole(folder / RECORD, json.dumps(command, indent=2) + "\n")
+
+
+def remember_sweep_command(command: dict[str, Any]) -> None:
+    """Hand the command of a sweep to its jobs: the first that starts owns the sweep's folder."""
+    os.environ[COMMAND_VARIABLE] = json.dumps(command)
+
+
+def record_sweep_command(folder: Path) -> None:
+    """Keep what `remember_sweep_command` was given; a sweep that was refused leaves nothing."""
+    record_command(folder, json.loads(os.environ[COMMAND_VARIABLE]))
