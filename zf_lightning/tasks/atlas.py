@@ -199,13 +199,14 @@ def _draw(folder: Path, layer: str, paths: list[Path], drawn: list[int], config:
     figure.parent.mkdir(exist_ok=True)
     figure.unlink(missing_ok=True)
     parts, mismatches = [], 0
+    atlas: Atlas | None = None
     for path in paths:
         atlas = Atlas.load(path)
         part = atlas.layers[layer]
         mismatches += len(part.mismatches)
         in_part = set(part.drawn.tolist())
         parts.append(part.select([number for number in chosen if number in in_part]))
-    if chosen:
+    if chosen and atlas is not None:
         atlas.layers = {layer: LayerAtlas.joined(parts)}
         atlas_panel(atlas, layer).save(figure, compress_level=3)
     return mismatches
