@@ -19,6 +19,7 @@ from zf_lightning.figures.grid import (
     readable,
     tile_size,
 )
+from zf_lightning.figures.pairs import pair_sheet
 
 SIDE = 8
 
@@ -193,3 +194,12 @@ def test_filter_sheet() -> None:
     shared = np.asarray(filter_sheet(filters, columns=3, shared_scale=True))
     assert shared[MARGIN + 115, MARGIN + 115].tolist() == [128, 128, 64]
     assert isinstance(filter_sheet(filters[:, :1], title="conv1"), Image.Image)
+
+
+def test_a_sheet_of_pairs_is_as_wide_as_its_title() -> None:
+    pixels = np.zeros((9, 12, 3), np.uint8)
+    narrow = pair_sheet([(pixels, pixels, "0.99")], title="Pairs")
+    wide = pair_sheet([(pixels, pixels, "0.99")], title="Pairs " * 30, subtitle="of two sets")
+    several = pair_sheet([(pixels, pixels, "0.99")] * 5, title="Pairs")
+    assert wide.width > narrow.width and several.height > narrow.height
+    assert (np.asarray(wide)[:, -MARGIN:] == 255).all()

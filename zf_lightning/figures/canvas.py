@@ -1,4 +1,4 @@
-"""What all pictures share: colours, text, and values around zero as pixels."""
+"""Sheets of pictures: their colours and text, and values around zero as pixels (Pillow)."""
 
 import math
 from functools import cache
@@ -36,23 +36,27 @@ def fit_text(text: str, size: int, width: int) -> str:
     return text.rstrip() + "…"
 
 
-def blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """An empty picture and what draws on it."""
-    picture = Image.new("RGB", (width, height), PAPER)
-    return picture, ImageDraw.Draw(picture)
+def sheet(
+    width: int, height: int, *, title: str = "", subtitle: str = ""
+) -> tuple[Image.Image, ImageDraw.ImageDraw, int]:
+    """A sheet with a title, a line below it, and room for contents of a width and height.
 
-
-def header_height(title: str, subtitle: str) -> int:
-    """Height in pixels of what `draw_header` draws, the space below it included."""
-    return (34 if title else 0) + (24 if subtitle else 0) + (12 if title or subtitle else 0)
-
-
-def draw_header(draw: ImageDraw.ImageDraw, title: str, subtitle: str, *, width: int) -> None:
-    """The title and the line below it, at the top of a picture of `width` pixels."""
-    inner = width - 2 * MARGIN
-    draw.text((MARGIN, MARGIN), fit_text(title, 26, inner), fill=INK, font=font(26))
+    It is as wide as its text needs, so that no title is cut off. Returns the picture, what draws
+    on it, and the first row of the contents; their first column is `MARGIN`.
+    """
+    inner = max(width, text_width(title, 26), text_width(subtitle, 16))
     below = MARGIN + (34 if title else 0)
-    draw.text((MARGIN, below), fit_text(subtitle, 16, inner), fill=FAINT_INK, font=font(16))
+    top = below + (24 if subtitle else 0) + (12 if title or subtitle else 0)
+    picture = Image.new("RGB", (inner + 2 * MARGIN, top + height + MARGIN), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN, MARGIN), title, fill=INK, font=font(26))
+    draw.text((MARGIN, below), subtitle, fill=FAINT_INK, font=font(16))
+    return picture, draw, top
+
+
+def as_pixels(pictures: NDArray) -> NDArray:
+    """`[..., 3, H, W]` as `[..., H, W, 3]`."""
+    return np.ascontiguousarray(np.moveaxis(pictures, -3, -1))
 
 
 def to_display(values: NDArray[np.floating], *, scale: float) -> NDArray[np.uint8]:

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from PIL import Image
 
+from zf_lightning.figures.canvas import as_pixels
 from zf_lightning.figures.style import (
     FONT_SIZE,
-    as_pixels,
     new_figure,
     plain_axes,
     series_style,

@@ -11,19 +11,16 @@ from zf_lightning.figures.canvas import (
     FAINT_INK,
     INK,
     MARGIN,
-    blank,
-    draw_header,
+    as_pixels,
     font,
-    header_height,
     resized,
-    text_width,
+    sheet,
     to_display,
 )
 from zf_lightning.figures.grid import projection_scale, tile_size
 from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
-    as_pixels,
     new_figure,
     plain_axes,
     series_style,
@@ -58,12 +55,11 @@ def evolution_panel(
         jumped: `[E, M]`, whether the image is another than at the epoch to the left.
     """
     size = tile_size(projections.shape[3], projections.shape[4])
-    across = LABEL_WIDTH + len(epochs) * (size[1] + SPACE) - SPACE
-    across = 2 * MARGIN + max(across, text_width(title, 26), text_width(subtitle, 16))
-    top = MARGIN + header_height(title, subtitle) + HEADING
     step = size[0] + SPACE + JUMP_HEIGHT
-    picture, draw = blank(across, top + len(feature_maps) * step + MARGIN)
-    draw_header(draw, title, subtitle, width=across)
+    width = LABEL_WIDTH + len(epochs) * (size[1] + SPACE) - SPACE
+    height = HEADING + len(feature_maps) * step
+    picture, draw, top = sheet(width, height, title=title, subtitle=subtitle)
+    top += HEADING
     for column, epoch in enumerate(epochs):
         left = MARGIN + LABEL_WIDTH + column * (size[1] + SPACE)
         label = f"epoch {epoch}" if size[1] > 70 else str(epoch)

@@ -6,15 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zf_lightning.figures.canvas import (
-    MARGIN,
-    blank,
-    draw_header,
-    header_height,
-    resized,
-    text_width,
-    to_display,
-)
+from zf_lightning.figures.canvas import MARGIN, resized, sheet, to_display
 
 SMALLEST_FILTER, SPACE = 56, 4
 
@@ -34,22 +26,20 @@ def filter_sheet(
             own.
         columns: filters side by side; chosen for a landscape picture if None.
     """
-    number, channels, height, width = filters.shape
+    number, channels, *shape = filters.shape
     assert channels in (1, 3), "filters on colours or on grey pixels"
-    factor = max(1, math.ceil(SMALLEST_FILTER / max(height, width)))
-    size = (factor * height, factor * width)
+    factor = max(1, math.ceil(SMALLEST_FILTER / max(shape)))
+    size = (factor * shape[0], factor * shape[1])
     columns = columns or max(1, math.ceil(math.sqrt(1.5 * number)))
     rows = math.ceil(number / columns)
-    across = 2 * MARGIN + columns * (size[1] + SPACE) - SPACE
-    across = max(across, 2 * MARGIN + max(text_width(title, 26), text_width(subtitle, 16)))
-    top = MARGIN + header_height(title, subtitle)
-    picture, draw = blank(across, top + max(0, rows * (size[0] + SPACE) - SPACE) + MARGIN)
-    draw_header(draw, title, subtitle, width=across)
+    width = columns * (size[1] + SPACE) - SPACE
+    height = max(0, rows * (size[0] + SPACE) - SPACE)
+    picture, _, top = sheet(width, height, title=title, subtitle=subtitle)
     peaks = np.abs(np.nan_to_num(filters)).reshape(number, -1).max(axis=1, initial=0)
     for place, values in enumerate(filters):
         scale = float(peaks.max() if shared_scale else peaks[place])
         pixels = to_display(np.moveaxis(values, 0, -1), scale=scale)
-        pixels = np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
+        pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*shape, 3)))
         left = MARGIN + place % columns * (size[1] + SPACE)
         above = top + place // columns * (size[0] + SPACE)
         picture.paste(Image.fromarray(resized(pixels, size)), (left, above))

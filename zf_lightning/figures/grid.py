@@ -14,13 +14,12 @@ from zf_lightning.figures.canvas import (
     FAINT_INK,
     INK,
     MARGIN,
-    blank,
-    draw_header,
+    as_pixels,
     fit_text,
     font,
     hatching,
-    header_height,
     resized,
+    sheet,
     text_width,
     to_display,
 )
@@ -77,13 +76,9 @@ def layer_panel(
     columns = columns or _balanced_columns(number, cell_width + GAP, cell_height + GAP)
     rows = math.ceil(number / columns)
     across = max(1, min(columns, number))
-    width = 2 * MARGIN + across * cell_width + (across - 1) * GAP
-    # A title is never cut off because there are few feature maps.
-    width = max(width, 2 * MARGIN + max(text_width(title, 26), text_width(subtitle, 16)))
-    top = MARGIN + header_height(title, subtitle)
-    height = top + rows * cell_height + max(0, rows - 1) * GAP + MARGIN
-    picture, draw = blank(width, height)
-    draw_header(draw, title, subtitle, width=width)
+    width = across * cell_width + (across - 1) * GAP
+    height = rows * cell_height + max(0, rows - 1) * GAP
+    picture, draw, top = sheet(width, height, title=title, subtitle=subtitle)
     for place, feature_map in enumerate(feature_maps):
         left = MARGIN + place % columns * (cell_width + GAP)
         above = top + place // columns * (cell_height + GAP)
@@ -97,10 +92,10 @@ def layer_panel(
         )
         shown = []
         if parts != "projections":
-            shown.append(_colours(patches[place]))
+            shown.append(as_pixels(patches[place]))
         if parts != "patches":
             scale = projection_scale(projections[place], inside[place])
-            shown.append(to_display(_colours(projections[place]), scale=scale))
+            shown.append(to_display(as_pixels(projections[place]), scale=scale))
         for side, tiles in enumerate(shown):
             corner = (left + side * (block[1] + GUTTER), above + CAPTION_HEIGHT)
             _draw_block(picture, tiles, inside[place], activations[place], corner, size, per_side)
@@ -122,7 +117,7 @@ def projection_scale(projections: NDArray[np.floating], inside: NDArray[np.bool_
 
 
 def readable(value: float) -> str:
-    """A number with three digits or, where it is large, with its thousands apart."""
+    """A number with three digits or, if it is large, with its thousands separated."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
@@ -183,18 +178,13 @@ def _draw_block(
 
 
 def _continued(pixels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A tile whose border pixels go on beyond the border, for reducing it not to darken them."""
+    """A tile whose border pixels are repeated outwards, so that reducing does not darken them."""
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not len(rows):
         return pixels
     top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
     beyond = ((top, len(pixels) - bottom), (left, pixels.shape[1] - right), (0, 0))
     return np.pad(pixels[top:bottom, left:right], beyond, mode="edge")
-
-
-def _colours(tiles: NDArray) -> NDArray:
-    """Tiles `[k, 3, h, w]` as `[k, h, w, 3]`."""
-    return np.ascontiguousarray(np.moveaxis(tiles, 1, -1))
 
 
 def _balanced_columns(number: int, width: int, height: int) -> int:

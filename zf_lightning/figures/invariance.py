@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zf_lightning.figures.canvas import as_pixels
 from zf_lightning.figures.style import (
     COLOURS,
     FONT_SIZE,
-    as_pixels,
     distinct,
     first_name,
     new_figure,

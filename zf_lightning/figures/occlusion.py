@@ -11,14 +11,13 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from zf_lightning.figures.canvas import to_display
+from zf_lightning.figures.canvas import as_pixels, to_display
 from zf_lightning.figures.grid import projection_scale
 from zf_lightning.figures.style import (
     COLOUR_MAPS,
     COLOURS,
     FONT_SIZE,
     OTHER_COLOUR,
-    as_pixels,
     first_name,
     new_figure,
     shortened,

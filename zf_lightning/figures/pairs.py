@@ -9,12 +9,10 @@ from PIL import Image
 from zf_lightning.figures.canvas import (
     FAINT_INK,
     MARGIN,
-    blank,
-    draw_header,
     fit_text,
     font,
-    header_height,
     resized,
+    sheet,
 )
 
 TILE = 128
@@ -35,12 +33,8 @@ def pair_sheet(
     """
     columns = max(1, min(columns, len(pairs)))
     rows = -(-len(pairs) // columns)
-    top = MARGIN + header_height(title, subtitle)
-    # Wide enough for the title.
-    width = max(2 * MARGIN + columns * (2 * TILE + GAP) - GAP, 900)
-    height = top + rows * (TILE + CAPTION + GAP) + MARGIN - GAP
-    picture, draw = blank(width, height)
-    draw_header(draw, title, subtitle, width=width)
+    width, height = columns * (2 * TILE + GAP) - GAP, rows * (TILE + CAPTION + GAP) - GAP
+    picture, draw, top = sheet(width, height, title=title, subtitle=subtitle)
     for number, (first, second, caption) in enumerate(pairs):
         left = MARGIN + number % columns * (2 * TILE + GAP)
         upper = top + number // columns * (TILE + CAPTION + GAP)

@@ -88,11 +88,6 @@ def first_name(name: str) -> str:
     return name.split(",")[0].strip().replace("_", " ")
 
 
-def as_pixels(pictures: NDArray) -> NDArray:
-    """`[..., 3, H, W]` as `[..., H, W, 3]`."""
-    return np.ascontiguousarray(np.moveaxis(pictures, -3, -1))
-
-
 def distinct(names: Sequence[str]) -> list[str]:
     """The names, numbered where the same occurs again, so that a legend tells them apart."""
     return [
