@@ -15,8 +15,8 @@ from zf_lightning.config.instantiate import suggestion
 from zf_lightning.errors import UserError
 
 NO_LAUNCHER = (
-    "This launcher needs an extra package: in the checkout, uv sync --extra launchers; elsewhere, "
-    "pip install hydra-joblib-launcher or hydra-submitit-launcher."
+    "This launcher needs an extra package: hydra-joblib-launcher or hydra-submitit-launcher. In the "
+    "checkout pip install -e '.[cli,launchers]' installs both."
 )
 
 
