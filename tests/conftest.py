@@ -1,22 +1,24 @@
 """Small image folders, and configurations composed as the command line composes them."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before wandb is imported anywhere: no test may reach for a server.
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
+# No test may leave a note in the user's home.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
 
 import numpy
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from PIL import Image
 
 from zf_lightning.cli import main as command_line
+from zf_lightning.config.compose import compose
 
 ROOT = Path(__file__).parents[1]
 Compose = Callable[..., DictConfig]
@@ -31,24 +33,17 @@ def _few_threads() -> Iterator[None]:
 
 
 @pytest.fixture
-def compose_config(tmp_path: Path) -> Iterator[Compose]:
+def compose_config(tmp_path: Path) -> Compose:
     """Compose the configuration for overrides, with a run's folder in `tmp_path`."""
     command_line.prepare()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
 
-        def composed(*overrides: str) -> DictConfig:
-            config = compose("config", list(overrides), return_hydra_config=True)
-            with open_dict(config):
-                config.hydra.runtime.output_dir = str(tmp_path / "run")
-                config.hydra.runtime.cwd = str(tmp_path)
-            (tmp_path / "run").mkdir(exist_ok=True)
-            HydraConfig.instance().set_config(config)
-            with open_dict(config):
-                del config["hydra"]
-            return config
+    def composed(*overrides: str) -> DictConfig:
+        config = compose(*overrides, folder=tmp_path / "run")
+        if not any(override.startswith("paths.data=") for override in overrides):
+            config.paths.data = str(tmp_path / "data")
+        return config
 
-        yield composed
-    HydraConfig.instance().cfg = None
+    return composed
 
 
 def write_images(folder: Path, count: int, *, hue: int, seed: int = 0) -> None:

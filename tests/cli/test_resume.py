@@ -42,23 +42,45 @@ def test_a_sweep_goes_on_as_a_sweep(tmp_path: Path) -> None:
 def test_last_is_the_newest_run_or_sweep_and_no_job_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="there is no run in"):
+    with pytest.raises(UserError, match="no run was started here"):
         resumed_command(["resume=last"])
     folders = ["outputs/train/b", "outputs/sweep/a", "outputs/train/c", "outputs/sweep/a/job"]
     for age, folder in enumerate(folders):
-        earlier(Path(folder), f"seed={age}")
+        of_sweep = ["sweep=a"] if folder.endswith("job") else []
+        earlier(Path(folder), f"seed={age}", *of_sweep)
         os.utime(tmp_path / folder / "command.json", (age, age))
     assert resumed_command(["resume=last"])[0] == "seed=2"
 
 
+def test_last_is_found_wherever_the_run_was_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    earlier(tmp_path / "elsewhere" / "run", "seed=5")
+    # A job is resumed with its sweep.
+    earlier(tmp_path / "elsewhere" / "job", "seed=6", "sweep=s")
+    expected = ["seed=5", f"hydra.run.dir='{tmp_path / 'elsewhere' / 'run'}'"]
+    assert resumed_command(["resume=last"]) == expected
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no run was started here"):
+        resumed_command(["resume=last"])
+    # Where nothing can be noted, the run goes its way.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    earlier(tmp_path / "elsewhere" / "run", "seed=5")
+
+
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         resumed_command([f"resume={tmp_path / 'nowhere'}"])
     with pytest.raises(UserError, match="not a run's folder"):
         resumed_command([f"resume={tmp_path}"])
     asked = earlier(tmp_path, "seed=1")
-    with pytest.raises(UserError, match="a single run, which cannot go on as a sweep"):
+    with pytest.raises(UserError, match="a single run, which cannot be resumed as a sweep"):
         resumed_command(["-m", asked])
 
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tests.conftest import ROOT, Compose
-from zf_lightning.cli.main import composition_message, missing_message
+from zf_lightning.cli.messages import composition_message, missing_message
 from zf_lightning.config import schema
 from zf_lightning.config.instantiate import check_target, plain
 from zf_lightning.errors import UserError
@@ -25,7 +25,6 @@ CHOICES = [
     for group in (
         *("task", "model", "ablation", "data", "optimizer", "scheduler", "callbacks", "logger"),
         "trainer",
-        *("occlusion", "correspondence", "invariance", "evolution", "filters"),
     )
     for option in options(group)
     if (group, option) != ("data", "default")
@@ -91,6 +90,8 @@ def test_everything_is_one_override_away(override: str, compose_config: Compose)
         ("trainer.max_epoch=3", "There is no option trainer.max_epoch; did you mean max_epochs?"),
         ("model.convs.conv44.maps=3", "There is no option model.convs.conv44"),
         ("optimizer.lrr=3", "There is no option optimizer.lrr"),
+        ("atlas.layers=conv1", "atlas.layers is an option of task=atlas: add task=atlas, or leave"),
+        ("experiment=table4", "There is no experiment=table4; did you mean table3?"),
         ("ablation=drop_fc8", "There is no ablation=drop_fc8; did you mean drop_fc7?"),
         ("data.batch_size=many", "Value 'many' of type 'str' could not be converted to Integer"),
         ("model.width=wide", "Value 'wide' of type 'str' could not be converted to Float"),

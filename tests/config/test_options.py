@@ -31,6 +31,12 @@ def test_the_command_line_takes_lists_without_brackets_where_they_can_only_be_li
         "ckpt=[a.ckpt,b.ckpt]",
         "model=zfnet",
     ]
+    # What the schema says, a list among others; also of the Trainer.
+    assert with_lists(["probe.layers=conv1,conv5", "data.exclude=a,b", "trainer.devices=0,1"]) == [
+        "probe.layers=[conv1,conv5]",
+        "data.exclude=[a,b]",
+        "trainer.devices=[0,1]",
+    ]
     for same in (
         ["-m", "transfer.per_class=15,30"],
         ["transfer.per_class=[15,30]", "ckpt='a,b'", "ablation=none,drop_fc7"],

@@ -1,7 +1,7 @@
 """Feature invariance: how features change when the image is moved, enlarged, turned (Fig. 5).
 
-The ranges of the paper are in `conf/invariance`. What it leaves open is decided so: the whole
-picture is transformed before it is cropped for the network, and what comes in from beyond its
+The ranges of the paper are in `conf/task/invariance.yaml`. What it leaves open is decided so: the
+whole picture is transformed before it is cropped for the network, and what comes in from beyond its
 border is grey.
 """
 

@@ -3,8 +3,9 @@
 Hydra's own lists every option of the default run, and takes seconds to find all groups first.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
+
+from zf_lightning.tasks import TASKS
 
 TEXT = """\
 {program} [OPTION=VALUE ...]
@@ -30,27 +31,19 @@ Examples:
 Values of every option: {program} --cfg job task=NAME, or the files in {conf}
 Hydra's own flags: {program} --hydra-help
 """
-GROUPS = ("model", "data", "ablation", "optimizer", "scheduler", "trainer", "callbacks", "logger")
+GROUPS = (
+    *("model", "data", "ablation", "optimizer", "scheduler", "trainer", "callbacks", "logger"),
+    "experiment",
+)
 
 
 def help_text(conf: Path, *, program: str) -> str:
     """What `--help` prints; tasks and choices are those of the folder `conf`."""
-    tasks = [f"  {file.stem:<15} {summary(file)}" for file in files(conf / "task")]
+    tasks = [f"  {name:<15} {task.description}" for name, task in TASKS.items()]
     groups = [
-        f"  {group:<15} {', '.join(file.stem for file in files(conf / group))}"
-        for group in (*GROUPS, "experiment")
+        f"  {group:<15} {', '.join(sorted(file.stem for file in (conf / group).glob('*.yaml')))}"
+        for group in GROUPS
     ]
     return TEXT.format(
         program=program, tasks="\n".join(tasks), groups="\n".join(groups), conf=conf.resolve()
     )
-
-
-def files(group: Path) -> Iterator[Path]:
-    """The choices of a group, in alphabetical order."""
-    return iter(sorted(group.glob("*.yaml")))
-
-
-def summary(file: Path) -> str:
-    """The first line of a file's opening comment."""
-    comments = (line.removeprefix("# ") for line in file.read_text(encoding="utf-8").splitlines())
-    return next(line for line in comments if not line.startswith("@package"))

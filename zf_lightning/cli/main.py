@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import logging
 import os
-import pkgutil
 import sys
 import sysconfig
 import warnings
@@ -19,11 +18,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning import sweep, tasks
+from zf_lightning import sweep
 from zf_lightning.cli.help import help_text
 from zf_lightning.cli.messages import clear_messages, missing_message
 from zf_lightning.cli.resume import resumed_command
 from zf_lightning.config import schema
+from zf_lightning.config.compose import CONF, with_overrides
 from zf_lightning.config.instantiate import check_target, plain
 from zf_lightning.errors import UserError
 from zf_lightning.system.processes import (
@@ -32,10 +32,9 @@ from zf_lightning.system.processes import (
     follow_parent,
     is_first_process,
 )
+from zf_lightning.tasks import TASKS
 
 PACKAGE = Path(__file__).parents[1]
-#: Options of several values, which may be written without brackets.
-LISTS = frozenset({"ckpt", "transfer.per_class", "transfer.layers", "transfer.classifiers"})
 
 
 def main() -> None:
@@ -43,13 +42,11 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         name = Path(sys.argv[0]).name
         program = {"main.py": "python main.py", "__main__.py": "python -m zf_lightning"}
-        print(help_text(PACKAGE / "conf", program=program.get(name, name)))
+        print(help_text(CONF, program=program.get(name, name)))
         return
     with clear_messages():
         prepare()
-        hydra.main(version_base="1.3", config_path=str(PACKAGE / "conf"), config_name="config")(
-            run
-        )()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
 
 
 def prepare() -> None:
@@ -93,11 +90,12 @@ def with_lists(arguments: Sequence[str]) -> list[str]:
     """
     if {"-m", "--multirun"} & set(arguments):
         return list(arguments)
+    lists = schema.list_options()
     found = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         bare = "," in value and not any(character in value for character in "[]{}()'\"")
-        found.append(f"{key}=[{value}]" if equals and key in LISTS and bare else argument)
+        found.append(f"{key}=[{value}]" if equals and key in lists and bare else argument)
     return found
 
 
@@ -113,7 +111,7 @@ def run(config: DictConfig) -> None:
         sweep.run_job(config)
         return
     with clear_messages():
-        _run_task(config)
+        _run_task(with_overrides(config, list(HydraConfig.get().overrides.task)))
 
 
 def _run_task(config: DictConfig) -> None:
@@ -121,7 +119,7 @@ def _run_task(config: DictConfig) -> None:
     quieten()
     check(config)
     check_target(plain(config))
-    task = importlib.import_module(f"{tasks.__name__}.{config.task.name}")
+    task = importlib.import_module(TASKS[config.task.name].module)
     if not is_first_process():
         # Under torchrun or srun the parent is no process of the run.
         ours = HydraConfig.get().job.name.startswith("train_ddp_process_")
@@ -145,12 +143,13 @@ def check(config: DictConfig) -> None:
     schema.check_keys(config)
     if config.seed < 0:
         raise UserError(f"seed={config.seed} must not be negative.")
-    names = [module.name for module in pkgutil.iter_modules(tasks.__path__)]
-    if config.task.name not in names:
-        raise UserError(f"task.name={config.task.name} is not one of {', '.join(names)}.")
+    if config.task.name not in TASKS:
+        raise UserError(f"task.name={config.task.name} is not one of {', '.join(TASKS)}.")
     # A checkpoint brings data of its own.
-    if config.ckpt is None and OmegaConf.is_missing(config.data, "root"):
-        raise UserError(missing_message("data.root"))
+    needed = [("data", "root")] if config.ckpt is None else []
+    for part, key in (*needed, ("prepare", "out")):
+        if part in config and OmegaConf.is_missing(config[part], key):
+            raise UserError(missing_message(f"{part}.{key}"))
 
 
 def _check_shared_folder() -> None:

@@ -12,11 +12,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from zf_lightning.config import schema
 from zf_lightning.config.instantiate import suggestion
+from zf_lightning.config.task_options import TASK_OPTIONS
 from zf_lightning.errors import UserError
 
 NO_LAUNCHER = (
-    "This launcher needs an extra package: hydra-joblib-launcher or hydra-submitit-launcher. In the "
-    "checkout pip install -e '.[cli,launchers]' installs both."
+    "This launcher needs an extra package: hydra-joblib-launcher or hydra-submitit-launcher. In "
+    "the checkout pip install -e '.[cli,launchers]' installs both."
 )
 
 
@@ -52,6 +53,8 @@ def composition_message(mistake: Exception) -> str:
         full = re.search(r"full_key: ([\w.]+)", text)
         key = full.group(1) if full else unknown.group(1)
         where, _, name = key.rpartition(".")
+        if where in TASK_OPTIONS and "object_type=TaskOptions" in text:
+            return f"{key} is an option of task={where}: add task={where}, or leave it out."
         return f"There is no option {key}{suggestion(name, schema.options_of(where)) or '.'}"
     missing = re.search(r"Could not find '([^']+)'", text)
     if missing and "/" in missing.group(1):

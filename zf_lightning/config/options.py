@@ -1,10 +1,23 @@
-"""Options that are one value or several."""
+"""What was asked for: options that are one value or several, and those that were given."""
 
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError
+
+
+def overridden(config: DictConfig) -> list[str]:
+    """The overrides of the command line, or of `compose`: with a checkpoint they alone count.
+
+    Raises UserError for a configuration that was composed otherwise and does not know them.
+    """
+    if "overrides" not in config or OmegaConf.is_missing(config, "overrides"):
+        raise UserError(
+            "This configuration does not say which options were given: compose it with "
+            "zf_lightning.config.compose.compose, or set config.overrides to their list."
+        )
+    return list(config.overrides)
 
 
 def names_of(value: Any, *, option: str) -> list[str]:

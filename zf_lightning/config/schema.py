@@ -7,21 +7,15 @@ composed. Contents of nodes with a `_target_` are checked against the signature 
 
 import ast
 import importlib.util
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from zf_lightning.config.inspection_schema import (
-    Correspondence,
-    Evolution,
-    Filters,
-    Invariance,
-    Occlusion,
-)
 from zf_lightning.config.instantiate import suggestion
+from zf_lightning.config.task_options import SEVERAL, TASK_OPTIONS, TaskOptions
 from zf_lightning.errors import UserError
 
 
@@ -60,8 +54,8 @@ class ContrastNormalisation:
 
 @dataclass
 class Preprocessing:
-    mean: Any = MISSING
-    scale: Any = MISSING
+    mean: Any = field(default=MISSING, metadata=SEVERAL)
+    scale: Any = field(default=MISSING, metadata=SEVERAL)
 
 
 @dataclass
@@ -121,14 +115,6 @@ class Data:
 
 
 @dataclass
-class Prepare:
-    out: str = MISSING
-    format: str = MISSING
-    quality: int = MISSING
-    chunk_images: int = MISSING
-
-
-@dataclass
 class Scheduler:
     epochs: int = MISSING
     interval: str = MISSING
@@ -138,62 +124,16 @@ class Scheduler:
 
 @dataclass
 class Probe:
-    layers: Any = MISSING
-    maps: Any = MISSING
+    _target_: str = MISSING
+    folder: str = MISSING
+    seed: int = MISSING
+    layers: Any = field(default=MISSING, metadata=SEVERAL)
+    maps: Any = field(default=MISSING, metadata=SEVERAL)
     top: int = MISSING
     every_n_epochs: int = MISSING
     split: str = MISSING
     rule: str = MISSING
     norm: str = MISSING
-
-
-@dataclass
-class Atlas:
-    layers: Any = MISSING
-    maps: Any = MISSING
-    top: int = MISSING
-    split: str = MISSING
-    pictures: Any = MISSING
-    rule: str = MISSING
-    norm: str = MISSING
-    keep_images: bool = MISSING
-    save_every: float = MISSING
-
-
-@dataclass
-class Sanity:
-    layer: str = MISSING
-    units: int = MISSING
-    images: int = MISSING
-    split: str = MISSING
-    rules: Any = MISSING
-    norm: str = MISSING
-
-
-@dataclass
-class Transfer:
-    per_class: Any = MISSING
-    per_class_of: dict[str, Any] = MISSING
-    folds: int = MISSING
-    test_per_class: int = MISSING
-    layers: Any = MISSING
-    classifiers: Any = MISSING
-    class_weight: str | None = MISSING
-    pooled_size: int | None = MISSING
-    from_scratch: bool = MISSING
-
-
-@dataclass
-class Predict:
-    root: str | None = MISSING
-    crops: int = MISSING
-    class_ids: str = MISSING
-
-
-@dataclass
-class Overlap:
-    root: str | None = MISSING
-    threshold: float = MISSING
 
 
 @dataclass
@@ -232,19 +172,27 @@ def trainer_arguments() -> list[str]:
 
 
 #: Every argument of `lightning.Trainer` is a legal key of `trainer`.
-Trainer = make_dataclass("Trainer", [(name, Any, MISSING) for name in trainer_arguments()])
+Trainer = make_dataclass(
+    "Trainer",
+    [
+        (name, Any, field(default=MISSING, metadata=SEVERAL if name == "devices" else None))
+        for name in trainer_arguments()
+    ],
+)
 
 
 @dataclass
-class Config:
+class CommonOptions:
     seed: int = MISSING
-    ckpt: Any = MISSING
+    ckpt: Any = field(default=MISSING, metadata=SEVERAL)
     resume: str | None = MISSING
-    images: Any = MISSING
+    images: Any = field(default=MISSING, metadata=SEVERAL)
     split: str = MISSING
     label: Any = MISSING
     landmarks: str | None = MISSING
     sweep: str | None = MISSING
+    #: Set when a configuration has been composed: what the command line asked for.
+    overrides: list[str] = MISSING
     task: Task = field(default_factory=Task)
     paths: Paths = field(default_factory=Paths)
     data: Data = field(default_factory=Data)
@@ -253,25 +201,45 @@ class Config:
     optimizer: Any = MISSING
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
-    prepare: Prepare = field(default_factory=Prepare)
     probe: Probe = field(default_factory=Probe)
-    atlas: Atlas = field(default_factory=Atlas)
-    sanity: Sanity = field(default_factory=Sanity)
-    transfer: Transfer = field(default_factory=Transfer)
-    predict: Predict = field(default_factory=Predict)
-    overlap: Overlap = field(default_factory=Overlap)
-    occlusion: Occlusion = field(default_factory=Occlusion)
-    correspondence: Correspondence = field(default_factory=Correspondence)
-    invariance: Invariance = field(default_factory=Invariance)
-    evolution: Evolution = field(default_factory=Evolution)
-    filters: Filters = field(default_factory=Filters)
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: dict[str, Any] = field(default_factory=dict)
 
 
+#: All options; those of a task are there where its file in `conf/task/` brings them.
+Config = make_dataclass(
+    "Config",
+    [(task, TaskOptions, field(default_factory=TaskOptions)) for task in TASK_OPTIONS],
+    bases=(CommonOptions,),
+)
+
+
 def register() -> None:
-    """Make the schema known to Hydra, under the name that `conf/config.yaml` begins with."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    """Make the schema known to Hydra, under the names that files in `conf/` begin with."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for task, kind in TASK_OPTIONS.items():
+        store.store(group="task_options", name=task, node=kind)
+
+
+def drop_other_tasks(config: DictConfig) -> None:
+    """Take out of a composed configuration what is there only to refuse other tasks' options."""
+    with open_dict(config):
+        for task in TASK_OPTIONS:
+            if OmegaConf.get_type(config, task) is TaskOptions:
+                del config[task]
+
+
+def list_options(kind: Any = None, where: str = "") -> set[str]:
+    """Names of the options whose values may be lists, as `transfer.per_class`."""
+    found = set()
+    for option in fields(kind or Config):
+        name, value = f"{where}{option.name}", option.type
+        if option.metadata.get("several") or "list[" in str(value):
+            found.add(name)
+        elif is_dataclass(value):
+            found |= list_options(TASK_OPTIONS.get(name, value), f"{name}.")
+    return found
 
 
 def options_of(where: str) -> list[str]:
@@ -280,6 +248,7 @@ def options_of(where: str) -> list[str]:
     for part in filter(None, where.split(".")):
         known = getattr(node, "__dataclass_fields__", {})
         node = known[part].type if part in known else None
+        node = TASK_OPTIONS.get(part, node) if node is TaskOptions else node
     return list(getattr(node, "__dataclass_fields__", {}))
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
 from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.options import overridden
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
@@ -135,7 +135,7 @@ def configuration_to_inspect(config: DictConfig) -> DictConfig:
     """The configuration with the data of `ckpt`, where the command line does not say otherwise."""
     if config.ckpt is None:
         return config
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = overridden(config)
     return configuration_of(find_checkpoint(config.ckpt), config, overrides)
 
 

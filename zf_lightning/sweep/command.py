@@ -1,5 +1,7 @@
 """`command.json`: how a run or a sweep was started, for `resume=`."""
 
+import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -25,6 +27,33 @@ def command_of(*, flags: Sequence[str], overrides: Sequence[str], sweep: bool) -
 def record_command(folder: Path, command: dict[str, Any]) -> None:
     """Keep the command of a run or a sweep in its folder."""
     write_whole(folder / RECORD, json.dumps(command, indent=2) + "\n")
+    # A job is resumed with its sweep.
+    if "sweep" not in map(override_key, command["overrides"]):
+        remember_folder(folder)
+
+
+def remember_folder(folder: Path) -> None:
+    """Note where the newest run or sweep that was started here is, for `resume=last`.
+
+    For the user, not beside the runs: they may be anywhere. A place that cannot be written to
+    costs no run.
+    """
+    with contextlib.suppress(OSError):
+        write_whole(_newest(), str(folder.absolute()) + "\n")
+
+
+def newest_folder() -> Path | None:
+    """The folder of the newest run or sweep that was started here, if it is still there."""
+    with contextlib.suppress(OSError):
+        folder = Path(_newest().read_text().strip())
+        return folder if (folder / RECORD).is_file() else None
+    return None
+
+
+def _newest() -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    here = hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:16]
+    return state / "zf-lightning" / "newest" / here
 
 
 def remember_sweep_command(command: dict[str, Any]) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from zf_lightning.config.instantiate import save_configuration
+from zf_lightning.config.options import overridden
 from zf_lightning.data import LabelledFiles, image_names
 from zf_lightning.errors import UserError
 from zf_lightning.results.result import write_result
@@ -83,7 +83,7 @@ def class_numbers(config: DictConfig, path: Path, class_names: tuple[str, ...]) 
         return list(range(1, len(class_names) + 1))
     if choice != "devkit":
         raise UserError(f"predict.class_ids={choice} is neither position nor devkit.")
-    data = configuration_of(path, config, list(HydraConfig.get().overrides.task))
+    data = configuration_of(path, config, overridden(config))
     source = assembly.build_source(data)
     check_same_classes(path, known=class_names, found=source.class_names)
     found = getattr(source, "devkit_ids", None)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zf_lightning import paper
 from zf_lightning.config.instantiate import save_configuration
+from zf_lightning.config.options import overridden
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.results import metric_names as names
@@ -39,7 +39,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     checkpoints are tested together, on the data of the first, and each alone.
     """
     paths = find_checkpoints(config.ckpt)
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = overridden(config)
     config = configuration_of(paths[0], config, overrides)
     classifiers = [load_classifier(path) for path in paths]
     source = assembly.build_source(config)

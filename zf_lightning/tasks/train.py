@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
@@ -172,7 +171,9 @@ def _test(
     ablations = list(config.ablation)
     # Torchvision's alexnet is not the paper's.
     not_the_papers = model.get("network") is not None
-    not_the_papers |= changes_layers(HydraConfig.get().overrides.task)
+    # Not known of a configuration that was composed by Hydra alone.
+    overrides = config.get("overrides")
+    not_the_papers |= overrides is None or changes_layers(overrides)
     return {
         "task": "train",
         "model": model["name"],

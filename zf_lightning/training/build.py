@@ -30,6 +30,7 @@ from zf_lightning.models import (
     parameter_count,
     read_weights,
 )
+from zf_lightning.sweep.names import override_key
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
 from zf_lightning.system.devices import ACCELERATORS, chosen_device
 from zf_lightning.system.processes import is_first_process
@@ -41,14 +42,36 @@ log = logging.getLogger(__name__)
 
 
 def build_model_options(config: DictConfig) -> dict[str, Any]:
-    """The network's options as plain data, the ablations applied in their order."""
-    model = plain(config.model)
+    """The network's options as plain data, the ablations applied in their order.
+
+    The command line wins over them. Raises UserError for an option of a layer that they remove.
+    """
+    given = plain(config.model)
+    model = given
     for name, ablation in plain(config.ablation).items():
         model = apply_ablation(model, ablation, name=f"ablation={name}")
+    for key in map(override_key, config.get("overrides") or []):
+        if key.startswith(("model.convs.", "model.fcs.")):
+            _set_again(model, given, key)
     warning = check_input_scale(model["initialisation"], model["preprocessing"]["scale"])
     if warning:
         rank_zero_warn(warning)
     return model
+
+
+def _set_again(model: dict[str, Any], given: dict[str, Any], key: str) -> None:
+    """Give `model` the value that the option `key`, as `model.convs.conv3.maps`, has in `given`."""
+    *path, last = key.split(".")[1:]
+    for part in path:
+        model, given = model.get(part), given.get(part)  # type: ignore[assignment]
+        if given is None:
+            return
+        if model is None:
+            raise UserError(f"{key} is an option of a layer that an ablation removes.")
+    if last in given:
+        model[last] = given[last]
+    else:
+        model.pop(last, None)
 
 
 def load_start(config: DictConfig, classifier: ImageClassifier) -> None:

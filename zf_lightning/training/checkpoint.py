@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from zf_lightning.config.renamed import with_current_targets
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key
 from zf_lightning.training.module import ImageClassifier
@@ -104,7 +105,10 @@ def configuration_of(
     What says where things are and what is done comes from `current`, and so does whatever
     `overrides`, the command line, names: `data=…` as a whole, `data.root=…` alone.
     """
-    stored = OmegaConf.create(read_checkpoint(path)["hyper_parameters"]["description"]["config"])
+    text = read_checkpoint(path)["hyper_parameters"]["description"]["config"]
+    # Unresolved: where things are is to be what it is on this machine.
+    written = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    stored = OmegaConf.create(with_current_targets(written))
     assert isinstance(stored, DictConfig)
     result = OmegaConf.create(OmegaConf.to_yaml(current))
     assert isinstance(result, DictConfig)

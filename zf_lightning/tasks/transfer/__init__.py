@@ -8,12 +8,11 @@ from typing import Any
 
 import lightning
 import numpy
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zf_lightning.analysis.transfer import CLASSIFIERS, Fold, Score, draw_folds
 from zf_lightning.config.instantiate import plain, save_configuration
-from zf_lightning.config.options import names_of, numbers_of
+from zf_lightning.config.options import names_of, numbers_of, overridden
 from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
@@ -182,7 +181,7 @@ def _result(
         "images": len(images.files),
         "seed": config.seed,
         "folds": max(len(several) for several in folds.values()),
-        "overrides": list(HydraConfig.get().overrides.task),
+        "overrides": overridden(config),
         "read_at": {} if reading is None else reading.places,
         "dimensions": {} if reading is None else reading.dimensions,
         "pooled_size": config.transfer.pooled_size,

@@ -18,12 +18,12 @@ from typing import Any
 import lightning
 import numpy
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader
 
 from zf_lightning.analysis.transfer import Fold, Score, average_precisions, mean_class_accuracy
 from zf_lightning.config.instantiate import plain
+from zf_lightning.config.options import overridden
 from zf_lightning.data import LabelledFiles, WholeSet
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key
@@ -186,7 +186,7 @@ def fold_configuration(
     config: DictConfig, path: Path, key: str, fold: int, folder: Path
 ) -> dict[str, Any]:
     """The configuration of an ordinary training on a fold, as plain data."""
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = overridden(config)
     # An experiment says how its network is trained, whatever other network is looked into.
     if config.ckpt is not None and "experiment" not in map(override_key, overrides):
         watching = {name: config.callbacks.get(name) for name in WATCHING}

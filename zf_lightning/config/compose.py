@@ -1,0 +1,41 @@
+"""Configurations outside the command line, as in a notebook."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from zf_lightning.config import schema
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def compose(*overrides: str, folder: str | Path) -> DictConfig:
+    """The configuration that the command line would compose for `overrides`, for a run in `folder`.
+
+    Hand it to a task: `tasks.train.run(compose("model=zfnet", folder="outputs/mine"))`.
+    Raises Hydra's and OmegaConf's exceptions for options that do not exist.
+    """
+    schema.register()
+    with hydra.initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        config = hydra.compose("config", list(overrides))
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    # What names places by Hydra's own variables, which only its main function sets.
+    for name, place in (("run", folder), ("data", Path.cwd() / "data")):
+        node = OmegaConf.to_container(config.paths, resolve=False)
+        assert isinstance(node, dict)
+        if "${hydra:" in str(node[name]):
+            config.paths[name] = str(place)
+    return with_overrides(config, overrides)
+
+
+def with_overrides(config: DictConfig, overrides: list[str] | tuple[str, ...]) -> DictConfig:
+    """The composed configuration of a task: with what was asked for, without other tasks' options.
+
+    What was asked for is read by `options.overridden`.
+    """
+    schema.drop_other_tasks(config)
+    with open_dict(config):
+        config.overrides = list(overrides)
+    return config
