@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.atlas import Atlas, TopActivations, TopImages, build_atlas
@@ -34,7 +34,7 @@ TOLERANCE = 1e-4
 TOLERANCE_MIXED = 5e-2
 
 
-class DeconvProbe(lightning.Callback):
+class DeconvProbe(Callback):
     """Each epoch, the images that excite each feature map most, projected back to pixels.
 
     The strongest images of every feature map are found on the forward passes that the validation
@@ -93,9 +93,7 @@ class DeconvProbe(lightning.Callback):
         self._drawn: dict[str, list[int]] = {}
         self._watch: Watch | None = None
 
-    def setup(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
-    ) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Choose layers and feature maps; a mistake in them is known before any training."""
         if stage != "fit":
             return
@@ -126,9 +124,7 @@ class DeconvProbe(lightning.Callback):
             for layer, count in counts.items()
         }
 
-    def on_fit_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock that the cost is compared with."""
         self._began = time.monotonic()
         assert self._top is not None
@@ -137,18 +133,14 @@ class DeconvProbe(lightning.Callback):
             self._training.to(pl_module.device, first=trainer.is_global_zero)
 
     def on_train_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Listen to the step's forward pass, if the training images are asked for."""
         if self._training is not None and self._due(trainer):
             self._training.expect(batch, epoch=trainer.current_epoch)
 
     def on_before_backward(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
         """Take in the feature maps of the step."""
         if self._training is not None:
@@ -156,9 +148,7 @@ class DeconvProbe(lightning.Callback):
             self._training.take()
             self.seconds_watching += time.monotonic() - began
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run the training images that won again, with the weights as they are now."""
         if self._training is None or not self._due(trainer):
             return
@@ -172,10 +162,7 @@ class DeconvProbe(lightning.Callback):
         self._draw(trainer, _classifier(pl_module), top, began)
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        exception: BaseException,
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Stop listening in the middle of a step."""
         if self._training is not None:
@@ -190,9 +177,7 @@ class DeconvProbe(lightning.Callback):
         if self._training is not None and state_dict:
             self._training.load_state_dict(state_dict)
 
-    def on_validation_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask the validation for its feature maps, in the epochs that are drawn."""
         if self._training is not None or not self._due(trainer):
             return
@@ -202,8 +187,8 @@ class DeconvProbe(lightning.Callback):
 
     def on_validation_batch_end(
         self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
+        trainer: Trainer,
+        pl_module: LightningModule,
         outputs: Any,
         batch: Batch,
         batch_idx: int,
@@ -217,9 +202,7 @@ class DeconvProbe(lightning.Callback):
         self._top.update(outputs, batch.indices, batch.valid)
         self.seconds_watching += time.monotonic() - began
 
-    def on_validation_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Project the winners and write atlas, figures and report."""
         classifier = _classifier(pl_module)
         if classifier.watch is None:
@@ -230,7 +213,7 @@ class DeconvProbe(lightning.Callback):
         # On every process: it brings the winners of all together.
         self._draw(trainer, classifier, self._top.compute(), began)
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what the probe cost."""
         whole = time.monotonic() - self._began
         cost = self.seconds_watching + self.seconds_drawing
@@ -241,25 +224,21 @@ class DeconvProbe(lightning.Callback):
                 f"{self.seconds_drawing:.1f} s for projecting and drawing them."
             )
 
-    def _make_watch(self, trainer: lightning.Trainer, layers: Sequence[str]) -> Watch:
+    def _make_watch(self, trainer: Trainer, layers: Sequence[str]) -> Watch:
         assert self._deconvnet is not None
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(one, FastNetwork) and one.compile for one in callbacks):
             return self._deconvnet.compiled_with_feature_maps(layers)
         return functools.partial(self._deconvnet.with_feature_maps, layers=tuple(layers))
 
-    def _due(self, trainer: lightning.Trainer) -> bool:
+    def _due(self, trainer: Trainer) -> bool:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return False
         done = trainer.current_epoch + 1
         return done % self.every_n_epochs == 0 or done == trainer.max_epochs
 
     def _draw(
-        self,
-        trainer: lightning.Trainer,
-        classifier: ImageClassifier,
-        top: dict[str, TopImages],
-        began: float,
+        self, trainer: Trainer, classifier: ImageClassifier, top: dict[str, TopImages], began: float
     ) -> None:
         if trainer.is_global_zero:
             atlas = self._atlas(trainer, classifier, top)
@@ -267,7 +246,7 @@ class DeconvProbe(lightning.Callback):
         self.seconds_drawing += time.monotonic() - began
 
     def _atlas(
-        self, trainer: lightning.Trainer, classifier: ImageClassifier, top: dict[str, TopImages]
+        self, trainer: Trainer, classifier: ImageClassifier, top: dict[str, TopImages]
     ) -> Atlas:
         assert self._deconvnet is not None
         files = _files(trainer, self.split)
@@ -295,20 +274,20 @@ class DeconvProbe(lightning.Callback):
         return atlas
 
 
-def _classifier(module: lightning.LightningModule) -> ImageClassifier:
+def _classifier(module: LightningModule) -> ImageClassifier:
     if not isinstance(module, ImageClassifier):
         raise UserError("DeconvProbe watches a zf_lightning ImageClassifier.")
     return module
 
 
-def _now(module: lightning.LightningModule) -> float:
+def _now(module: LightningModule) -> float:
     if module.device.type == "cuda":
         # The forward pass is still under way: its time is not the probe's.
         torch.cuda.synchronize(module.device)
     return time.monotonic()
 
 
-def _files(trainer: lightning.Trainer, split: Split) -> LabelledImages:
+def _files(trainer: Trainer, split: Split) -> LabelledImages:
     data: Any = getattr(trainer, "datamodule", None)
     assert isinstance(data, ImageDataModule)
     return data.source.split(split)

@@ -2,8 +2,8 @@
 
 import logging
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 
 from zf_lightning.system.compat import is_compile_error, is_compiled
 from zf_lightning.training.module import ImageClassifier
@@ -11,7 +11,7 @@ from zf_lightning.training.module import ImageClassifier
 log = logging.getLogger(__name__)
 
 
-class FastNetwork(lightning.Callback):
+class FastNetwork(Callback):
     """Puts the network's weights in the channels-last layout, and compiles it, in place.
 
     In place, so that the names of the weights, checkpoints, callbacks that change weights and what
@@ -32,9 +32,7 @@ class FastNetwork(lightning.Callback):
         self.channels_last = channels_last
         self.compile = compile
 
-    def setup(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
-    ) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the network, or all of an ensemble, before it is moved to its device."""
         for module in pl_module.modules():
             if isinstance(module, ImageClassifier):
@@ -45,10 +43,7 @@ class FastNetwork(lightning.Callback):
                     module.network.compile(dynamic=False)
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        exception: BaseException,
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Say what helps where the network cannot be compiled."""
         if self.compile and is_compile_error(exception):

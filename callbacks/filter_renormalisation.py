@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 
 from zf_lightning.errors import UserError
 from zf_lightning.models import filter_rms, renormalise_filters
 from zf_lightning.results import metric_names as names
 
 
-class FilterRenormalisation(lightning.Callback):
+class FilterRenormalisation(Callback):
     """After each step, scale every filter whose RMS exceeds `rms_limit` back to it.
 
     The paper does not say how often it renormalises; after each update is the natural reading.
@@ -22,19 +22,12 @@ class FilterRenormalisation(lightning.Callback):
         self.rms_limit = rms_limit
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Renormalise what the optimiser has just changed."""
         renormalise_filters(pl_module.network, self.rms_limit)  # type: ignore[arg-type]
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the largest RMS of each layer."""
         for name, rms in filter_rms(pl_module.network).items():  # type: ignore[arg-type]
             pl_module.log(names.filter_rms(name), rms.max())

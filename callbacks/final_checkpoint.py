@@ -1,6 +1,6 @@
 """The weights that a training ends with."""
 
-import lightning
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 
@@ -14,8 +14,6 @@ class FinalCheckpoint(Checkpoint):
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def on_train_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it."""
         trainer.save_checkpoint(self.path)

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.errors import UserError
 
 
-class Finite(lightning.Callback):
+class Finite(Callback):
     """Raises UserError, in all processes at once, when the training has diverged.
 
     The losses are looked at every `every_n_steps` steps, since reading them makes a GPU wait, and
@@ -25,12 +25,7 @@ class Finite(lightning.Callback):
         self._losses: Tensor | None = None
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the loss, and look at the sum when it is time."""
         loss = outputs["loss"].detach()
@@ -38,18 +33,13 @@ class Finite(lightning.Callback):
         if (batch_idx + 1) % self.every_n_steps == 0:
             self._look(trainer)
 
-    def on_validation_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look before a validation that would mean nothing."""
         if trainer.state.fn == "fit":
             self._look(trainer)
 
     def on_save_checkpoint(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        checkpoint: dict[str, Any],
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Look at losses and weights: the last step may have spoilt these."""
         self._look(trainer)
@@ -57,13 +47,13 @@ class Finite(lightning.Callback):
         spoilt = [~torch.isfinite(value).all() for value in values]
         self._end_if(trainer, bool(torch.stack(spoilt).any()), "a weight")
 
-    def _look(self, trainer: lightning.Trainer) -> None:
+    def _look(self, trainer: Trainer) -> None:
         losses, self._losses = self._losses, None
         spoilt = losses is not None and not bool(torch.isfinite(losses))
         self._end_if(trainer, spoilt, "the loss")
 
     @staticmethod
-    def _end_if(trainer: lightning.Trainer, spoilt: bool, what: str) -> None:
+    def _end_if(trainer: Trainer, spoilt: bool, what: str) -> None:
         # All processes decide together: one that ended alone would leave the others waiting.
         if trainer.strategy.reduce_boolean_decision(spoilt, all=False):
             raise UserError(

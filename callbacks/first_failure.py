@@ -6,14 +6,14 @@ import time
 import traceback
 from pathlib import Path
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 
 log = logging.getLogger(__name__)
 
 RECORD = "failure.json"
 
 
-class FirstFailure(lightning.Callback):
+class FirstFailure(Callback):
     """Notes the first failure of a distributed run in `failure.json` of its folder.
 
     When one process fails the others lose their connection to it and fail too, with errors that
@@ -24,18 +24,13 @@ class FirstFailure(lightning.Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def setup(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
-    ) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget the failure of an earlier part of the run."""
         if trainer.is_global_zero and stage == "fit":
             (self.folder / RECORD).unlink(missing_ok=True)
 
     def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        exception: BaseException,
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Write the note, unless another process has."""
         if trainer.world_size == 1 or not isinstance(exception, Exception):
@@ -60,7 +55,7 @@ class FirstFailure(lightning.Callback):
             log.error(f"Process {trainer.global_rank} failed:\n{trace}")
 
 
-def first_failure(trainer: lightning.Trainer, folder: Path) -> str | None:
+def first_failure(trainer: Trainer, folder: Path) -> str | None:
     """What ended a process other than this one, as part of a sentence, if that came first."""
     path = folder / RECORD
     if not path.exists():
@@ -71,7 +66,7 @@ def first_failure(trainer: lightning.Trainer, folder: Path) -> str | None:
     return f"process {note['process']} of {trainer.world_size} (the first is 0) {note['what']}"
 
 
-def _killed_process(trainer: lightning.Trainer) -> tuple[int, int] | None:
+def _killed_process(trainer: Trainer) -> tuple[int, int] | None:
     """Rank and signal of a process that this one started and that a signal has ended."""
     processes = getattr(trainer.strategy.launcher, "procs", [])
     # Its connection is closed a moment before its end is known.

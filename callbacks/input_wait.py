@@ -3,14 +3,14 @@
 import time
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 
 from zf_lightning.data import BatchLoader
 from zf_lightning.results import metric_names as names
 
 
-class InputWait(lightning.Callback):
+class InputWait(Callback):
     """Logs `data/wait` once an epoch: the percentage of its training time spent on waiting.
 
     It is the time in which the training process asked for a batch and had none; validations are
@@ -24,35 +24,25 @@ class InputWait(lightning.Callback):
         self._waited = 0.0
         self._validating = 0.0
 
-    def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of an epoch that goes on: Lightning calls no start of it."""
         self.on_train_epoch_start(trainer, pl_module)
 
-    def on_train_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of the epoch."""
         self._began = time.monotonic()
         self._waited = _seconds_waited(trainer)
         self._validating = 0.0
 
-    def on_validation_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
         self._validating -= time.monotonic()
 
-    def on_validation_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the clock."""
         self._validating += time.monotonic()
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the share."""
         seconds = time.monotonic() - self._began - self._validating
         waited = _seconds_waited(trainer) - self._waited
@@ -64,6 +54,6 @@ class InputWait(lightning.Callback):
         pl_module.log(names.DATA_WAIT, longest)
 
 
-def _seconds_waited(trainer: lightning.Trainer) -> float:
+def _seconds_waited(trainer: Trainer) -> float:
     loader: Any = trainer.train_dataloader
     return loader.seconds_waited if isinstance(loader, BatchLoader) else 0.0

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from zf_lightning.errors import UserError
@@ -44,32 +44,23 @@ class LastCheckpoint(Checkpoint):
         self._written_at = 0.0
         self._written_step = 0
 
-    def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._written_at = time.monotonic()
         self._written_step = trainer.global_step
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write in mid-epoch, when it is time."""
         if self._is_safe(trainer, batch_idx) and self._is_due(trainer):
             self._write(trainer)
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write after the epoch and its validation."""
         self._write(trainer)
 
-    def _is_due(self, trainer: lightning.Trainer) -> bool:
+    def _is_due(self, trainer: Trainer) -> bool:
         if self.steps is not None and trainer.global_step - self._written_step >= self.steps:
             return True
         if self.minutes is None:
@@ -82,7 +73,7 @@ class LastCheckpoint(Checkpoint):
         return trainer.strategy.broadcast(late)
 
     @staticmethod
-    def _is_safe(trainer: lightning.Trainer, batch_idx: int) -> bool:
+    def _is_safe(trainer: Trainer, batch_idx: int) -> bool:
         done = batch_idx + 1
         if trainer.check_val_every_n_epoch is None:
             done = trainer.fit_loop.total_batch_idx + 1
@@ -91,7 +82,7 @@ class LastCheckpoint(Checkpoint):
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         return not (trainer.is_last_batch or validates or accumulating)
 
-    def _write(self, trainer: lightning.Trainer) -> None:
+    def _write(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         trainer.save_checkpoint(self.path, weights_only=False)

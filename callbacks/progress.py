@@ -6,7 +6,7 @@ from collections import deque
 from datetime import timedelta
 from typing import Any
 
-import lightning
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
@@ -35,7 +35,7 @@ class Progress(TQDMProgressBar):
         """The bar is drawn again after so many batches."""
         return self._drawn_every or super().refresh_rate
 
-    def on_train_start(self, trainer: lightning.Trainer, *arguments: Any) -> None:
+    def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
         """Make the bar, and begin an epoch that goes on: Lightning calls no start of it."""
         super().on_train_start(trainer, *arguments)
         self._epoch_whole_began = 0.0
@@ -44,7 +44,7 @@ class Progress(TQDMProgressBar):
             # Part of an epoch does not tell how long a whole one takes.
             self._epoch_whole_began = 0.0
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, *arguments: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
         """Start the clock of the epoch."""
         if not sys.stdout.isatty():
             batches = trainer.num_training_batches
@@ -60,12 +60,7 @@ class Progress(TQDMProgressBar):
         self._marks.clear()
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch."""
         images = len(batch.labels) * trainer.world_size
@@ -74,9 +69,7 @@ class Progress(TQDMProgressBar):
         self._marks.append((time.monotonic(), self._images))
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean rate of the epoch's training."""
         marks = self._marks
         if marks:
@@ -86,9 +79,7 @@ class Progress(TQDMProgressBar):
             )
         super().on_train_epoch_end(trainer, pl_module)
 
-    def get_metrics(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> dict[str, Any]:
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands at the end of the bar."""
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
@@ -112,7 +103,7 @@ class Progress(TQDMProgressBar):
         (began, first), (ended, last) = self._marks[0], self._marks[-1]
         return (last - first) / max(ended - began, 1e-9)
 
-    def _seconds_left(self, trainer: lightning.Trainer) -> float | None:
+    def _seconds_left(self, trainer: Trainer) -> float | None:
         batches = trainer.num_training_batches
         if trainer.max_epochs is None or trainer.max_epochs < 0 or batches == float("inf"):
             return None

@@ -4,8 +4,8 @@ import logging
 import math
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.errors import UserError
@@ -14,7 +14,7 @@ from zf_lightning.results import metric_names as names
 log = logging.getLogger(__name__)
 
 
-class Stall(lightning.Callback):
+class Stall(Callback):
     """Flags a run whose training loss stays within `tolerance` of ln C, C being the classes.
 
     The paper's recipe is known to stall so on some runs, and good runs can sit there for several
@@ -57,28 +57,19 @@ class Stall(lightning.Callback):
         """Go on from `state_dict`."""
         self.epochs, self.steps = state_dict["epochs"], state_dict["steps"]
 
-    def on_train_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the epoch's mean."""
         self._loss_sum, self._batches = None, 0
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the loss of the batch; it is not read here, so that no GPU waits."""
         loss = outputs["loss"].detach()
         self._loss_sum = loss.clone() if self._loss_sum is None else self._loss_sum.add_(loss)
         self._batches += 1
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the epoch's mean loss with ln C."""
         if self._loss_sum is None:
             return

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from zf_lightning.atlas import epoch_files
@@ -12,7 +12,7 @@ from zf_lightning.atlas import epoch_files
 log = logging.getLogger(__name__)
 
 
-class WandbArtifacts(lightning.Callback):
+class WandbArtifacts(Callback):
     """Hands what a training leaves to wandb when it has come to its end; without wandb, nothing.
 
     Offline they wait, copied, in the run's own `wandb/` for `wandb sync`. What wandb does not take
@@ -29,7 +29,7 @@ class WandbArtifacts(lightning.Callback):
         self.atlas = atlas
         self.checkpoint = checkpoint
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log them, in the first process."""
         loggers = [one for one in trainer.loggers if isinstance(one, WandbLogger)]
         if not loggers or not trainer.is_global_zero:

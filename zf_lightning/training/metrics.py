@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -68,7 +68,7 @@ class ClassificationError(Metric):
         }
 
 
-class ScoredModule(lightning.LightningModule):
+class ScoredModule(LightningModule):
     """Logs errors and unreadable files of a split under their names."""
 
     def log_error(
