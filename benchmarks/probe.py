@@ -53,10 +53,10 @@ def validate(
 ) -> float:
     """Seconds for the batches, watched by `top` if there is one: the processor's, or a GPU's."""
     clock = time.process_time if classifier.device.type == "cpu" else time.perf_counter
-    classifier.watch = None
+    classifier.capture = None
     if top is not None:
         layers = tuple(top.feature_maps)
-        classifier.watch = functools.partial(deconvnet.with_feature_maps, layers=layers)
+        classifier.capture = functools.partial(deconvnet.with_feature_maps, layers=layers)
     if top is not None:
         top.reset()
     classifier.val_error.reset()

@@ -1,9 +1,10 @@
-"""Watches feature maps while a network trains, and projects what excites them (Fig. 2)."""
+"""The probe: what excites each feature map while a network trains, projected (Fig. 2)."""
 
 import functools
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from zf_lightning.inspection.top_images import (
     load_top_images,
     load_training_top_images,
 )
-from zf_lightning.training.module import ImageClassifier, Watch
+from zf_lightning.training.module import Capture, ImageClassifier
 
 log = logging.getLogger(__name__)
 
@@ -34,67 +35,57 @@ TOLERANCE = 1e-4
 TOLERANCE_MIXED = 5e-2
 
 
+@dataclass(kw_only=True, eq=False)
 class DeconvProbe(Callback):
     """Each epoch, the images that excite each feature map most, projected back to pixels.
 
-    The strongest images of every feature map are found on the forward passes that the validation
-    makes anyway; only the winners of the feature maps to be drawn go through the network again.
-    The probe observes: losses, mode, random state and hooks of the network stay as they are.
+    The top-k images of every feature map are found on the forward passes of the validation itself;
+    only those of the feature maps to be drawn go through the network again. Losses, mode, random
+    state and hooks of the network stay as they are.
 
     Args:
         folder: the run's folder: `atlas/`, `figures/` and `report/` are written in it.
         layers: names of the layers, or `conv` for all convolutional ones.
-        maps: the feature maps to be drawn of each layer: a number (a random subset, as in the
-            paper), a list, or `all`.
-        top: how many images of each feature map (9 in the paper).
+        maps: the feature maps to draw of each layer: a number (a random subset, as in the paper),
+            a list, or `all`.
+        top: number of images of each feature map (9 in the paper).
         every_n_epochs: draw after every so many epochs, and after the last of
             `trainer.max_epochs`.
-        split: `val`, or `train` for the strongest training images, as cropped and mirrored in
-            the epoch: see `callbacks.training_candidates`.
+        split: `val`, or `train` for the top training images, cropped and mirrored as in the epoch:
+            see `callbacks.training_candidates`.
         seed: decides the random subset: the same maps in every epoch.
-        rule, norm: how the deconvnet reverses, see `zf_lightning.deconv.Mode`.
+        rule, norm: how the deconvnet goes backward, see `zf_lightning.deconv.Mode`.
 
     Raises:
         UserError: a layer or feature map does not exist, or an option is not legal.
     """
 
-    def __init__(
-        self,
-        *,
-        folder: str | Path,
-        layers: str | Sequence[str] = "conv",
-        maps: int | str | Sequence[int] = 9,
-        top: int = 9,
-        every_n_epochs: int = 1,
-        split: Split = "val",
-        seed: int = 0,
-        rule: Any = "deconvnet",
-        norm: Any = "identity",
-    ) -> None:
-        if every_n_epochs < 1:
+    folder: str | Path
+    layers: str | Sequence[str] = "conv"
+    maps: int | str | Sequence[int] = 9
+    top: int = 9
+    every_n_epochs: int = 1
+    split: Split = "val"
+    seed: int = 0
+    rule: Any = "deconvnet"
+    norm: Any = "identity"
+
+    def __post_init__(self) -> None:
+        if self.every_n_epochs < 1:
             raise UserError("probe.every_n_epochs must be at least 1.")
-        if split not in ("val", "train"):
-            raise UserError(f"probe.split={split} is neither val nor train.")
-        self.folder = Path(folder)
-        self.layers = layers
-        self.maps = maps
-        self.top = top
-        self.every_n_epochs = every_n_epochs
-        self.split = split
-        self.seed = seed
-        self.rule = rule
-        self.norm = norm
-        self.seconds_watching = 0.0
-        self.seconds_drawing = 0.0
-        self._began = 0.0
-        self._top: TopActivations | None = None
+        if self.split not in ("val", "train"):
+            raise UserError(f"probe.split={self.split} is neither val nor train.")
+        self.seconds_capturing = self.seconds_drawing = 0.0
+        # The rest of the state is made by `setup`.
+        self._deconvnet: Deconvnet
+        self._top: TopActivations
+        self._drawn: dict[str, list[int]]
+        self._capture: Capture
         self._training: TrainingCandidates | None = None
-        self._deconvnet: Deconvnet | None = None
-        self._drawn: dict[str, list[int]] = {}
-        self._watch: Watch | None = None
+        self._began = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Choose layers and feature maps; a mistake in them is known before any training."""
+        """Choose layers and feature maps; a mistake in them is reported before any training."""
         if stage != "fit":
             return
         classifier = _classifier(pl_module)
@@ -112,7 +103,10 @@ class DeconvProbe(Callback):
             ) from mistake
         counts = {layer: shape[0] for layer, shape in shapes.items()}
         self._deconvnet = deconvnet
-        self._watch = self._make_watch(trainer, layers)
+        self._capture = functools.partial(deconvnet.with_feature_maps, layers=tuple(layers))
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(one, FastNetwork) and one.compile for one in callbacks):
+            self._capture = deconvnet.compiled_with_feature_maps(layers)
         self._top = TopActivations(counts, k=self.top)
         if self.split == "train":
             try:
@@ -127,7 +121,6 @@ class DeconvProbe(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock that the cost is compared with."""
         self._began = time.monotonic()
-        assert self._top is not None
         self._top.to(pl_module.device)
         if self._training is not None:
             self._training.to(pl_module.device, first=trainer.is_global_zero)
@@ -135,7 +128,7 @@ class DeconvProbe(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Listen to the step's forward pass, if the training images are asked for."""
+        """Capture the step's forward pass, if the training images are asked for."""
         if self._training is not None and self._due(trainer):
             self._training.expect(batch, epoch=trainer.current_epoch)
 
@@ -146,10 +139,10 @@ class DeconvProbe(Callback):
         if self._training is not None:
             began = _now(pl_module)
             self._training.take()
-            self.seconds_watching += time.monotonic() - began
+            self.seconds_capturing += time.monotonic() - began
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Run the training images that won again, with the weights as they are now."""
+        """Run the candidates again, with the weights as they are now."""
         if self._training is None or not self._due(trainer):
             return
         began = time.monotonic()
@@ -164,16 +157,16 @@ class DeconvProbe(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Stop listening in the middle of a step."""
+        """Stop capturing in the middle of a step."""
         if self._training is not None:
             self._training.stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint in mid-epoch: the candidates among the training images by then."""
+        """For a checkpoint in mid-epoch: the candidates among the training images so far."""
         return {} if self._training is None else self._training.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from `state_dict`; Lightning calls it after `setup`."""
+        """Restore `state_dict`; Lightning calls it after `setup`."""
         if self._training is not None and state_dict:
             self._training.load_state_dict(state_dict)
 
@@ -181,9 +174,8 @@ class DeconvProbe(Callback):
         """Ask the validation for its feature maps, in the epochs that are drawn."""
         if self._training is not None or not self._due(trainer):
             return
-        assert self._top is not None and self._deconvnet is not None
         self._top.reset()
-        _classifier(pl_module).watch = self._watch
+        _classifier(pl_module).capture = self._capture
 
     def on_validation_batch_end(
         self,
@@ -195,41 +187,32 @@ class DeconvProbe(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take in the feature maps of a batch."""
-        if _classifier(pl_module).watch is None:
+        if _classifier(pl_module).capture is None:
             return
-        assert self._top is not None
         began = _now(pl_module)
         self._top.update(outputs, batch.indices, batch.valid)
-        self.seconds_watching += time.monotonic() - began
+        self.seconds_capturing += time.monotonic() - began
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Project the winners and write atlas, figures and report."""
+        """Project the top-k images and write atlas, figures and report."""
         classifier = _classifier(pl_module)
-        if classifier.watch is None:
+        if classifier.capture is None:
             return
-        classifier.watch = None
-        assert self._top is not None
+        classifier.capture = None
         began = time.monotonic()
-        # On every process: it brings the winners of all together.
+        # On every process: it gathers the top-k images of all.
         self._draw(trainer, classifier, self._top.compute(), began)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what the probe cost."""
         whole = time.monotonic() - self._began
-        cost = self.seconds_watching + self.seconds_drawing
+        cost = self.seconds_capturing + self.seconds_drawing
         if trainer.is_global_zero and cost:
             log.info(
                 f"The probe took {cost:.1f} s of {whole:.1f} s ({100 * cost / whole:.1f} %): "
-                f"{self.seconds_watching:.1f} s for finding the strongest images, "
+                f"{self.seconds_capturing:.1f} s for finding the top images, "
                 f"{self.seconds_drawing:.1f} s for projecting and drawing them."
             )
-
-    def _make_watch(self, trainer: Trainer, layers: Sequence[str]) -> Watch:
-        assert self._deconvnet is not None
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(one, FastNetwork) and one.compile for one in callbacks):
-            return self._deconvnet.compiled_with_feature_maps(layers)
-        return functools.partial(self._deconvnet.with_feature_maps, layers=tuple(layers))
 
     def _due(self, trainer: Trainer) -> bool:
         if trainer.sanity_checking or trainer.state.fn != "fit":
@@ -242,13 +225,12 @@ class DeconvProbe(Callback):
     ) -> None:
         if trainer.is_global_zero:
             atlas = self._atlas(trainer, classifier, top)
-            write_atlas(atlas, self.folder, loggers=trainer.loggers, step=trainer.global_step)
+            write_atlas(atlas, Path(self.folder), loggers=trainer.loggers, step=trainer.global_step)
         self.seconds_drawing += time.monotonic() - began
 
     def _atlas(
         self, trainer: Trainer, classifier: ImageClassifier, top: dict[str, TopImages]
     ) -> Atlas:
-        assert self._deconvnet is not None
         files = _files(trainer, self.split)
         load = load_top_images
         if self.split == "train":
@@ -276,7 +258,7 @@ class DeconvProbe(Callback):
 
 def _classifier(module: LightningModule) -> ImageClassifier:
     if not isinstance(module, ImageClassifier):
-        raise UserError("DeconvProbe watches a zf_lightning ImageClassifier.")
+        raise UserError("DeconvProbe needs a zf_lightning ImageClassifier.")
     return module
 
 

@@ -1,6 +1,7 @@
-"""Lets the network run as fast as the device can: its layout in memory, and compiled."""
+"""Memory layout and compilation of the network, for speed."""
 
 import logging
+from dataclasses import dataclass
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -11,16 +12,16 @@ from zf_lightning.training.module import ImageClassifier
 log = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class FastNetwork(Callback):
     """Puts the network's weights in the channels-last layout, and compiles it, in place.
 
-    In place, so that the names of the weights, checkpoints, callbacks that change weights and what
-    traces the network (`zf_lightning.deconv`) find it as it is. It stays so after the run.
+    In place, so that names of weights, checkpoints, and everything that traces the network or
+    changes its weights stay as they are. It remains so after the run.
 
-    Each size of a batch is compiled for itself: one program for all sizes would be slower for the
-    whole batches, which are nearly all. Beyond eight sizes PyTorch runs further ones uncompiled.
-    A forward pass that is listened to (`probe.split=train`) is not compiled either:
-    `zf_lightning.deconv.listening`.
+    Each batch size is compiled separately: one program for all sizes would be slower for whole
+    batches, which nearly all are. Beyond eight sizes PyTorch runs further ones uncompiled. Nor is
+    a training step compiled whose feature maps are captured (`probe.split=train`).
 
     Args:
         channels_last: the weights of convolutions lie in memory as `[maps, kernel, kernel, inputs]`
@@ -28,9 +29,8 @@ class FastNetwork(Callback):
         compile: by `torch.compile`, at the first batch; that takes a minute.
     """
 
-    def __init__(self, *, channels_last: bool, compile: bool) -> None:
-        self.channels_last = channels_last
-        self.compile = compile
+    channels_last: bool
+    compile: bool
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the network, or all of an ensemble, before it is moved to its device."""

@@ -1,4 +1,4 @@
-"""Ends a run whose loss or weights are no longer numbers, before they reach a checkpoint."""
+"""Stops a training that has diverged before its weights are saved."""
 
 from typing import Any
 
@@ -10,54 +10,54 @@ from zf_lightning.errors import UserError
 
 
 class Finite(Callback):
-    """Raises UserError, in all processes at once, when the training has diverged.
+    """Stops training when the loss or the weights become NaN or infinite, before they are saved.
 
-    The losses are looked at every `every_n_steps` steps, since reading them makes a GPU wait, and
-    before each validation; losses and weights before a checkpoint is written, so that the one
-    that is kept is of numbers.
+    The losses are checked every `every_n_steps` steps, since reading them makes a GPU wait, and
+    before each validation; losses and weights before each checkpoint.
+
+    Raises:
+        UserError: the training has diverged; in all processes at once.
     """
 
     def __init__(self, every_n_steps: int) -> None:
         if every_n_steps < 1:
             raise UserError("callbacks.finite.every_n_steps must be at least 1.")
         self.every_n_steps = every_n_steps
-        #: Sum of the losses since the last look: it is a number if they all are.
+        #: Sum of the losses since the last check: finite if they all are.
         self._losses: Tensor | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loss, and look at the sum when it is time."""
+        """Add the loss, and check the sum when it is time."""
         loss = outputs["loss"].detach()
         self._losses = loss.clone() if self._losses is None else self._losses.add_(loss)
         if (batch_idx + 1) % self.every_n_steps == 0:
-            self._look(trainer)
+            self._check_losses(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look before a validation that would mean nothing."""
+        """Check the losses before a validation that would mean nothing."""
         if trainer.state.fn == "fit":
-            self._look(trainer)
+            self._check_losses(trainer)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Look at losses and weights: the last step may have spoilt these."""
-        self._look(trainer)
-        values = (value for value in pl_module.parameters())
-        spoilt = [~torch.isfinite(value).all() for value in values]
-        self._end_if(trainer, bool(torch.stack(spoilt).any()), "a weight")
+        """Check losses and weights: the last step may have spoilt these."""
+        self._check_losses(trainer)
+        spoilt = [~torch.isfinite(value).all() for value in pl_module.parameters()]
+        _stop_if(trainer, bool(torch.stack(spoilt).any()), "a weight")
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check_losses(self, trainer: Trainer) -> None:
         losses, self._losses = self._losses, None
-        spoilt = losses is not None and not bool(torch.isfinite(losses))
-        self._end_if(trainer, spoilt, "the loss")
+        _stop_if(trainer, losses is not None and not bool(torch.isfinite(losses)), "the loss")
 
-    @staticmethod
-    def _end_if(trainer: Trainer, spoilt: bool, what: str) -> None:
-        # All processes decide together: one that ended alone would leave the others waiting.
-        if trainer.strategy.reduce_boolean_decision(spoilt, all=False):
-            raise UserError(
-                f"The training has diverged: {what} is no longer a number at step "
-                f"{trainer.global_step} of epoch {trainer.current_epoch + 1}. Lower optimizer.lr, "
-                "or give trainer.gradient_clip_val; the checkpoints are those of before."
-            )
+
+def _stop_if(trainer: Trainer, spoilt: bool, what: str) -> None:
+    # All processes decide together: one that stopped alone would leave the others waiting.
+    if trainer.strategy.reduce_boolean_decision(spoilt, all=False):
+        raise UserError(
+            f"The training has diverged: {what} is no longer a number at step "
+            f"{trainer.global_step} of epoch {trainer.current_epoch + 1}. Lower optimizer.lr, or "
+            "give trainer.gradient_clip_val; the checkpoints are from before."
+        )

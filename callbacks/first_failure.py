@@ -1,4 +1,4 @@
-"""Which process of a distributed run failed first, and how."""
+"""The first failure of a distributed run: which process, and how."""
 
 import json
 import logging
@@ -16,8 +16,8 @@ RECORD = "failure.json"
 class FirstFailure(Callback):
     """Notes the first failure of a distributed run in `failure.json` of its folder.
 
-    When one process fails the others lose their connection to it and fail too, with errors that
-    say nothing of the cause. The process that comes first writes the note, before it closes its
+    When one process fails, the others lose their connection to it and fail too, with errors that
+    say nothing about the cause. The first to fail writes the note before it closes its
     connections; `first_failure` reads it.
     """
 

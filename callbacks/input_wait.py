@@ -1,4 +1,4 @@
-"""How long the training waits for its input."""
+"""The time that training waits for its input."""
 
 import time
 from typing import Any
@@ -11,12 +11,11 @@ from zf_lightning.results import metric_names as names
 
 
 class InputWait(Callback):
-    """Logs `data/wait` once an epoch: the percentage of its training time spent on waiting.
+    """Logs `data/wait` once an epoch: the percentage of training time spent waiting for a batch.
 
-    It is the time in which the training process asked for a batch and had none; validations are
-    left out of both. Of several processes the one that waits longest counts, because the others
-    wait for it. Well above 5 % the input is what limits the training: more workers
-    (`data.workers`), a faster disk, or smaller images help.
+    Validations are left out. Of several processes the slowest counts, because the others wait for
+    it. Well above 5 % the input limits the training: more workers (`data.workers`), a faster disk,
+    or smaller images help.
     """
 
     def __init__(self) -> None:
@@ -25,7 +24,7 @@ class InputWait(Callback):
         self._validating = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of an epoch that goes on: Lightning calls no start of it."""
+        """Start the clock of an epoch that is resumed: Lightning does not call its start."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -39,7 +38,7 @@ class InputWait(Callback):
         self._validating -= time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on with the clock."""
+        """Resume the clock."""
         self._validating += time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,7 +46,7 @@ class InputWait(Callback):
         seconds = time.monotonic() - self._began - self._validating
         waited = _seconds_waited(trainer) - self._waited
         share = 100 * waited / max(seconds, 1e-9)
-        # Reduced here, on every process: with `sync_dist` Lightning would do so when the progress
+        # Reduced here, on every process: with `sync_dist` Lightning would reduce when the progress
         # bar of the first process asks for the value, and wait for the others for ever.
         longest = torch.tensor(share, dtype=torch.float32, device=pl_module.device)
         longest = trainer.strategy.reduce(longest, reduce_op="max")

@@ -1,6 +1,7 @@
-"""The checkpoint from which an interrupted run goes on."""
+"""The checkpoint from which an interrupted run is resumed."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from zf_lightning.errors import UserError
 STEPS_BETWEEN_CLOCKS = 10
 
 
+@dataclass(kw_only=True, eq=False)
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` after each epoch, and within epochs by the clock or the steps.
 
-    Lightning's ModelCheckpoint does one or the other. When it is written makes no difference to
-    what is learnt. In mid-epoch it is not written where gradients are being accumulated, which no
-    checkpoint holds, nor before a validation, which a run that goes on would leave out: one step
-    later, or when the epoch is over.
+    Lightning's ModelCheckpoint does one or the other. Writing changes nothing of what is learnt.
+    It is put off by a step while gradients are being accumulated, which no checkpoint holds, and
+    before a validation, which a resumed run would leave out.
 
     Args:
         folder: where `last.ckpt` is written.
@@ -30,17 +31,17 @@ class LastCheckpoint(Checkpoint):
         UserError: `minutes` or `steps` is not above 0.
     """
 
-    def __init__(
-        self, *, folder: str | Path, minutes: float | None = None, steps: int | None = None
-    ) -> None:
-        for name, value in (("minutes", minutes), ("steps", steps)):
+    folder: str | Path
+    minutes: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("minutes", self.minutes), ("steps", self.steps)):
             if value is not None and value <= 0:
                 raise UserError(
                     f"callbacks.last_checkpoint.{name}={value} must be above 0, or null for never."
                 )
-        self.path = Path(folder) / "last.ckpt"
-        self.minutes = minutes
-        self.steps = steps
+        self.path = Path(self.folder) / "last.ckpt"
         self._written_at = 0.0
         self._written_step = 0
 

@@ -14,10 +14,10 @@ from zf_lightning.results import metric_names as names
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar with the rate in images a second of all processes, and the time left.
+    """Lightning's bar with the images a second of all processes together, and the time left.
 
-    Also logs the rate once an epoch, as `train/images_per_second`. Where the output is a file and
-    not a terminal, the bar is drawn about ten times an epoch.
+    Also logs the rate once an epoch, as `train/images_per_second`. In a file, rather than on a
+    terminal, the bar is drawn about ten times an epoch.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Progress(TQDMProgressBar):
         return self._drawn_every or super().refresh_rate
 
     def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
-        """Make the bar, and begin an epoch that goes on: Lightning calls no start of it."""
+        """Make the bar, and begin an epoch that is resumed: Lightning does not call its start."""
         super().on_train_start(trainer, *arguments)
         self._epoch_whole_began = 0.0
         if trainer.fit_loop.restarted_mid_epoch:
@@ -80,7 +80,7 @@ class Progress(TQDMProgressBar):
         super().on_train_epoch_end(trainer, pl_module)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """What stands at the end of the bar."""
+        """The values at the end of the bar."""
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
         rate = self._rate()

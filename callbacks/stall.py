@@ -1,7 +1,8 @@
-"""Notices a network that does not learn: its loss stays where guessing would put it."""
+"""Detects a network that does not learn: its loss stays where guessing would put it."""
 
 import logging
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,30 +15,30 @@ from zf_lightning.results import metric_names as names
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Stall(Callback):
     """Flags a run whose training loss stays within `tolerance` of ln C, C being the classes.
 
-    The paper's recipe is known to stall so on some runs, and good runs can sit there for several
+    The paper's recipe is known to stall on some runs, and good runs can stay there for several
     epochs: hence the patience, in epochs and in steps, both of which must pass. Logs
-    `train/stalled` (0 or 1) once an epoch; a run that moves again is no longer flagged.
+    `train/stalled` (0 or 1) once an epoch; a run that recovers is no longer flagged.
 
     Args:
         tolerance: share of ln C by which the epoch's mean loss may differ from it.
         patience_epochs, patience_steps: how long it must stay there.
-        stop: end the training, instead of only saying so.
+        stop: stop the training, instead of only warning.
     """
 
-    def __init__(
-        self, tolerance: float, patience_epochs: int, patience_steps: int, stop: bool
-    ) -> None:
-        if not 0 < tolerance < 1:
+    tolerance: float
+    patience_epochs: int
+    patience_steps: int
+    stop: bool
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < 1:
             raise UserError("callbacks.stall.tolerance must be between 0 and 1.")
-        if patience_epochs < 1 or patience_steps < 0:
+        if self.patience_epochs < 1 or self.patience_steps < 0:
             raise UserError("callbacks.stall needs patience_epochs≥1 and patience_steps≥0.")
-        self.tolerance = tolerance
-        self.patience_epochs = patience_epochs
-        self.patience_steps = patience_steps
-        self.stop = stop
         #: For how long the loss has been there.
         self.epochs = 0
         self.steps = 0
@@ -50,11 +51,11 @@ class Stall(Callback):
         return self.epochs >= self.patience_epochs and self.steps >= self.patience_steps
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint: a run that goes on has not forgotten."""
+        """For the checkpoint, so that a resumed run remembers."""
         return {"epochs": self.epochs, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Restore `state_dict`."""
         self.epochs, self.steps = state_dict["epochs"], state_dict["steps"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,6 +1,7 @@
-"""Files of a finished training as wandb artifacts: found, versioned and downloaded from there."""
+"""Files of a finished training as wandb artifacts."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from zf_lightning.atlas import epoch_files
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class WandbArtifacts(Callback):
-    """Hands what a training leaves to wandb when it has come to its end; without wandb, nothing.
+    """Uploads files of a training to wandb when it ends; does nothing without wandb.
 
-    Offline they wait, copied, in the run's own `wandb/` for `wandb sync`. What wandb does not take
-    is a warning: the run has it in its folder.
+    Offline, copies wait in the run's own `wandb/` for `wandb sync`. If wandb refuses a file that is
+    a warning: the run has it in its folder.
 
     Args:
         folder: the run's folder.
@@ -24,10 +26,9 @@ class WandbArtifacts(Callback):
         checkpoint: `checkpoints/best.ckpt`.
     """
 
-    def __init__(self, folder: str, atlas: bool, checkpoint: bool) -> None:
-        self.folder = Path(folder)
-        self.atlas = atlas
-        self.checkpoint = checkpoint
+    folder: str | Path
+    atlas: bool
+    checkpoint: bool
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log them, in the first process."""
@@ -44,9 +45,9 @@ class WandbArtifacts(Callback):
                     log.warning(f"Weights & Biases did not take the {kind}: {problem}")
 
     def files(self) -> dict[str, list[Path]]:
-        """What is asked for and there, by its kind."""
-        atlases = epoch_files(self.folder)
-        best = self.folder / "checkpoints" / "best.ckpt"
+        """The files that are asked for and exist, by their kind."""
+        atlases = epoch_files(Path(self.folder))
+        best = Path(self.folder) / "checkpoints" / "best.ckpt"
         found = {}
         if self.atlas and atlases:
             found["atlas"] = [atlases[-1], atlases[-1].with_suffix(".json")]
@@ -60,7 +61,7 @@ def _log(logger: WandbLogger, kind: str, files: list[Path], description: dict[st
     import wandb
 
     run = logger.experiment
-    # By the run: one that goes on adds a version.
+    # Named after the run: a resumed one adds a version.
     artifact = wandb.Artifact(
         f"{kind}-{run.id}",
         type="model" if kind == "checkpoint" else kind,

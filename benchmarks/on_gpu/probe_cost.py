@@ -73,7 +73,7 @@ def validate(
     watch: Callable[..., tuple[torch.Tensor, dict[str, torch.Tensor]]],
 ) -> float:
     """Seconds of the validation steps, the top activations empty at first."""
-    classifier.watch = None if top is None else watch
+    classifier.capture = None if top is None else watch
     classifier.val_error.reset()
     if top is not None:
         top.reset()

@@ -1,4 +1,4 @@
-"""How many processors this process may use."""
+"""The number of processors that this process may use."""
 
 import os
 
@@ -7,7 +7,7 @@ CORES_VARIABLE = "ZF_LIGHTNING_CORES"
 
 
 def available_cores() -> int:
-    """Those granted to this process: in a container or a batch job fewer than there are.
+    """Processors granted to this process: in a container or a batch job fewer than there are.
 
     A job of a sweep that shares the machine with others has its part of them.
     """

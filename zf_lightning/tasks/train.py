@@ -30,7 +30,7 @@ from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network, read_checkpoint
 from zf_lightning.training.loggers import log_configuration
-from zf_lightning.training.module import EXTRA_CROPS, ImageClassifier
+from zf_lightning.training.module import LAST_CROPS, ImageClassifier
 from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _test(
     loaders = [data.evaluation_loader(s, at_most=n) for s, n in lengths.items()]
     trainer.test(classifier, loaders, ckpt_path=best if keeps_best else None, verbose=False)
     figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-    suffixes = {"test": "", **EXTRA_CROPS}
+    suffixes = {**LAST_CROPS, "test": ""}
     for loader, (split, length) in enumerate(lengths.items()):
         counted = figures[f"{split}/images{suffixes[split]}"]
         bad = figures[f"{split}/bad_files{suffixes[split]}"]

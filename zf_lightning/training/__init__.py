@@ -1,1 +1,1 @@
-"""What is trained: the LightningModule, its metrics, checkpoints, loggers and schedules."""
+"""Training: the LightningModule, its metrics, checkpoints, loggers and schedules."""

@@ -1,4 +1,4 @@
-"""From a composed configuration to the objects of a run."""
+"""The objects of a run, built from its configuration."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ from zf_lightning.sweep.names import override_key
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
 from zf_lightning.system.devices import ACCELERATORS, chosen_device
 from zf_lightning.system.processes import is_first_process
-from zf_lightning.training.checkpoint_file import WholeCheckpointFile
+from zf_lightning.training.checkpoint import WholeCheckpointFile
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.network import check_network
 
@@ -75,7 +75,7 @@ def _set_again(model: dict[str, Any], given: dict[str, Any], key: str) -> None:
 
 
 def load_start(config: DictConfig, classifier: ImageClassifier) -> None:
-    """Put the weights of `model.weights`, if any, into a network that is about to be trained.
+    """Load `model.weights`, if given, into a network that is about to be trained.
 
     Raises UserError where they are of another network, or the network does not fit the classes.
     """

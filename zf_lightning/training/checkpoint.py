@@ -1,4 +1,4 @@
-"""Checkpoints: finding them, loading them, and the configuration that they bring along."""
+"""Checkpoints: writing, finding and loading them, and the configuration in them."""
 
 import pickle
 from collections.abc import Collection, Mapping, Sequence
@@ -6,15 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.config.renamed import with_current_targets
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key
+from zf_lightning.system.files import write_whole
 from zf_lightning.training.module import ImageClassifier
 
-#: Parts of a configuration that say what was learnt and from what.
+#: Parts of a configuration that define what was learnt, and from what data.
 LEARNT = ("model", "ablation", "data", "seed")
+
+
+class WholeCheckpointFile(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, beside the one that it replaces.
+
+    Lightning writes it to the system's temporary folder and moves it. Where that is another file
+    system the move is a copy, and a run that is killed meanwhile has half a checkpoint and nothing
+    to resume from.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write `checkpoint` to `path`; addresses as s3://… are left to Lightning."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+        else:
+            write_whole(path, lambda target: torch.save(checkpoint, target))
 
 
 def find_checkpoint(ckpt: Any) -> Path:
@@ -47,7 +67,7 @@ def find_checkpoints(ckpt: Any) -> list[Path]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What is in a checkpoint file, its tensors left on disk until they are used.
+    """The contents of a checkpoint file, its tensors left on disk until they are used.
 
     Raises UserError if it is not a checkpoint of this project.
     """
@@ -100,10 +120,8 @@ def configuration_of(
 ) -> DictConfig:
     """The configuration to use a checkpoint with: its own network and data, on this machine.
 
-    `parts` are those that come from the checkpoint.
-
-    What says where things are and what is done comes from `current`, and so does whatever
-    `overrides`, the command line, names: `data=…` as a whole, `data.root=…` alone.
+    `parts` come from the checkpoint, except what `overrides`, the command line, name: `data=…` the
+    whole part, `data.root=…` one option. All else, as paths and task, comes from `current`.
     """
     text = read_checkpoint(path)["hyper_parameters"]["description"]["config"]
     # Unresolved: where things are is to be what it is on this machine.

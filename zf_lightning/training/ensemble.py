@@ -1,4 +1,4 @@
-"""Several networks that answer together: the mean of their softmaxes (Table 2)."""
+"""An ensemble: several networks, and the mean of their softmaxes (Table 2)."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from zf_lightning.results import metric_names as names
 from zf_lightning.training.metrics import ClassificationError, ScoredModule
 from zf_lightning.training.module import ImageClassifier
 
-#: What the members' figures are called: `test/member0/top1_error`, `test/member0/…_tencrop`.
+#: Each member's metrics are named after it: `test/member0/top1_error`, `test/member0/…_tencrop`.
 MEMBER = "member"
 
 

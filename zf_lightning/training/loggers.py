@@ -1,4 +1,4 @@
-"""Where the curves of a run go: its own file, and Weights & Biases."""
+"""Loggers: `metrics.csv`, and Weights & Biases."""
 
 import csv
 import functools
@@ -21,7 +21,7 @@ from zf_lightning.training.wandb_runs import run_options
 class MetricsFile(Logger):
     """`metrics.csv`: a row for each step at which something was logged.
 
-    A run that goes on keeps the rows of its first part, except those of steps that it takes again
+    A resumed run keeps the rows of its first part, except those of steps that it repeats
     (Lightning's own CSV logger deletes the file).
     """
 
@@ -63,8 +63,8 @@ class MetricsFile(Logger):
     def save(self) -> None:
         """Bring the file up to date; Lightning calls this after each `log_metrics`.
 
-        A checkpoint that is written afterwards knows of no step whose row is lost but its own
-        last, which Lightning logs after the callbacks that may write one.
+        So a checkpoint that is written afterwards has no steps whose rows are lost, except its own
+        last one, which Lightning logs after the callbacks that may write a checkpoint.
         """
         if not self._rows:
             return
@@ -130,7 +130,7 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
                 raise
             reason = str(problem).strip().split("\n")[0]
             raise UserError(
-                f"Weights & Biases did not take the run ({reason}); to go on without its server "
+                f"Weights & Biases did not take the run ({reason}); to train without its server "
                 "use logger.wandb.mode=offline, and upload the run later."
             ) from problem
 

@@ -49,12 +49,12 @@ class ClassificationError(Metric):
         self.count += valid.sum()
 
     def totals(self) -> dict[str, float]:
-        """What was counted so far by all processes together, to be kept in a checkpoint."""
+        """The counts of all processes together, for a checkpoint."""
         with self.sync_context():
             return {name: getattr(self, name).item() for name in self.COUNTED}
 
     def load_totals(self, totals: Mapping[str, float]) -> None:
-        """Go on counting from `totals`; on one process, or they count several times."""
+        """Restore the counts; on one process only, or they count several times."""
         for name, value in totals.items():
             getattr(self, name).fill_(value)
 

@@ -1,4 +1,4 @@
-"""The LightningModule: what is learnt, and how it is scored."""
+"""The LightningModule: training, validation and test of a network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ from zf_lightning.training.metrics import ClassificationError, ScoredModule
 from zf_lightning.training.network import build_network
 
 #: From a network's input to its logits, and to the feature maps of some layers.
-Watch = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
-#: What a schedule can wait for.
+Capture = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+#: Metrics that a schedule can monitor.
 MONITORS = (names.VAL_TOP1, names.VAL_TOP5, names.VAL_LOSS)
-#: How the final test crops the images of the other splits, by the suffix of the metrics: the rest
-#: of their metrics is known from the epochs.
-EXTRA_CROPS = {"val": names.TENCROP, "train": names.CENTRE_CROP}
+#: The crops of the test at the end, by split. With one crop, the epochs have logged the errors of
+#: `val` already: no second value at this step.
+LAST_CROPS = {"train": names.CENTRE_CROP, "val": names.TENCROP, "test": names.TENCROP}
 
 
 class ImageClassifier(ScoredModule):
@@ -31,9 +31,9 @@ class ImageClassifier(ScoredModule):
     `ImageClassifier.load_from_checkpoint(path)` needs nothing else.
 
     Args:
-        model: what `conf/model` says, the ablation applied.
+        model: the options of `conf/model`, the ablation applied.
         class_names: in the order of the labels.
-        optimizer, scheduler: what `conf/optimizer` and `conf/scheduler` say.
+        optimizer, scheduler: the options of `conf/optimizer` and `conf/scheduler`.
         seed: decides crops and dropout.
         description: further facts for the checkpoint (the whole configuration).
         statistics: of the training set; a checkpoint brings its own.
@@ -62,7 +62,7 @@ class ImageClassifier(ScoredModule):
             input_size=model["input_size"], **model["preprocessing"], statistics=statistics
         )
         #: Runs the network and hands its feature maps to the callbacks of the validation.
-        self.watch: Watch | None = None
+        self.capture: Capture | None = None
         self.train_error = ClassificationError()
         # Not the one above, which a checkpoint in mid-epoch brings along.
         self.train_error_centre_crop = ClassificationError()
@@ -90,8 +90,8 @@ class ImageClassifier(ScoredModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a random crop of each sample."""
-        # Dropout is a function of (seed, step, batch, process): a run that was interrupted goes on
-        # with the same masks without having stored any random state, and processes differ.
+        # Dropout is a function of (seed, step, batch, process): a resumed run draws the same masks
+        # without any stored random state, and processes differ.
         torch.manual_seed(_combine(self.seed, self.global_step, batch_index, self.global_rank))
         images = self.preprocessing.random_crops(
             batch.images, batch.indices, seed=self.seed, epoch=self.current_epoch
@@ -117,14 +117,14 @@ class ImageClassifier(ScoredModule):
         self.log_bad_files("train", self.trainer.train_dataloader)
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Score the centre crop of each sample; returns the feature maps that `watch` sees."""
+        """Score the centre crop of each sample; returns the feature maps that `capture` keeps."""
         images = self.preprocessing(batch.images)
-        logits, outputs = self.watch(images) if self.watch else (self.network(images), {})
+        logits, outputs = self.capture(images) if self.capture else (self.network(images), {})
         self.val_error.update(logits.float().softmax(1), batch.labels, batch.valid)
         return outputs
 
     def on_validation_epoch_end(self) -> None:
-        """Log top-1 and top-5 error and loss of the validation images; mind a plateau."""
+        """Log errors and loss of the validation images; step a schedule that waits for a plateau."""
         values = self.log_error("val", self.val_error, prog_bar=True)
         self.log_bad_files("val", self.trainer.val_dataloaders)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
@@ -135,35 +135,29 @@ class ImageClassifier(ScoredModule):
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score the centre crop, and the mean of the softmax over the ten crops, of each sample.
 
-        Of training images the centre crop alone: the paper's training error needs no more.
+        Of training images only the centre crop: the paper's training error needs no more.
         """
         split = self.tested_splits[dataloader_idx]
         if split == "train":
-            error = self.train_error_centre_crop
-            error.update(self(batch.images), batch.labels, batch.valid)
-            return
-        error = self.test_error if split == "test" else self.val_error
-        error_tencrop = self.test_error_tencrop if split == "test" else self.val_error_tencrop
-        one, ten = self.crop_probabilities(batch.images)
-        error.update(one, batch.labels, batch.valid)
-        error_tencrop.update(ten, batch.labels, batch.valid)
+            probabilities = self(batch.images)
+        else:
+            centre, probabilities = self.crop_probabilities(batch.images)
+            if split == "test":
+                self.test_error.update(centre, batch.labels, batch.valid)
+        self._last_error(split).update(probabilities, batch.labels, batch.valid)
 
     def on_test_epoch_end(self) -> None:
-        """Log top-1 and top-5 error, with one crop and with ten."""
+        """Log top-1 and top-5 error of each split that was tested."""
         loaders = self.trainer.test_dataloaders
         loaders = loaders if isinstance(loaders, list) else [loaders]
         for split, loader in zip(self.tested_splits, loaders, strict=True):
-            suffix = EXTRA_CROPS.get(split, "")
             if split == "test":
-                self.log_error("test", self.test_error)
-                self.log_error("test", self.test_error_tencrop, suffix=names.TENCROP)
-            elif split == "val":
-                # With one crop each epoch's validation has logged it: no second value at this step.
-                self.val_error.reset()
-                self.log_error("val", self.val_error_tencrop, suffix=suffix)
-            else:
-                self.log_error("train", self.train_error_centre_crop, suffix=suffix)
-            self.log_bad_files(split, loader, suffix=suffix)
+                self.log_error(split, self.test_error)
+            self.log_error(split, self._last_error(split), suffix=LAST_CROPS[split])
+            self.log_bad_files(split, loader, suffix="" if split == "test" else LAST_CROPS[split])
+
+    def _last_error(self, split: str) -> ClassificationError:
+        return getattr(self, f"{split}_error{LAST_CROPS[split]}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the configuration."""
@@ -193,19 +187,19 @@ class ImageClassifier(ScoredModule):
                 )
             settings["monitor"] = scheduler["monitor"]
             # Stepped in `on_validation_epoch_end`: Lightning would do it after the checkpoint of
-            # the epoch was written, and a run that goes on from there would have lost the step.
+            # the epoch was written, and a run resumed from there would have lost the step.
             settings["frequency"] = 2**31
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the errors that the weights had, and what was counted of an unfinished epoch."""
+        """Save the errors of these weights, and the counts of an unfinished epoch."""
         checkpoint["metrics"] = {
             name: float(value) for name, value in self.trainer.callback_metrics.items()
         }
         checkpoint["train_error"] = self.train_error.totals()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting the training error where the checkpoint stopped."""
+        """Restore the counts of the training error."""
         self.train_error.reset()
         if self.global_rank == 0:
             self.train_error.load_totals(checkpoint.get("train_error", {}))

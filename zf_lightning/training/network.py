@@ -1,4 +1,4 @@
-"""From a model's configuration to a network: of layers, of torchvision, or of the user's own."""
+"""The network of a model's configuration: of layers, from torchvision, or the user's own."""
 
 import inspect
 from collections.abc import Mapping
