@@ -124,7 +124,7 @@ class ImageClassifier(ScoredModule):
         return outputs
 
     def on_validation_epoch_end(self) -> None:
-        """Log errors and loss of the validation images; step a schedule that waits for a plateau."""
+        """Log errors and loss of the validation images; step a plateau schedule."""
         values = self.log_error("val", self.val_error, prog_bar=True)
         self.log_bad_files("val", self.trainer.val_dataloaders)
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
