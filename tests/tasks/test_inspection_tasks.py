@@ -166,6 +166,10 @@ def test_landmarks_follow_the_centre_square(tmp_path: Path) -> None:
         read_landmarks(tmp_path / "landmarks.csv", tmp_path, ["mouth"])
     with pytest.raises(UserError, match="does not exist"):
         read_landmarks(landmarks_file(tmp_path, rows=5), tmp_path)
+    for nowhere in ("nan", "inf", ""):
+        (tmp_path / "nowhere.csv").write_text(f"file,nose_x,nose_y\n000.png,3,{nowhere}\n")
+        with pytest.raises(UserError, match="line 2: nose has no position"):
+            read_landmarks(tmp_path / "nowhere.csv", tmp_path)
     (tmp_path / "empty.csv").write_text("name,x\n")
     with pytest.raises(UserError, match="a column file"):
         read_landmarks(tmp_path / "empty.csv", tmp_path)

@@ -1,4 +1,4 @@
-"""What travels from a data source to the network."""
+"""A batch on its way from the data to the network."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Crops and mirror images of whole batches, on the device where the batch is (Sec. 3)."""
+"""Crops and mirror images of whole batches, on the batch's device (Sec. 3)."""
 
 import torch
 from torch import Tensor
@@ -52,21 +52,18 @@ def crop_and_mirror(images: Tensor, crop: int, placement: Tensor) -> Tensor:
 
 
 def random_placement(indices: Tensor, *, margin: int, seed: int, epoch: int) -> Tensor:
-    """Where each sample is cropped in an epoch, and whether it is mirrored: int64 `[N, 3]`.
+    """Top, left and mirroring (0 or 1) of each sample's crop in an epoch: int64 `[N, 3]`.
 
     A function of (seed, epoch, dataset index) alone: the same on any number of processes, for any
-    batch size, and in a run that was interrupted and goes on. Tops and lefts are uniform in
-    0..`margin`, as in cuda-convnet's decoder, and half of the crops are mirrored; the paper says
-    only that it uses multiple different crops and flips.
+    batch size, and in a resumed run. Tops and lefts are uniform in 0..`margin`, as in
+    cuda-convnet's decoder, and half of the crops are mirrored; the paper says only that it uses
+    multiple different crops and flips.
     """
     bits = _mix(indices.to(torch.int64) * 3 + _mix_number(seed, epoch))
     top = _uniform(bits, margin + 1)
     left = _uniform(_mix(bits + 1), margin + 1)
     mirrored = _uniform(_mix(bits + 2), 2)
     return torch.stack((top, left, mirrored), dim=1)
-
-
-_MASK = (1 << 64) - 1
 
 
 def _signed(value: int) -> int:
@@ -88,8 +85,7 @@ def _mix(values: Tensor) -> Tensor:
 
 def _mix_number(seed: int, epoch: int) -> int:
     both = torch.tensor([seed, epoch], dtype=torch.int64)
-    mixed = int(_mix(_mix(both[:1]) + both[1:])[0])
-    return mixed
+    return int(_mix(_mix(both[:1]) + both[1:])[0])
 
 
 def _uniform(bits: Tensor, below: int) -> Tensor:

@@ -52,19 +52,19 @@ class ImageDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.max_bad_files = dict(max_bad_files or {})
         self._train_loader: BatchLoader | None = None
-        self._going_on: dict[str, Any] | None = None
+        self._resume_from: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the training is in its epoch."""
+        """The position of the training in its epoch."""
         return self._train_loader.state_dict() if self._train_loader is not None else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on in mid-epoch.
+        """Resume mid-epoch.
 
         Lightning hands a loader its state only where no schedule asks for the number of steps:
         that makes the loader before the state is read (2.6.6).
         """
-        self._going_on = state or None
+        self._resume_from = state or None
 
     def prepare_data(self) -> None:
         """Make the source ready; Lightning calls this on one process of each machine."""
@@ -77,9 +77,9 @@ class ImageDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Training batches in the epoch's order."""
         loader = self._loader("train", shuffle=True)
-        if self._going_on is not None:
-            loader.load_state_dict(self._going_on)
-            self._going_on = None
+        if self._resume_from is not None:
+            loader.load_state_dict(self._resume_from)
+            self._resume_from = None
         self._train_loader = loader
         return loader
 

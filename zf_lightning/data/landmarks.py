@@ -1,6 +1,7 @@
-"""Places of parts in images, from a CSV file with the columns `file`, `<part>_x`, `<part>_y`."""
+"""Landmarks of images, from a CSV file with the columns `file`, `<part>_x`, `<part>_y`."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,12 @@ def read_landmarks(path: Path, folder: Path, parts: Sequence[str] | None = None)
         for part in chosen:
             try:
                 x, y = float(row[f"{part}_x"]), float(row[f"{part}_y"])
+                if not (math.isfinite(x) and math.isfinite(y)):
+                    raise ValueError
             except (TypeError, ValueError):
-                raise UserError(f"landmarks={path}, line {number}: {part} has no place.") from None
+                raise UserError(
+                    f"landmarks={path}, line {number}: {part} has no position."
+                ) from None
             places[part].append(in_stored_picture((y, x), size))
     return Landmarks(files, {part: torch.tensor(found) for part, found in places.items()})
 

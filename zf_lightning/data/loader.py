@@ -1,4 +1,4 @@
-"""The data loader: batches in the epoch's order, on from where a run stopped, bad files out."""
+"""The data loader: batches in the epoch's order, resumed mid-epoch, without unreadable files."""
 
 import time
 from collections.abc import Iterator
@@ -13,22 +13,20 @@ from zf_lightning.errors import UserError
 
 
 class BatchLoader(DataLoader[Batch]):
-    """A DataLoader that goes on in mid-epoch, leaves out bad files, and knows who waited for it.
+    """A DataLoader that resumes mid-epoch, skips unreadable files and measures time spent waiting.
 
-    Lightning keeps its state in every checkpoint. What counts are the batches that the training
-    took, not those that the workers have prepared; going on is taking the epoch's order from the
-    next one, so that any number of workers and processes may go on with it.
-
-    It has DataLoader's own arguments, because Lightning makes a loader anew from them where
-    `trainer.overfit_batches` asks for another sampler.
+    Lightning keeps its state in every checkpoint. It counts the batches that the training took, not
+    those that the workers have prepared, and resumes the epoch's order after them, with any number
+    of workers and processes. Its arguments are DataLoader's own: Lightning makes a loader anew from
+    them where `trainer.overfit_batches` asks for another sampler.
     """
 
     #: Seconds that `next` took, of all epochs together.
     seconds_waited = 0.0
-    #: What counts the files that cannot be read; without it they are errors.
+    #: Counts the unreadable files; without it they are errors.
     bad_files: BadFiles | None = None
     _taken = 0
-    _going_on: dict[str, Any] | None = None
+    _resume_from: dict[str, Any] | None = None
 
     # A generator: the workers start at the first `next`, when Lightning has set the epoch. It
     # calls `iter` before that, and workers would prefetch from the order of epoch 0.
@@ -56,9 +54,9 @@ class BatchLoader(DataLoader[Batch]):
         return {"batches": self._taken, **self._order()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state` when its epoch is iterated over next.
+        """Resume from `state` when its epoch is iterated over next.
 
-        Raises UserError if the order is another one than that of the checkpoint.
+        Raises UserError if the order differs from that of the checkpoint.
         """
         order = self._order()
         for key, words in (
@@ -71,12 +69,12 @@ class BatchLoader(DataLoader[Batch]):
                 raise UserError(
                     f"The checkpoint was written in mid-epoch with {words} {state[key]}, and now "
                     f"it is {order[key]}: the rest of the epoch cannot be told apart from what "
-                    "was seen. Go on with the same, or start in another folder."
+                    "was seen. Resume with the same, or start in another folder."
                 )
-        self._going_on = state
+        self._resume_from = state
 
     def _first_batch(self) -> int:
-        state, self._going_on = self._going_on, None
+        state, self._resume_from = self._resume_from, None
         # A state of another epoch is that of one that was complete.
         if state is None or state.get("epoch") != self._order().get("epoch"):
             return 0

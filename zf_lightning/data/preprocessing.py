@@ -1,6 +1,6 @@
 """From uint8 pictures to what a network takes, for a whole batch on its device (Sec. 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,6 @@ from zf_lightning.errors import UserError
 #: Per channel, in 0..255.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-MEANS = ("pixel", "channel", "imagenet", "none")
-SCALES = ("std", "imagenet", "none")
 
 
 class Preprocessing(nn.Module):
@@ -56,30 +54,27 @@ class Preprocessing(nn.Module):
         statistics: PixelStatistics | None = None,
     ) -> None:
         super().__init__()
-        own_mean = _own_numbers("mean", mean, MEANS)
-        own_scale = _own_numbers("scale", scale, SCALES)
-        if own_scale is not None and not bool((own_scale > 0).all()):
+        zero, one = (0.0,) * 3, (1.0,) * 3
+        means = {
+            "pixel": zero,
+            "channel": zero if statistics is None else statistics.channel_mean.tolist(),
+            "imagenet": IMAGENET_MEAN,
+            "none": zero,
+        }
+        scales = {
+            "std": one if statistics is None else statistics.channel_std.tolist(),
+            "imagenet": IMAGENET_STD,
+            "none": one,
+        }
+        std = _channels("scale", scale, scales)
+        if not bool((std > 0).all()):
             raise UserError(f"model.preprocessing.scale={scale} must be above 0.")
         self.input_size = input_size
         self.base_size = round(input_size * 8 / 7)
-        mean_image = torch.zeros(3, self.base_size, self.base_size)
-        std = torch.ones(3, 1, 1)
-        if own_mean is not None:
-            mean_image += own_mean
-        elif mean == "imagenet":
-            mean_image += torch.tensor(IMAGENET_MEAN)[:, None, None]
-        elif mean == "channel" and statistics is not None:
-            mean_image += statistics.channel_mean[:, None, None]
-        elif mean == "pixel" and statistics is not None:
-            mean_image = transforms.resize(
-                statistics.mean_image, [self.base_size, self.base_size], antialias=True
-            )
-        if own_scale is not None:
-            std = own_scale
-        elif scale == "imagenet":
-            std = torch.tensor(IMAGENET_STD)[:, None, None]
-        elif scale == "std" and statistics is not None:
-            std = statistics.channel_std[:, None, None]
+        base = [self.base_size, self.base_size]
+        mean_image = torch.zeros(3, *base) + _channels("mean", mean, means)
+        if mean == "pixel" and statistics is not None:
+            mean_image = transforms.resize(statistics.mean_image, base, antialias=True)
         self.register_buffer("mean", mean_image)
         self.register_buffer("std", std)
 
@@ -122,19 +117,21 @@ class Preprocessing(nn.Module):
         return crop_and_mirror(images, self.input_size, placement)
 
 
-def _own_numbers(
-    option: str, value: str | Sequence[float], choices: Sequence[str]
-) -> Tensor | None:
-    """Three numbers as a tensor `[3, 1, 1]`; None if `value` is one of the choices."""
-    if isinstance(value, str) and value in choices:
-        return None
-    numbers = [] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
-    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+def _channels(
+    option: str, value: str | Sequence[float], known: Mapping[str, Sequence[float]]
+) -> Tensor:
+    """float32 `[3, 1, 1]` of three numbers, or of a name in `known`."""
+    numbers = known.get(value) if isinstance(value, str) else value
+    if (
+        not isinstance(numbers, Sequence)
+        or len(numbers) != 3
+        or not all(isinstance(number, int | float) for number in numbers)
+    ):
         raise UserError(
             f"model.preprocessing.{option}={value} is not known: it is one of "
-            f"{', '.join(choices)}, or three numbers."
+            f"{', '.join(known)}, or three numbers."
         )
-    return torch.tensor(numbers, dtype=torch.float32)[:, None, None]
+    return torch.tensor(list(numbers), dtype=torch.float32)[:, None, None]
 
 
 class TenCrops:

@@ -1,4 +1,4 @@
-"""Which samples a process sees in an epoch: every sample once, the same number on every process."""
+"""The samples of a process in an epoch: all samples once, the same number on every process."""
 
 from collections.abc import Iterator
 
@@ -55,7 +55,7 @@ class EpochSampler(Sampler[SampleKey]):
         self.seed = seed
         self.stored = stored
         self.epoch = 0
-        #: The batch to begin with: a run that goes on in mid-epoch leaves out those before.
+        #: The batch to begin with, in a run that resumes mid-epoch.
         self.first_batch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,11 +1,11 @@
-"""The training set's mean image and standard deviation, computed once and kept (Sec. 3)."""
+"""The training set's mean image and standard deviation, computed once and cached (Sec. 3)."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from torch.utils.data import Sampler
+from torch.utils.data import SequentialSampler
 from tqdm import tqdm
 
 from zf_lightning.data.bad_files import BadFiles
@@ -30,8 +30,7 @@ def compute_statistics(
 
     Sums are kept in int64, where sums of uint8 are exact: the result does not depend on the order
     or the number of workers. Dividing is in float64.
-    Files that cannot be read are left out as far as `bad_files` allows.
-    Raises UserError if it does not, or if nothing is left.
+    Raises UserError if more files are unreadable than `bad_files` allows, or all of them.
     """
     bad_files = bad_files or BadFiles(files, limit=0, option="data.max_bad_files.train")
     total = torch.zeros(3, STORED_SIZE, STORED_SIZE, dtype=torch.int64)
@@ -41,7 +40,7 @@ def compute_statistics(
         files,  # type: ignore[arg-type]
         batch_size=32,
         num_workers=workers,
-        sampler=_InOrder(len(files)),
+        sampler=_InOrder(files),
         collate_fn=collate,
     )
     loader.bad_files = bad_files
@@ -53,7 +52,7 @@ def compute_statistics(
             count += len(whole)
             bar.update(len(batch.images))
     if not count:
-        raise UserError("No training image can be read, so that there is no mean image.")
+        raise UserError("No training image can be read.")
     return statistics_of_sums(total, squares, count=count)
 
 
@@ -77,20 +76,15 @@ def cached_statistics(
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                compute_statistics(
+                statistics = compute_statistics(
                     files, workers=workers, progress=progress, bad_files=bad_files
-                ).save(path)
+                )
+                statistics.save(path)
     return PixelStatistics.load(path)
 
 
-class _InOrder(Sampler[SampleKey]):
+class _InOrder(SequentialSampler):
     """All samples as they lie on the disk."""
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[SampleKey]:
-        return map(SampleKey, range(self.length))
+    def __iter__(self) -> Iterator[SampleKey]:  # type: ignore[override]
+        return map(SampleKey, super().__iter__())

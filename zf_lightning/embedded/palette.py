@@ -19,10 +19,6 @@ class Palette:
     deep: Colour
     line: Colour
 
-    def any_paint(self, rng: np.random.Generator) -> Colour:
-        """One of the three paints."""
-        return (self.main, self.second, self.accent)[int(rng.integers(3))]
-
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
     """Colour from hue (turns), saturation and value (0..1)."""
