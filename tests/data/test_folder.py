@@ -93,6 +93,65 @@ def test_a_missing_validation_folder_is_named(tmp_path: Path) -> None:
         FolderSource(tmp_path).prepare()
 
 
+@pytest.mark.parametrize(
+    ("train", "val"), [("Training", "Validation"), ("train", "valid"), ("TRAIN", "Val")]
+)
+def test_splits_may_have_other_usual_names(train: str, val: str, tmp_path: Path) -> None:
+    for folder, count in ((train, 5), (val, 3), ("Testing", 2)):
+        for hue, name in enumerate(("red", "green")):
+            write_images(tmp_path / folder / name, count, hue=hue)
+    source = FolderSource(tmp_path)
+    assert [len(source.split(s)) for s in ("train", "val", "test")] == [10, 6, 4]
+    assert source.split("train").names[0] == f"{train}/green/000.png"
+
+
+def test_folders_of_splits_that_are_incomplete_are_listed(tmp_path: Path) -> None:
+    for folder in ("Training", "Testing"):
+        for hue, name in enumerate(("red", "green")):
+            write_images(tmp_path / folder / name, 3, hue=hue)
+    with pytest.raises(
+        UserError, match=r"no folder val, only Training .train., Testing .test."
+    ):
+        FolderSource(tmp_path).prepare()
+    (tmp_path / "val").mkdir()
+    (tmp_path / "valid").mkdir()
+    with pytest.raises(UserError, match=r"several folders .* val \(val\), valid \(val\)"):
+        FolderSource(tmp_path).prepare()
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    for hue, name in enumerate(("testing", "training", "red")):
+        write_images(tmp_path / "one" / name, 3, hue=hue % 3)
+    (tmp_path / "one" / "testing").rename(tmp_path / "one" / "blue")
+    assert FolderSource(tmp_path / "one").class_names == ("blue", "red", "training")
+
+
+def test_classes_without_images_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for split in ("train", "val"):
+        for hue, name in enumerate(("red", "green")):
+            write_images(tmp_path / split / name, 3, hue=hue)
+    write_images(tmp_path / "train" / "blue", 3, hue=2)
+    with caplog.at_level("WARNING"):
+        FolderSource(tmp_path).prepare()
+    assert "val has no images of 1 of 3 classes: blue." in caplog.text
+    for file in (tmp_path / "train" / "blue").iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match=r"train has no images of 1 of 3 classes: blue; leave"):
+        FolderSource(tmp_path).prepare()
+    assert FolderSource(tmp_path, exclude=["blue"]).class_names == ("green", "red")
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", "@eaDir", "System Volume Information"])
+def test_folders_of_systems_are_neither_classes_nor_read(name: str, tmp_path: Path) -> None:
+    for hue, folder in enumerate(("red", "green")):
+        write_images(tmp_path / folder, 5, hue=hue)
+    write_images(tmp_path / name / "red", 5, hue=0)
+    write_images(tmp_path / "red" / name / "000.png", 2, hue=0)
+    source = FolderSource(tmp_path)
+    assert source.class_names == ("green", "red")
+    assert sum(len(source.split(split)) for split in ("train", "val", "test")) == 10
+
+
 def test_the_content_key_changes_with_the_files(tmp_path: Path) -> None:
     for hue, name in enumerate(("red", "green")):
         write_images(tmp_path / name, 5, hue=hue)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.data.test_pictures import photograph
 from zf_lightning.data.decode import centre_square, load_image
@@ -99,11 +99,36 @@ def test_the_cameras_orientation_is_applied(orientation: int, tmp_path: Path) ->
     exif[0x0112] = orientation
     Image.fromarray(corners).save(tmp_path / "image.jpg", exif=exif, quality=95)
     with Image.open(tmp_path / "image.jpg") as opened:
-        from PIL import ImageOps
-
         upright = numpy.asarray(ImageOps.exif_transpose(opened).convert("RGB")).astype(int)
     found = load_image(tmp_path / "image.jpg").permute(1, 2, 0).numpy().astype(int)
     assert abs(found - upright).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["webp", "png", "xmp_first.jpg"])
+def test_it_is_applied_wherever_it_stands(kind: str, orientation: int, tmp_path: Path) -> None:
+    pixels = numpy.zeros((256, 256, 3), numpy.uint8)
+    pixels[:128, :200] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"image.{kind}"
+    options = {"lossless": True} if kind == "webp" else {}
+    Image.fromarray(pixels).save(path, exif=exif, **options)
+    if kind == "xmp_first.jpg":
+        xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+        whole = path.read_bytes()
+        block = b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp
+        path.write_bytes(whole[:2] + block + whole[2:])
+    with Image.open(path) as opened:
+        upright = numpy.array(ImageOps.exif_transpose(opened).convert("RGB"))
+    difference = load_image(path).permute(1, 2, 0).numpy().astype(int) - upright
+    assert abs(difference).max() <= (20 if kind == "xmp_first.jpg" else 0)
+
+
+def test_a_damaged_orientation_is_none(tmp_path: Path) -> None:
+    pixels = Image.new("RGB", (300, 300), (10, 20, 30))
+    pixels.save(tmp_path / "image.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert load_image(tmp_path / "image.png")[:, 0, 0].tolist() == [10, 20, 30]
 
 
 def cut(kind: str, share: float) -> Callable[[Path], None]:

@@ -17,7 +17,7 @@ from zf_lightning.analysis import ObservedNetwork, occlude
 from zf_lightning.atlas import Atlas
 from zf_lightning.data.landmarks import in_stored_picture, read_landmarks
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.subject import Subject, label_of, load_pictures
+from zf_lightning.inspection.subject import Subject, image_files, label_of, load_pictures
 from zf_lightning.tasks import correspondence, evolution, filters, invariance, occlusion, train
 from zf_lightning.training.checkpoint import load_classifier
 
@@ -151,6 +151,18 @@ def test_correspondence_of_landmarks(
         low, high = parts["nose"]["below_random_95_percent"]
         assert low <= parts["nose"]["below_random"] <= high
     assert result["paper"]["layers"]["layer 5"]["random"] == (0.107, 0.017)
+
+
+def test_a_folder_of_images_is_read_as_data_images_reads_it(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    write_images(root / "red", 2, hue=0)
+    write_images(tmp_path / "linked", 1, hue=0)
+    (root / "green").symlink_to(tmp_path / "linked")
+    write_images(root / "red" / ".ipynb_checkpoints", 1, hue=0)
+    (root / "._a.png").write_bytes(b"")
+    (root / "x.png").mkdir()
+    names = [file.relative_to(root).as_posix() for file in image_files(root)]
+    assert names == ["green/000.png", "red/000.png", "red/001.png"]
 
 
 def test_landmarks_follow_the_centre_square(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ The counts of several processes are added up at the end of each epoch (`ImageCla
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,22 +31,19 @@ def limit_of(allowed: float, files: int, *, option: str) -> int:
     return int(allowed) if allowed >= 1 else int(allowed * files)
 
 
+@dataclass
 class BadFiles:
-    """The unreadable files that one process has met in a split.
+    """The unreadable files that one process has met in a split."""
 
-    Args:
-        files: the split, whose `path(index)` names a file.
-        limit: how many are left out; one more is an error.
-        option: what the user sets the limit with, for messages.
-    """
-
-    def __init__(self, files: Any, *, limit: int, option: str) -> None:
-        self.files = files
-        self.limit = limit
-        self.option = option
-        #: Sentences by dataset index, of all epochs.
-        self.met: dict[int, str] = {}
-        self._of_epoch: set[int] = set()
+    #: The split, whose `path(index)` names a file.
+    files: Any
+    #: How many are left out; one more is an error.
+    limit: int
+    #: The option that sets the limit, for messages.
+    option: str
+    #: Sentences by dataset index, of all epochs.
+    met: dict[int, str] = field(default_factory=dict)
+    _of_epoch: set[int] = field(default_factory=set)
 
     @classmethod
     def of_split(cls, files: Any, split: str, allowed: Mapping[str, float]) -> Self:

@@ -1,6 +1,6 @@
-"""From an image file to the 256×256 picture that everything starts from (Sec. 3).
+"""Decoding of an image file to the 256×256 picture that everything starts from (Sec. 3).
 
-What becomes of a file, whatever its name says:
+The outcome for a file, whatever its name says:
 
 | file | outcome |
 |---|---|
@@ -25,14 +25,15 @@ Decoding is torchvision.io. CPU milliseconds an image on 200 full-size ImageNet 
 included: torchvision.io 1.8, TorchCodec 1.9, simplejpeg 1.8, all with the same pixels; Pillow 3.3,
 with its scaled decoding (`draft`) 2.4 and other pixels. torchvision 0.29 deprecates its decoder in
 favour of TorchCodec, which gains nothing and is tied to the version of PyTorch: torchvision.io
-stays until it goes, and `_decode` is the only place that knows.
+stays until it goes, and `decode_rgb` is the only place that knows.
 """
 
+import io
 from pathlib import Path
 
 import numpy
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as transforms
@@ -59,10 +60,39 @@ def load_image(path: Path | str, *, size: int = STORED_SIZE) -> Tensor:
     return centre_square(image, size=size)
 
 
-def _decode(path: Path | str) -> Tensor:
-    """Common formats, `[3, H, W]` uint8 or uint16."""
-    image = decode_image(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+def decode_rgb(data: Tensor) -> Tensor:
+    """`[3, H, W]` uint8 or uint16 of the bytes of a file in a common format, as the camera held it.
+
+    Raises RuntimeError for other formats.
+    """
+    image = decode_image(data, mode=ImageReadMode.RGB)
     return image[0] if image.ndim == 4 else image
+
+
+def _decode(path: Path | str) -> Tensor:
+    """Common formats, upright, `[3, H, W]` uint8 or uint16."""
+    data = read_file(str(path))
+    return _upright(decode_rgb(data), data.numpy().tobytes())
+
+
+def _upright(image: Tensor, content: bytes) -> Tensor:
+    """The picture turned as `ImageOps.exif_transpose` turns it.
+
+    torchvision applies the orientation of PNGs, and of JPEGs that begin with their EXIF block.
+    """
+    if not any(mark in content for mark in (b"Exif", b"EXIF", b"eXIf", b"tiff:Orientation")):
+        return image
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:
+        # A damaged block fails in as many ways as it has parts; the pixels are whole.
+        return image
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(-1, -2)
+    if orientation in (2, 3, 6, 7):
+        image = image.flip(-1)
+    return image.flip(-2) if orientation in (3, 4, 7, 8) else image
 
 
 def _decode_rarer(path: Path | str) -> Tensor:

@@ -16,7 +16,7 @@ from zf_lightning.config.options import overridden
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
-from zf_lightning.data.sources.scan import IMAGE_SUFFIXES
+from zf_lightning.data.sources.scan import image_names
 from zf_lightning.errors import UserError
 from zf_lightning.models import imagenet_class_names, load_weights, outputs_of, read_weights
 from zf_lightning.results.result import write_result
@@ -203,7 +203,7 @@ def image_files(path: Path) -> list[Path]:
     Raises UserError if there is nothing at `path`.
     """
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        return [path / name for name in image_names(path)]
     if not path.exists():
         raise UserError(f"images: {path} does not exist.")
     return [path]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _TRANSFERS = 2
 _REPAIR = "copy it anew, or prepare the shards again"
 
 
+@dataclass
 class ChunkStore:
     """Hands out chunks that are on this machine, complete and with the right checksum.
 
@@ -39,32 +41,23 @@ class ChunkStore:
     and ahead of that where the order is known; the ones that were used longest ago are deleted
     when `cache` holds more than `cache_bytes`. Every machine fetches every chunk: a global batch
     is the same on any number of machines, so that each of them reads from all chunks of the window.
-
-    Args:
-        root: folder or URL of the split.
-        chunks: what its index lists.
-        cache: a folder for this dataset on this machine.
-        cache_bytes: how much of a bucket is kept.
-        options: for LitData's storage client.
     """
 
-    def __init__(
-        self,
-        root: str,
-        chunks: Sequence[Chunk],
-        *,
-        cache: Path,
-        cache_bytes: float = float("inf"),
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.root = root
-        self.chunks = list(chunks)
-        self.cache = cache
-        self.cache_bytes = cache_bytes
-        self.options = dict(options or {})
-        self.is_remote = is_remote(root)
+    #: Folder or URL of the split.
+    root: str
+    #: As its index lists them.
+    chunks: Sequence[Chunk]
+    #: A folder for this dataset on this machine.
+    cache: Path
+    #: How much of a bucket is kept.
+    cache_bytes: float = float("inf")
+    #: For LitData's storage client.
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.is_remote = is_remote(self.root)
         #: How many coming samples tell which chunks to fetch ahead.
-        self.look_ahead = _CHUNKS_AHEAD * max(chunk.samples for chunk in chunks)
+        self.look_ahead = _CHUNKS_AHEAD * max(chunk.samples for chunk in self.chunks)
         self._requested: set[int] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._process = os.getpid()

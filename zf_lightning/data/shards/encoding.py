@@ -8,10 +8,9 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional as transforms
 
-from zf_lightning.data.decode import STORED_SIZE
+from zf_lightning.data.decode import STORED_SIZE, decode_rgb
 from zf_lightning.data.shards.layout import Chunk
 from zf_lightning.errors import UserError
 
@@ -46,7 +45,7 @@ def decode_sample(sample: bytes, *, format: str) -> Tensor:
     data = torch.frombuffer(bytearray(image_bytes(sample)), dtype=torch.uint8)
     if format == "raw":
         return data.view(3, STORED_SIZE, STORED_SIZE)
-    return decode_jpeg(data, mode=ImageReadMode.RGB)
+    return decode_rgb(data)
 
 
 class ChunkFile:

@@ -13,13 +13,21 @@ from zf_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
 
+#: Usual names of the folders of splits, in lower case.
+SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
 
 class FolderSource(SplitSource[LabelledFiles]):
     """A folder with one folder a class, or with `train`, `val` and perhaps `test` of that kind.
 
-    Images are found at any depth of a class folder. Without folders of their own the splits are
-    drawn class by class from a seed. With `train` and `val` but no `test`, the validation images
-    are tested on, as is usual for ImageNet.
+    The folders of splits may have other usual names, as `Training` (`SPLIT_NAMES`). Images are
+    found at any depth of a class folder. Without folders of their own the splits are drawn class by
+    class from a seed. With `train` and `val` but no `test`, the validation images are tested on, as
+    is usual for ImageNet.
 
     Args:
         root: the folder.
@@ -79,18 +87,37 @@ class FolderSource(SplitSource[LabelledFiles]):
 
     def _read_splits(self) -> dict[Split, LabelledFiles]:
         """Find the classes, `_class_ids`, and the images of the splits."""
-        if not (self.root / "train").is_dir():
+        folders = self._split_folders()
+        if not folders:
             self._class_ids = self._classes_in(self.root)
             return self._draw_splits(self._labelled(self.root))
-        if not (self.root / "val").is_dir():
-            raise UserError(f"{self.root} has a folder train but no folder val; {self.expected}.")
-        self._class_ids = self._classes_in(self.root / "train")
-        splits: dict[Split, LabelledFiles] = {}
+        self._class_ids = self._classes_in(folders["train"])
+        return {
+            split: self._checked(self._labelled(folder), folder, train=folders["train"])
+            for split, folder in folders.items()
+        }
+
+    def _split_folders(self) -> dict[Split, Path]:
+        """The folders of the splits; none where the root has folders of classes."""
+        names = folder_names(self.root)
+        found = {
+            split: [name for name in names if name.lower() in known]
+            for split, known in SPLIT_NAMES.items()
+        }
+        given = [name for split in found.values() for name in split]
+        # `Training` alone may be a class; `train` is what the documentation calls a split.
+        with_train = "train" in given or (found["train"] and len(given) > 1)
+        if not given or not (with_train or len(given) == len(names)):
+            return {}
+        listed = ", ".join(f"{name} ({split})" for split in SPLITS for name in found[split])
         for split in SPLITS:
-            if (self.root / split).is_dir():
-                self._check_no_more_classes(self.root / split)
-                splits[split] = self._labelled(self.root / split)
-        return splits
+            if len(found[split]) > 1:
+                raise UserError(f"{self.root} has several folders of one split: {listed}.")
+            if split != "test" and not found[split]:
+                raise UserError(
+                    f"{self.root} has no folder {split}, only {listed}; {self.expected}."
+                )
+        return {split: self.root / found[split][0] for split in SPLITS if found[split]}
 
     def _shown_names(self) -> Sequence[str]:
         """Class names for people."""
@@ -143,10 +170,25 @@ class FolderSource(SplitSource[LabelledFiles]):
             )
         return names
 
-    def _check_no_more_classes(self, folder: Path) -> None:
+    def _checked(self, files: LabelledFiles, folder: Path, *, train: Path) -> LabelledFiles:
+        """The files of `folder`; what does not agree with the classes of `train` is reported.
+
+        Raises UserError for more classes, and for classes without training images.
+        """
         extra = set(folder_names(folder)) - set(self._class_ids) - self.exclude
         if extra:
             raise UserError(
-                f"{folder} has classes that {folder.parent / 'train'} does not have: "
-                f"{', '.join(sorted(extra)[:5])}."
+                f"{folder} has classes that {train} does not have: {', '.join(sorted(extra)[:5])}."
             )
+        counts = numpy.bincount(files.labels, minlength=len(self._class_ids))
+        empty = [name for name, count in zip(self._class_ids, counts, strict=True) if not count]
+        if empty:
+            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+            missing = (
+                f"{folder} has no images of {len(empty)} of {len(counts)} classes: "
+                f"{', '.join(empty[:5])}{more}"
+            )
+            if folder == train:
+                raise UserError(f"{missing}; leave them out with data.exclude.")
+            log.warning(f"{missing}.")
+        return files

@@ -64,11 +64,20 @@ class ImageNetSource(FolderSource):
         folder = self._folder_of_images()
         self._labels = find_labels([self.root, *(self.root / part for part in IMAGES[1:])])
         self._class_ids = self._classes_in(folder / "train")
-        train = self._labelled(folder / "train")
-        if folder_names(folder / "val"):
-            self._check_no_more_classes(folder / "val")
-            return {"train": train, "val": self._labelled(folder / "val")}
-        return {"train": train, "val": self._flat_validation(folder / "val")}
+        train, val = folder / "train", folder / "val"
+        if not folder_names(val):
+            validation = self._flat_validation(val)
+        elif loose := image_names(val, nested=False):
+            raise UserError(
+                f"{val} has images in class folders and {len(loose):,} beside them, as {loose[0]}: "
+                "move all of them into folders, or none."
+            )
+        else:
+            validation = self._labelled(val)
+        return {
+            "train": self._checked(self._labelled(train), train, train=train),
+            "val": self._checked(validation, val, train=train),
+        }
 
     def _shown_names(self) -> tuple[str, ...]:
         return shown_names(self._class_ids, self._labels.words)

@@ -2,9 +2,9 @@
 
 Images are files with the extension of one, at any depth. Links are followed, and those that lead
 nowhere or in a circle are listed too: they are reported as unreadable when their turn comes, so
-that nothing is lost silently. Hidden files and folders (`._1.jpg`, `.cache`) are left out, and so
-are pipes and devices, which could keep a reader waiting for ever. A link to a folder that it lies
-in is not followed.
+that nothing is lost silently. Hidden files and folders (`._1.jpg`, `.cache`) and those of systems
+(`__MACOSX`, `@eaDir`) are left out, and so are pipes and devices, which could keep a reader waiting
+for ever. A link to a folder that it lies in is not followed.
 """
 
 import os
@@ -14,6 +14,10 @@ from pathlib import Path
 
 from zf_lightning.errors import UserError
 
+#: Folders that systems put beside a user's, with copies and thumbnails of the images; lower case.
+SYSTEM_FOLDERS = {
+    "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"
+}  # fmt: skip
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
@@ -58,7 +62,11 @@ def _walk(
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return [
+                entry
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FOLDERS
+            ]
     except OSError as problem:
         raise UserError(f"The folder {folder} cannot be read ({problem.strerror}).") from problem
 

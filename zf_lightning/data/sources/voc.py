@@ -117,18 +117,20 @@ class VocSource(SplitSource[MultiLabelFiles]):
 
 
 def _read_set(folder: Path, image_set: str) -> MultiLabelFiles:
-    names = _listed(folder, image_set)
+    path = _list_of(folder, image_set)
+    if not path.is_file():
+        raise UserError(f"{path} is missing: there is no image set {image_set}.")
+    names = _listed(path)
     if not names:
-        raise UserError(f"{_list_of(folder, image_set)} lists no images.")
+        raise UserError(f"{path} lists no images.")
     presence = numpy.zeros((len(names), len(CLASSES)), dtype=numpy.int8)
     labels = [_read_annotation(folder, name, presence[i]) for i, name in enumerate(names)]
     return MultiLabelFiles(folder, [f"JPEGImages/{name}.jpg" for name in names], labels, presence)
 
 
 def _is_annotated(folder: Path, image_set: str) -> bool:
-    if not _list_of(folder, image_set).is_file():
-        return False
-    names = _listed(folder, image_set)
+    path = _list_of(folder, image_set)
+    names = _listed(path) if path.is_file() else []
     return bool(names) and _annotation_of(folder, names[0]).is_file()
 
 
@@ -136,16 +138,13 @@ def _list_of(folder: Path, image_set: str) -> Path:
     return folder / "ImageSets" / "Main" / f"{image_set}.txt"
 
 
-def _annotation_of(folder: Path, name: str) -> Path:
-    return folder / "Annotations" / f"{name}.xml"
-
-
-def _listed(folder: Path, image_set: str) -> list[str]:
-    path = _list_of(folder, image_set)
-    if not path.is_file():
-        raise UserError(f"{path} is missing: there is no image set {image_set}.")
+def _listed(path: Path) -> list[str]:
     # Lists of one class have a second column.
     return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+
+
+def _annotation_of(folder: Path, name: str) -> Path:
+    return folder / "Annotations" / f"{name}.xml"
 
 
 def _read_annotation(folder: Path, name: str, presence: numpy.ndarray) -> int:
