@@ -109,9 +109,7 @@ def test_folders_of_splits_that_are_incomplete_are_listed(tmp_path: Path) -> Non
     for folder in ("Training", "Testing"):
         for hue, name in enumerate(("red", "green")):
             write_images(tmp_path / folder / name, 3, hue=hue)
-    with pytest.raises(
-        UserError, match=r"no folder val, only Training .train., Testing .test."
-    ):
+    with pytest.raises(UserError, match=r"no folder val, only Training .train., Testing .test."):
         FolderSource(tmp_path).prepare()
     (tmp_path / "val").mkdir()
     (tmp_path / "valid").mkdir()
