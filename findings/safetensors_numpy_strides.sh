@@ -2,7 +2,7 @@
 # safetensors saves a transposed NumPy array as if it were not transposed: right shape, wrong values.
 #
 # Versions: safetensors 0.8.0, numpy 2.4.6.
-# Guessed:  an array that is not contiguous is saved right, or refused as safetensors.torch refuses it.
+# Guessed:  an array that is not contiguous is saved right. (safetensors.torch refuses it.)
 # So:       the bytes are written in the order of memory, under the shape of the view. Transposed,
 #           Fortran-ordered, strided, reversed and broadcast arrays all come back with other values,
 #           from save and from save_file, without an error or a warning.

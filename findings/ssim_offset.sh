@@ -2,8 +2,8 @@
 # SSIM says the opposite of two projections, by whether zero is shown as 0 or as grey.
 #
 # Versions: scikit-image 0.26.0, numpy 2.4.6.
-# Guessed:  the order of several comparisons is the same for the signed values and for the picture of
-#           them (grey for zero), since only an offset and a factor differ, and data_range takes them.
+# Guessed:  implementations of SSIM put comparisons of projections into the same order. They do, nearly;
+#           that an offset and a factor turn the order round was seen on the way, data_range given.
 # So:       a pattern and its own negative are more alike than two independent patterns as signed values
 #           (0.53 and 0.41), and less alike as pictures (0.23 and 0.50). An empty picture is more like a
 #           pattern than an independent pattern is, either way.
