@@ -53,7 +53,7 @@ TABLE_1: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 
-#: Which of the paper's two networks a model of ours is a version of.
+#: The network of the paper that a model of ours is a version of.
 BASE_NETWORK = {
     "zfnet": "zfnet",
     "zfnet_cuda_convnet": "zfnet",
@@ -61,11 +61,10 @@ BASE_NETWORK = {
     "alexnet": "alexnet",
 }
 
-
-#: How a table calls the two base networks.
+#: Names of the two base networks in tables.
 BASE_NETWORK_NAMES = {"zfnet": "its own network", "alexnet": "its replication of Krizhevsky et al."}
 
-#: What must stand beside values of Table 3.
+#: Stands beside values of Table 3.
 COMPARABLE = (
     "The paper's values are for the full-width network on ImageNet 2012: only a full-width network "
     "trained on ImageNet compares with them."
@@ -156,7 +155,7 @@ TABLES_4_AND_5: dict[str, dict[str, dict[int, Accuracy]]] = {
         },
     },
 }
-#: Which table holds which data.
+#: The table of each dataset.
 TRANSFER_TABLE = {"caltech101": "Table 4", "caltech256": "Table 5"}
 
 #: Table 6, PASCAL VOC 2012, by VOC's name of the class: Sande et al., Yan et al., the paper.

@@ -188,7 +188,7 @@ def _continued(pixels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[
 
 
 def _balanced_columns(number: int, width: int, height: int) -> int:
-    """How many cells side by side make the picture nearest to 3:2."""
+    """The number of cells side by side that brings the picture nearest to 3:2."""
 
     def distance(columns: int) -> tuple[float, int]:
         rows = math.ceil(number / columns)

@@ -26,7 +26,7 @@ from zf_lightning.figures.style import (
 )
 
 ROW_HEIGHT, WIDTH = 2.3, 12.5
-#: How many classes the last panel tells apart; the rarer ones share a colour.
+#: Classes with a colour of their own in the last panel; the rarer ones share one.
 CLASSES_SHOWN = 6
 #: Relative differences below this are not worth a colour.
 FLAT = 1e-4
@@ -34,7 +34,7 @@ FLAT = 1e-4
 
 @dataclass(frozen=True)
 class OcclusionPanels:
-    """What one row shows; maps are `[R, K]`, one value a position of the square."""
+    """Contents of a row; maps are `[R, K]`, a value for each position of the square."""
 
     name: str
     #: `[3, H, W]` uint8.
@@ -53,7 +53,7 @@ class OcclusionPanels:
     other_projections: NDArray[np.floating]
     class_name: str
     probability: NDArray[np.floating]
-    #: The probability that the unoccluded image has.
+    #: Of the unoccluded image.
     unoccluded_probability: float
     most_probable: NDArray[np.int64]
 

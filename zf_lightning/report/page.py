@@ -96,7 +96,7 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 def _errors(
     values: dict[str, float | None], split: str, suffix: str = "", *, classes: int = 1000
 ) -> str:
-    """Top-1 and top-5 error; a top-5 error says nothing where there are no more than 5 classes."""
+    """Top-1 and top-5 error; the top-5 error is left out if there are at most 5 classes."""
     kinds = ("top1", "top5") if classes > 5 else ("top1",)
     errors = [(kind, values[f"{split}/{kind}_error{suffix}"]) for kind in kinds]
     return ", ".join(

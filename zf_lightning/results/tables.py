@@ -81,7 +81,7 @@ class Table:
     title: str
     columns: tuple[str | Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    #: What a reader must know, below the table.
+    #: Notes that a reader needs, below the table.
     notes: tuple[str, ...] = ()
     #: Decimals where a person reads the table; files have four.
     decimals: int = 1

@@ -24,7 +24,7 @@ from zf_lightning.sweep.names import override_key, quoted, swept_keys
 from zf_lightning.sweep.record import Job, current_start
 from zf_lightning.system.processes import PARENT_VARIABLE, PATIENCE
 
-#: What a parent process of a distributed run leaves in the environment.
+#: Environment variables that a parent process of a distributed run sets.
 DISTRIBUTED_VARIABLES = re.compile(
     r"(RANK|LOCAL_RANK|GROUP_RANK|NODE_RANK|ROLE_.*|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_ADDR"
     r"|MASTER_PORT|TORCHELASTIC_.*|PL_.*"

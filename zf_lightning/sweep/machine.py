@@ -16,7 +16,7 @@ from zf_lightning.system.cores import CORES_VARIABLE, available_cores
 
 
 def jobs_at_once(launcher: Mapping[str, Any]) -> int | None:
-    """How many jobs a Hydra launcher may run at once on this machine.
+    """The number of jobs that a Hydra launcher may run at once on this machine.
 
     None if it is not for this project to divide the machine: there is one job at a time, or a queue
     gives each job its own resources.

@@ -27,12 +27,12 @@ def job_folder(overrides: Sequence[str]) -> str:
 
 
 def override_key(override: str) -> str:
-    """What an override changes: `model.width` of `model.width=0.5`."""
+    """The key of an override: `model.width` of `model.width=0.5`."""
     return override.lstrip("+~").split("=")[0].split("@")[0]
 
 
 def override_value(override: str) -> str:
-    """What an override changes it to: `0.5` of `model.width=0.5`, nothing of `~callbacks.probe`."""
+    """The value of an override: `0.5` of `model.width=0.5`, nothing of `~callbacks.probe`."""
     return override.partition("=")[2]
 
 

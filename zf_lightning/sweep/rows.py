@@ -13,8 +13,8 @@ from zf_lightning.sweep.record import Job
 
 #: Jobs that differ in these only are averaged.
 REPEATED = ("seed",)
-#: What is compared with the unablated network. The paper does not say whether it averaged crops;
-#: its replication agrees with Krizhevsky's ten-crop values, so that ten are the likely protocol.
+#: The metric that is compared with the unablated network's. The paper does not say whether it
+#: averaged crops; its replication agrees with Krizhevsky's ten-crop values, so it probably did.
 COMPARED = names.VAL_TOP1_TENCROP
 
 Results = Mapping[Path, dict[str, Any]]
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What the row varies, as text."""
+        """The values that the row stands for, as text."""
         named = [
             value if key in ("model", "ablation") else f"{key}={value}"
             for key, value in self.settings.items()
@@ -65,7 +65,7 @@ def build_rows(jobs: Sequence[Job], keys: Sequence[str], results: Results) -> tu
 
 
 def changes_layers(overrides: Sequence[str]) -> bool:
-    """Whether a command changes layers one by one, or their start: the paper has no row for it."""
+    """Whether a command changes single layers or initial weights: the paper has no such row."""
     changes = ("model.convs", "model.fcs", "model.weights")
     return any(override_key(o).startswith(changes) for o in overrides)
 

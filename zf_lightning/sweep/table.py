@@ -29,7 +29,7 @@ TEST = {
 }
 #: The paper's errors of a row, and the heading of their columns.
 PAPER = {names.TRAIN_TOP1: "train", names.VAL_TOP1: "top-1", names.VAL_TOP5: "top-5"}
-#: How many metrics of a task that measures something else are shown.
+#: At most so many metrics are shown of a task that measures something else.
 OTHERS_SHOWN = 6
 OTHER_NETWORK = "†"
 
@@ -144,7 +144,7 @@ def _epochs(number: str) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What a reader of the table must know."""
+    """Notes that a reader of the table needs."""
     known = {name for row in rows for name in row.metrics}
     if any(name.endswith("top1_error") for name in known):
         trains = names.VAL_TOP1 in known
