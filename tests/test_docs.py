@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import zf_lightning
 from tests.conftest import ROOT
 
 PAGES = [
@@ -71,3 +72,8 @@ def test_imports_point_down_the_table_of_rooms() -> None:
             for target in {".".join(name.split(".")[1:2]) for name in names} & set(rooms):
                 if names[0].startswith("zf_lightning."):
                     assert rooms.index(target) >= rooms.index(room), f"{file}: {target}"
+
+
+def test_citation_is_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {zf_lightning.__version__}\n" in citation
