@@ -40,6 +40,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = r"`((?:zf_lightning|callbacks|conf|tests|benchmarks|findings|docs)/[\w/]+\.\w+)`"
+    for path in re.findall(named, FENCE.sub("", page.read_text())):
+        assert (ROOT / path).exists() or "NAME" in path, f"{page.name}: {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_code_is_python(page: Path) -> None:
     for language, code in FENCE.findall(page.read_text()):
         if language == "python":
