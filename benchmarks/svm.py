@@ -23,7 +23,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from zf_lightning.analysis.transfer import Coordinates, from_gram
-from zf_lightning.analysis.transfer.support_vectors import SupportVectorMachine
+from zf_lightning.analysis.transfer.classifiers import SupportVectorMachine
 
 STRENGTHS = (0.1, 1.0, 10.0)
 #: Test images of each class.

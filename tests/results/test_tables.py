@@ -80,7 +80,8 @@ def test_the_papers_figures_stand_beside_the_rows_they_are_of() -> None:
     scores += [score(FROM_SCRATCH, WHOLE_NETWORK, 30, fold, 40.0) for fold in range(3)]
     reading = Frozen("zfnet", scores, {s.layer: s.layer for s in scores[:-3]}, {})
     accuracy, comparison = build_tables(scores, reading, data="caltech101", class_names=())
-    rows = [dict(zip(accuracy.columns, row, strict=True)) for row in accuracy.rows]
+    names, values = accuracy.values()
+    rows = [dict(zip(names, row, strict=True)) for row in values]
     found = {(r["layer"], r["classifier"], r["images a class"]): r for r in rows}
     assert found["conv1", "svm", 30]["paper"] == 44.8
     assert found["conv1", "svm", 15]["paper"] is None
@@ -89,10 +90,12 @@ def test_the_papers_figures_stand_beside_the_rows_they_are_of() -> None:
     assert found["fc7", "softmax", 30]["paper's row"] == "Table 7, softmax (7)"
     assert found["fc7", "softmax", 15]["paper"] == 83.8
     assert found[FROM_SCRATCH, WHOLE_NETWORK, 30]["paper"] == 46.5
-    assert found["conv5", "svm", 15]["accuracy"] == 51.0 and found["conv5", "svm", 15]["±"] == 1.0
+    assert found["conv5", "svm", 15]["accuracy"] == 51.0
+    assert found["conv5", "svm", 15]["accuracy_std"] == 1.0
+    assert found["conv1", "svm", 30]["paper_std"] == 0.7
     lines = {row[0]: row for row in comparison.rows}
-    assert lines["ours, from scratch"] == ("ours, from scratch", None, None, 40.0, 0.0)
-    assert lines["paper: non-pretrained convnet"][1:] == (22.8, 1.5, 46.5, 1.7)
+    assert lines["ours, from scratch"] == ("ours, from scratch", None, Value(40.0, 0.0))
+    assert lines["paper: non-pretrained convnet"][1:] == (Value(22.8, 1.5), Value(46.5, 1.7))
 
     by_layer, by_images = plot_lines(scores, reading, data="caltech101")
     drawn = {line.name: line for line in by_layer}
@@ -109,4 +112,5 @@ def test_other_data_has_no_figures_of_the_paper() -> None:
     scores = [score("conv1", "svm", 30, 0, 50.0)]
     reading = Frozen("zfnet", scores, {"conv1": "conv1"}, {"conv1": 12})
     (table,) = build_tables(scores, reading, data="embedded", class_names=())
-    assert table.rows[0][-3:] == (None, None, None)
+    assert table.rows[0][-2:] == (None, None)
+    assert table.headings[-1] == "folds"

@@ -5,8 +5,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from zf_lightning.analysis.transfer import Coordinates, fit_and_predict, from_features, from_gram
-from zf_lightning.analysis.transfer.classifiers import CLASSIFIERS
-from zf_lightning.analysis.transfer.support_vectors import SupportVectorMachine
+from zf_lightning.analysis.transfer.classifiers import CLASSIFIERS, SupportVectorMachine
 from zf_lightning.errors import UserError
 
 

@@ -1,6 +1,5 @@
-"""All classifiers at all layers, and going on."""
+"""All classifiers at all layers, and resuming."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +78,20 @@ def test_what_is_done_is_not_done_again(cache: FeatureCache, tmp_path: Path) -> 
     again, computed = run(cache, path)
     assert again == first
     assert [score.key for score in computed] == [score.key for score in first[-3:]]
+
+
+def test_scores_of_another_experiment_are_not_used_and_stay(
+    cache: FeatureCache, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    first, _ = run(cache, path)
+    file, before = path.stat().st_ino, path.read_text()
     _, other = run(cache, path, experiment="another")
     assert len(other) == len(first)
-    assert json.loads(path.read_text().splitlines()[0]) == {"experiment": "another"}
+    # Hours of work are never rewritten, and are found again.
+    assert path.stat().st_ino == file and path.read_text().startswith(before)
+    again, computed = run(cache, path)
+    assert again == first and not computed
 
 
 def test_a_set_too_large_for_one_gram_matrix_gives_the_same(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zf_lightning.analysis.transfer import draw_folds, mean_and_spread, mean_class_accuracy
+from zf_lightning.analysis.transfer import draw_folds, mean_class_accuracy
 from zf_lightning.errors import UserError
 
 COUNTS = st.lists(st.integers(4, 90), min_size=2, max_size=6)
@@ -70,8 +70,3 @@ def test_every_class_counts_the_same() -> None:
     labels = numpy.array([0, 0, 0, 0, 3])
     # 3 of 4 and 0 of 1; classes 1 and 2 are not tested.
     assert mean_class_accuracy(labels, numpy.array([0, 0, 0, 1, 0])) == pytest.approx(37.5)
-
-
-def test_the_spread_is_of_single_folds() -> None:
-    assert mean_and_spread([1.0, 2.0, 3.0]) == (2.0, 1.0)
-    assert mean_and_spread([4.0]) == (4.0, None)

@@ -1,9 +1,11 @@
-"""Every classifier at every layer, for every fold (Tables 4 to 7); what is done is not done again.
+"""Scores of every classifier at every layer and fold (Tables 4 to 7), kept as they come in.
 
 Axes: N images of the set.
 """
 
+import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +13,6 @@ from pathlib import Path
 import numpy
 from numpy.typing import NDArray
 
-from zf_lightning.analysis.transfer.average_precision import average_precisions
 from zf_lightning.analysis.transfer.classifiers import fit_and_predict
 from zf_lightning.analysis.transfer.features import FeatureCache, LayerFeatures
 from zf_lightning.analysis.transfer.linear import (
@@ -21,7 +22,7 @@ from zf_lightning.analysis.transfer.linear import (
     from_gram,
     gram_matrix,
 )
-from zf_lightning.analysis.transfer.protocol import Fold, mean_class_accuracy
+from zf_lightning.analysis.transfer.protocol import Fold, average_precisions, mean_class_accuracy
 
 #: The largest set whose whole Gram matrix is kept in memory, for all folds; 1.6 GB.
 GRAM_IMAGES = 20_000
@@ -29,7 +30,7 @@ GRAM_IMAGES = 20_000
 
 @dataclass(frozen=True)
 class Score:
-    """How one classifier did on one fold of one layer."""
+    """The score of one classifier on one fold of one layer."""
 
     layer: str
     classifier: str
@@ -49,40 +50,50 @@ class Score:
 
     @property
     def key(self) -> tuple[str, str, int | None, int]:
-        """What was tried."""
+        """Identifies what was scored."""
         return self.layer, self.classifier, self.per_class, self.fold
 
 
 class ScoreFile:
-    """Scores as lines of JSON, each written when it is there: a run that is killed keeps them.
+    """Scores as lines of JSON, each appended as soon as it is known; nothing is ever rewritten.
 
     Args:
-        path: the file.
-        experiment: what the scores depend on besides their keys. Scores of another experiment in
-            the same file are forgotten.
+        path: the file; scores stand below a line that names their experiment.
+        experiment: what the scores depend on besides their keys. Those of others are not used.
     """
 
     def __init__(self, path: Path, *, experiment: str) -> None:
         self.path = path
         self.scores: dict[tuple[str, str, int | None, int], Score] = {}
-        lines = path.read_text().splitlines() if path.exists() else []
-        if lines and json.loads(lines[0]) == {"experiment": experiment}:
-            for line in lines[1:]:
-                try:
-                    score = Score(**json.loads(line))
-                except json.JSONDecodeError:
-                    # The line that was being written when the run was killed.
-                    continue
+        text = path.read_text() if path.exists() else ""
+        current = None
+        for line in text.splitlines():
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError:
+                # The line that was being written when a run was killed.
+                continue
+            if "experiment" in values:
+                current = values["experiment"]
+            elif current == experiment:
+                score = Score(**values)
                 self.scores[score.key] = score
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [json.dumps(asdict(score)) for score in self.scores.values()]
-        path.write_text("\n".join([json.dumps({"experiment": experiment}), *kept]) + "\n")
+        if text and not text.endswith("\n"):
+            self._append("")
+        if current != experiment:
+            self._append(json.dumps({"experiment": experiment}))
 
     def add(self, score: Score) -> None:
         """Keep a score."""
         self.scores[score.key] = score
+        self._append(json.dumps(asdict(score)))
+
+    def _append(self, line: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            file.write(json.dumps(asdict(score)) + "\n")
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def evaluate(
@@ -107,51 +118,45 @@ def evaluate(
         labels: `[N]`.
         folds: by the number of training images a class.
         scores: where they are kept; those that are there are not computed again.
-        class_weight: see `fit_and_predict`.
-        present: `[N, classes]`, where several classes can be in an image: their average precisions
-            are scored too, and the test images' labels only decide the accuracy.
-        seed: of the cross-validations.
-        jobs: how many fits of a cross-validation may run side by side.
-        progress: is called with every score that was computed.
+        class_weight: see `fit_and_predict`, as for `seed` and `jobs`.
+        present: `[N, classes]`, where an image can have several classes: average precisions are
+            scored too, and the labels of the test images only decide the accuracy.
+        progress: called with every score that was computed.
     """
     found = []
     for layer in layers:
         fitted = _Layer(cache, layer, [fold for several in folds.values() for fold in several])
-        for per_class, several in folds.items():
-            for number, fold in enumerate(several):
-                coordinates: Coordinates | None = None
-                for classifier in classifiers:
-                    key = (layer, classifier, per_class, number)
-                    if key not in scores.scores:
-                        if coordinates is None:
-                            coordinates = fitted.coordinates(fold)
-                        outcome = fit_and_predict(
-                            classifier,
-                            coordinates,
-                            labels[fold.train],
-                            classes=classes,
-                            class_weight=class_weight,
-                            seed=seed,
-                            jobs=jobs,
-                        )
-                        precisions = None
-                        if present is not None:
-                            precisions = average_precisions(present[fold.test], outcome.scores)
-                        score = Score(
-                            layer=layer,
-                            classifier=classifier,
-                            per_class=per_class,
-                            fold=number,
-                            accuracy=mean_class_accuracy(labels[fold.test], outcome.predictions),
-                            average_precisions=precisions,
-                            strength=outcome.strength,
-                            cross_validated=outcome.cross_validated,
-                            train_images=len(fold.train),
-                            test_images=len(fold.test),
-                        )
-                        scores.add(score)
-                        progress(score)
-                    found.append(scores.scores[key])
+        for per_class, number, fold, classifier in (
+            (per_class, number, fold, classifier)
+            for per_class, several in folds.items()
+            for number, fold in enumerate(several)
+            for classifier in classifiers
+        ):
+            key = (layer, classifier, per_class, number)
+            if key not in scores.scores:
+                outcome = fit_and_predict(
+                    classifier,
+                    fitted.coordinates(fold),
+                    labels[fold.train],
+                    classes=classes,
+                    class_weight=class_weight,
+                    seed=seed,
+                    jobs=jobs,
+                )
+                score = Score(
+                    *key,
+                    accuracy=mean_class_accuracy(labels[fold.test], outcome.predictions),
+                    average_precisions=None
+                    if present is None
+                    else average_precisions(present[fold.test], outcome.scores),
+                    strength=outcome.strength,
+                    cross_validated=outcome.cross_validated,
+                    train_images=len(fold.train),
+                    test_images=len(fold.test),
+                )
+                scores.add(score)
+                progress(score)
+            found.append(scores.scores[key])
     return found
 
 
@@ -159,29 +164,33 @@ class _Layer:
     """A layer's features as coordinates for one fold after another."""
 
     def __init__(self, cache: FeatureCache, layer: str, folds: Iterable[Fold]) -> None:
-        self._cache = cache
-        self._name = layer
-        self._features: LayerFeatures | None = None
-        self._gram: Floats | None = None
+        self._cache, self._name = cache, layer
         # The images that any fold needs, and where each of them is among these.
         self._used = numpy.unique(numpy.concatenate([[*f.train, *f.test] for f in folds]))
+        self._last: tuple[Fold, Coordinates] | None = None
+
+    @functools.cached_property
+    def _features(self) -> LayerFeatures:
+        return self._cache.layer(self._name)
+
+    @functools.cached_property
+    def _gram(self) -> Floats:
+        return gram_matrix(self._features, self._used)
 
     def coordinates(self, fold: Fold) -> Coordinates:
-        """Training and test images of a fold; the Gram matrix is made when it is first needed."""
-        if self._features is None:
-            self._features = self._cache.layer(self._name)
+        """Training and test images of a fold; those of the last fold are kept."""
+        if self._last is None or self._last[0] is not fold:
+            self._last = None  # Its memory is free before the next is allocated.
+            self._last = (fold, self._coordinates(fold))
+        return self._last[1]
+
+    def _coordinates(self, fold: Fold) -> Coordinates:
         features = self._features
         if features.dimensions <= len(fold.train):
             return from_features(features.read(fold.train), features.read(fold.test))
-        if len(self._used) > GRAM_IMAGES:
-            images = numpy.concatenate([fold.train, fold.test])
-            rows = numpy.arange(len(images))
-            ends = len(fold.train)
-            return from_gram(gram_matrix(features, images), rows[:ends], rows[ends:])
-        if self._gram is None:
-            self._gram = gram_matrix(features, self._used)
-        return from_gram(
-            self._gram,
-            numpy.searchsorted(self._used, fold.train),
-            numpy.searchsorted(self._used, fold.test),
-        )
+        if len(self._used) <= GRAM_IMAGES:
+            train, test = (numpy.searchsorted(self._used, part) for part in (fold.train, fold.test))
+            return from_gram(self._gram, train, test)
+        gram = gram_matrix(features, numpy.concatenate([fold.train, fold.test]))
+        rows, number = numpy.arange(len(gram)), len(fold.train)
+        return from_gram(gram, rows[:number], rows[number:])

@@ -1,4 +1,4 @@
-"""Features of a whole set of images on disk, filled in one pass that may be interrupted.
+"""Features of a whole set of images on disk, filled in one pass that can be resumed.
 
 Axes: N images, D features of a layer.
 """
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import write_whole
 
-#: How many rows are written before the progress is: what a kill costs at most.
+#: Rows that are written before the progress is: what a kill costs at most.
 ROWS_BETWEEN_MARKS = 512
 
 
 class LayerFeatures:
     """The features of one layer: float16 `[N, D]` on disk, each row with a scale of its own.
 
-    A row is divided by its largest magnitude, so that no activation is too large for float16; what
-    is lost is 0.05 % of that.
+    A row is divided by its largest magnitude, so that no activation is too large for float16, at
+    the cost of 0.05 % of that.
     """
 
     def __init__(self, folder: Path, layer: str, *, images: int, dimensions: int) -> None:
@@ -56,8 +57,7 @@ class LayerFeatures:
         self, images: NDArray[numpy.int64] | slice, columns: slice = slice(None)
     ) -> NDArray[numpy.float32]:
         """The rows of `images`, float32 `[n, D]`, or some columns of them."""
-        rows = self._rows[images, columns].astype(numpy.float32)
-        return rows * self._scales[images]
+        return self._rows[images, columns].astype(numpy.float32) * self._scales[images]
 
 
 class FeatureCache:
@@ -93,7 +93,7 @@ class FeatureCache:
         features: Callable[[Tensor], Mapping[str, Tensor]],
         batches: Iterable[Tensor],
     ) -> int:
-        """Go on from `start(layers)` to the last image; returns how many images it took.
+        """Continue from `start(layers)` to the last image; returns how many images that were.
 
         Args:
             features: gives `[n, D]` of each layer for a batch.
@@ -120,11 +120,9 @@ class FeatureCache:
             if done - marked >= ROWS_BETWEEN_MARKS or done == self.images:
                 for layer in layers:
                     before = progress.get(layer, {"done": 0})["done"]
-                    progress[layer] = {
-                        "done": max(done, before),
-                        "dimensions": kept[layer].dimensions,
-                    }
-                self._write(progress)
+                    dimensions = kept[layer].dimensions
+                    progress[layer] = {"done": max(done, before), "dimensions": dimensions}
+                write_whole(self._path, json.dumps(progress, indent=2) + "\n")
                 marked = done
         assert done == self.images, f"{done} of {self.images} images came"
         return done - first
@@ -142,15 +140,8 @@ class FeatureCache:
             )
 
     def _read(self) -> dict[str, dict[str, int]]:
-        if not self._path.exists():
-            return {}
-        progress: dict[str, dict[str, int]] = json.loads(self._path.read_text())
-        return progress
-
-    def _write(self, progress: Mapping[str, Mapping[str, int]]) -> None:
-        unfinished = self._path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(progress, indent=2) + "\n")
-        unfinished.rename(self._path)
+        """By layer, the number of images that are `done`, and of `dimensions`."""
+        return json.loads(self._path.read_text()) if self._path.exists() else {}
 
 
 def _open(path: Path, kind: str, rows: int, columns: int) -> numpy.memmap:

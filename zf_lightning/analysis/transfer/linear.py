@@ -1,8 +1,7 @@
-"""What a linear classifier needs of features of any dimension: their Gram matrix, and no more.
+"""Coordinates for linear classifiers on features of any dimension, from their Gram matrix.
 
-A linear SVM and a softmax with a penalty on the square of their weights depend on the inner
-products of the features alone. So n training images of D features are exactly replaced by n
-coordinates each, where D is larger: features of full dimension cost no more than small ones.
+A linear SVM and a softmax with a penalty on their squared weights depend on the inner products of
+the features alone. So n coordinates exactly replace D > n features of n training images.
 
 Axes: N images of a set, n training images, m test images, D features.
 """
@@ -27,9 +26,8 @@ Floats = NDArray[numpy.float32]
 class Coordinates:
     """Training and test images as a linear classifier sees them.
 
-    The mean of the training images is 0, and the mean of their squared lengths is 1: one scale for
-    a whole layer, so that the same strengths of regularisation suit every layer, and no feature
-    counts more than the network makes it. The test images are moved and scaled with them.
+    The training images have mean 0 and mean squared length 1: one scale for a whole layer, so that
+    the same regularisation suits every layer. The test images are moved and scaled with them.
     """
 
     #: float32 `[n, r]`.
