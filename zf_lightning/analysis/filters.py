@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -83,9 +84,10 @@ def renormalised(weights: Tensor, rms_limit: float) -> Tensor:
     return weights / (rms / rms_limit).clamp(min=1)
 
 
-def dominance(rms: Tensor) -> float:
-    """How much the strongest filter stands out: the largest RMS over the median (Fig. 6a)."""
-    return float(rms.max() / rms.median())
+def dominance(rms: Tensor | numpy.ndarray) -> float | None:
+    """The largest RMS of a filter over the median (Fig. 6a); None if the median is zero."""
+    values = torch.as_tensor(rms)
+    return float(values.max() / values.median()) if values.median() > 0 else None
 
 
 def frequency_content(weights: Tensor, stride: tuple[int, int]) -> FrequencyContent:

@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from zf_lightning.config.instantiate import plain, save_configuration
 from zf_lightning.config.options import overridden
@@ -20,6 +21,7 @@ from zf_lightning.data.sources.scan import image_names
 from zf_lightning.errors import UserError
 from zf_lightning.models import imagenet_class_names, load_weights, outputs_of, read_weights
 from zf_lightning.results.result import write_result
+from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import (
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pictures:
-    """The images that a task is asked about."""
+    """The images that a task inspects."""
 
     names: tuple[str, ...]
     #: `[N, 3, 256, 256]` uint8.
@@ -46,7 +48,7 @@ class Pictures:
 
 
 class Subject:
-    """A trained network on its device, and pictures as it takes them."""
+    """A trained network on its device, and its preprocessing of pictures."""
 
     def __init__(self, classifier: ImageClassifier, config: DictConfig) -> None:
         self.classifier = classifier.to(chosen_device(config.trainer))
@@ -59,24 +61,20 @@ class Subject:
         return int(self.classifier.preprocessing.input_size)
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """What the network takes, `[N, 3, S, S]`, of pictures `[N, 3, 256, 256]` in 0..255."""
+        """The network's input `[N, 3, S, S]` for pictures `[N, 3, 256, 256]` in 0..255."""
         with torch.no_grad():
             return self.classifier.preprocessing(pixels.to(self.classifier.device))
 
     def display(self, pixels: Tensor) -> Tensor:
-        """The part of pictures that the network sees, uint8 `[N, 3, S, S]`, for a person."""
+        """The part of pictures that the network sees, uint8 `[N, 3, S, S]`, for display."""
         resized = self.classifier.preprocessing.resize(pixels.clamp(0, 255).to(torch.uint8))
         return centre_crop(resized, self.input_size).cpu()
 
     def grey(self, value: float) -> Tensor:
-        """A grey of 0..255 as the network takes it: `[3, S, S]`."""
+        """A grey of 0..255 in the values of the network's input, `[3, S, S]`."""
         if not 0 <= value <= 255:
             raise UserError(f"A grey of {value} is not between 0 and 255.")
         return self.prepare(torch.full((1, 3, STORED_SIZE, STORED_SIZE), float(value)))[0]
-
-    def class_name(self, label: int) -> str:
-        """The name of a class."""
-        return self.class_names[label]
 
     def predicted(self, pixels: Tensor, batch_size: int = 32) -> list[int]:
         """The most probable class of each picture."""
@@ -140,14 +138,14 @@ def configuration_to_inspect(config: DictConfig) -> DictConfig:
 
 
 def load_pictures(config: DictConfig, subject: Subject) -> Pictures:
-    """The pictures of `images`, with the classes that the data, their folder or `label` give them.
+    """The pictures of `images`, with the classes of the data, of their folders, or of `label`.
 
     Raises UserError if there are none, or one cannot be read.
     """
     asked = plain(config.images)
     if asked is None:
         raise UserError(
-            "This task looks at images: give images=FILE, images=FOLDER, or numbers of images of "
+            "This task needs images: give images=FILE, images=FOLDER, or numbers of images of "
             "the data's split, as images=[0,7] split=test."
         )
     items = asked if isinstance(asked, list) else [asked]
@@ -155,7 +153,7 @@ def load_pictures(config: DictConfig, subject: Subject) -> Pictures:
         return pictures_of_dataset(config, items, subject.class_names)
     files = [file for item in items for file in image_files(Path(str(item)).expanduser())]
     if not files:
-        raise UserError(f"images={config.images} holds no images.")
+        raise UserError(f"images={config.images} contains no images.")
     given = None if config.label is None else label_of(config.label, subject.class_names)
     labels = tuple(
         _label_of_folder(file, subject.class_names) if given is None else given for file in files
@@ -169,7 +167,7 @@ def pictures_of_dataset(
 ) -> Pictures:
     """Images of the split `split` of the checkpoint's data, or of `data`.
 
-    Their classes are known if the data has those of the network, `class_names`.
+    Their classes are known if the data has the network's `class_names`.
     Raises UserError if there is no such image, or a checkpoint was trained on other classes.
     """
     if config.split not in SPLITS:
@@ -210,7 +208,7 @@ def image_files(path: Path) -> list[Path]:
 
 
 def label_of(label: Any, class_names: Sequence[str]) -> int:
-    """The class that `label` means: its number, its name, or one of its synonyms.
+    """The class with the number or the name `label`, or with that synonym.
 
     Raises UserError if there is none, or more than one.
     """
@@ -239,6 +237,18 @@ def run_folder(ckpt: Any) -> Path:
     """The folder of the run that `ckpt`, a folder or a checkpoint in it, belongs to."""
     path = Path(str(ckpt)).expanduser()
     return path if path.is_dir() else path.parent.parent
+
+
+def file_loader(
+    config: DictConfig, files: Dataset, *, batch_size: int | None = None, **options: Any
+) -> DataLoader:
+    """Every sample of some files in their order, whatever their number; the last batch is short."""
+    return DataLoader(
+        files,
+        batch_size=config.data.batch_size if batch_size is None else batch_size,
+        num_workers=default_workers(config.data.workers),
+        **options,
+    )
 
 
 def finish(

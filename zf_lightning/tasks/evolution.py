@@ -1,19 +1,21 @@
 """task=evolution: feature maps over the epochs of a run (Fig. 4)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from PIL import Image
+from torch import Tensor
 
 from zf_lightning.analysis import LayerEvolution, epochs_to_show, evolution
 from zf_lightning.atlas import Atlas, epoch_files
 from zf_lightning.config.instantiate import plain
 from zf_lightning.errors import UserError
 from zf_lightning.figures.evolution import evolution_curves, evolution_panel
-from zf_lightning.inspection.subject import finish
+from zf_lightning.inspection.subject import finish, run_folder
+
+CURVES = ("jaccard_with_last", "jaccard_with_previous", "similarity_with_previous")
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -30,7 +32,11 @@ def run(config: DictConfig) -> dict[str, Any]:
     figures = {
         f"evolution_{one.layer}": _panel(one.layer, shown_atlases, options.maps) for one in found
     }
-    figures["evolution"] = _curves(found, top)
+    figures["evolution"] = evolution_curves(
+        found[0].epochs,
+        *({one.layer: getattr(one, name).nanmean(1).numpy() for one in found} for name in CURVES),
+        top=top,
+    )
     result = {
         "run": str(config.ckpt),
         "epochs": list(found[0].epochs),
@@ -47,9 +53,8 @@ def load_atlases(ckpt: Any, layers: Sequence[str] | None) -> list[Atlas]:
     Raises UserError if the run has fewer than two, or they have no such layer.
     """
     if ckpt is None:
-        raise UserError("task=evolution follows a run: give ckpt=RUN_FOLDER.")
-    path = Path(str(ckpt)).expanduser()
-    folder = path if path.is_dir() else path.parent.parent
+        raise UserError("task=evolution needs a run: give ckpt=RUN_FOLDER.")
+    folder = run_folder(ckpt)
     files = epoch_files(folder)
     if len(files) < 2:
         raise UserError(
@@ -88,29 +93,17 @@ def _panel(layer: str, atlases: Sequence[Atlas], maps: int) -> Image.Image:
     )
 
 
-def _curves(found: Sequence[LayerEvolution], top: int) -> Image.Image:
-    return evolution_curves(
-        found[0].epochs,
-        {one.layer: one.jaccard_with_last.nanmean(1).numpy() for one in found},
-        {one.layer: one.jaccard_with_previous.nanmean(1).numpy() for one in found},
-        {one.layer: one.similarity_with_previous.nanmean(1).numpy() for one in found},
-        top=top,
-    )
-
-
 def _numbers(found: LayerEvolution, threshold: float) -> dict[str, Any]:
     return {
         "settled_at_epoch": found.settled(threshold),
-        "jaccard_with_last": _finite(found.jaccard_with_last.nanmean(1).tolist()),
-        "jaccard_with_previous": _finite(found.jaccard_with_previous.nanmean(1).tolist()),
-        "similarity_with_previous": _finite(found.similarity_with_previous.nanmean(1).tolist()),
+        **{name: _means(getattr(found, name)) for name in CURVES},
         "jumps": found.jumped.double().mean(1).tolist(),
     }
 
 
-def _finite(values: list[float]) -> list[float | None]:
-    """JSON has no NaN: where nothing excites any feature map, there is no number."""
-    return [value if value == value else None for value in values]
+def _means(values: Tensor) -> list[float | None]:
+    """Means over the feature maps, by epoch; None where nothing excites any of them."""
+    return [value if value == value else None for value in values.nanmean(1).tolist()]
 
 
 def _line(found: LayerEvolution, threshold: float) -> str:

@@ -1,6 +1,5 @@
-"""task=filters: the first layer's filters, and what the second makes of them (Fig. 6)."""
+"""task=filters: filters of the first layer and projections of the second (Fig. 6)."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from zf_lightning.inspection.subject import (
     load_pictures,
     load_subject,
     pictures_of_dataset,
+    run_folder,
 )
 
 #: Feature maps of the second layer that are drawn.
@@ -79,7 +79,7 @@ def describe(subject: Subject, name: str, rms_limit: float) -> FilterStatistics:
 
 
 def dead_feature_maps(config: DictConfig, subject: Subject) -> dict[str, Any] | None:
-    """By layer, which feature maps none of some images excites; None where there are no images.
+    """By layer, the feature maps that none of some images excites; None without images.
 
     The images are those of `images`, or the first `filters.images` of the checkpoint's data.
     """
@@ -94,28 +94,21 @@ def dead_feature_maps(config: DictConfig, subject: Subject) -> dict[str, Any] | 
     observed = ObservedNetwork(subject.network)
     batches = (subject.prepare(some) for some in pixels.split(32))
     counts, images = images_that_excite(observed, batches, observed.hidden_convolutions)
-    return {
-        "images": images,
-        "layers": {
-            layer: {
-                "feature_maps": len(found),
-                "dead": (found == 0).nonzero()[:, 0].tolist(),
-            }
-            for layer, found in counts.items()
-        },
+    dead = {
+        layer: {"feature_maps": len(found), "dead": (found == 0).nonzero()[:, 0].tolist()}
+        for layer, found in counts.items()
     }
+    return {"images": images, "layers": dead}
 
 
 def second_layer_projections(config: DictConfig, subject: Subject, name: str) -> Image.Image | None:
-    """The second layer's projections, of the last atlas of the checkpoint's run (Fig. 6 d and e).
+    """Projections of the second layer in the last atlas of the checkpoint's run (Fig. 6 d and e).
 
-    None where there is no such atlas.
+    None without such an atlas.
     """
     if config.ckpt is None:
         return None
-    path = Path(str(config.ckpt)).expanduser()
-    folder = path if path.is_dir() else path.parent.parent
-    files = epoch_files(folder)
+    files = epoch_files(run_folder(config.ckpt))
     layers = ObservedNetwork(subject.network).layers
     if not files or len(layers) < 2:
         return None
@@ -141,28 +134,23 @@ def _sheets(subject: Subject, name: str) -> dict[str, Image.Image]:
     first = first_layer(subject.network)
     if first.weights.shape[1] not in (1, 3):
         return {}
-    order = first.rms.argsort(descending=True, stable=True)
-    weights = first.weights[order].numpy()
+    weights = first.weights[first.rms.argsort(descending=True, stable=True)].numpy()
+    scales = {"filters": "each filter on its own scale", "filters_one_scale": "all on one scale"}
     return {
-        "filters": filter_sheet(
+        figure: filter_sheet(
             weights,
             title=f"{first.name} of {name}",
-            subtitle="each filter on its own scale, strongest first",
-        ),
-        "filters_one_scale": filter_sheet(
-            weights,
-            title=f"{first.name} of {name}",
-            subtitle="all filters on one scale, strongest first",
-            shared_scale=True,
-        ),
+            subtitle=f"{scale}, strongest first",
+            shared_scale=figure == "filters_one_scale",
+        )
+        for figure, scale in scales.items()
     }
 
 
 def _name(config: DictConfig) -> str:
     if config.ckpt is None:
         return str(config.model.name)
-    path = Path(str(config.ckpt))
-    return path.name if path.is_dir() else path.parent.parent.name or path.name
+    return run_folder(config.ckpt).name or Path(str(config.ckpt)).name
 
 
 def _numbers(one: FilterStatistics, dead: dict[str, Any] | None) -> dict[str, Any]:
@@ -172,18 +160,12 @@ def _numbers(one: FilterStatistics, dead: dict[str, Any] | None) -> dict[str, An
         "stride": list(one.stride),
         "rms": one.rms.tolist(),
         "rms_renormalised": one.renormalised_rms.tolist(),
-        "strongest_over_median": dominance_of(one.rms.tolist()),
-        "strongest_over_median_renormalised": dominance_of(one.renormalised_rms.tolist()),
+        "strongest_over_median": dominance(one.rms),
+        "strongest_over_median_renormalised": dominance(one.renormalised_rms),
         "share_of_power": dict(one.bands),
         "share_of_power_of_white_noise": dict(one.white_noise),
         "dead_feature_maps": dead,
     }
-
-
-def dominance_of(rms: Sequence[float]) -> float | None:
-    """`dominance`, where the median filter is not zero."""
-    value = dominance(Tensor(rms))
-    return value if value < float("inf") else None
 
 
 def _lines(one: FilterStatistics, dead: dict[str, Any] | None) -> list[str]:
@@ -193,7 +175,7 @@ def _lines(one: FilterStatistics, dead: dict[str, Any] | None) -> list[str]:
     )
     lines = [
         f"{one.name}: {len(one.rms)} filters, RMS {one.rms.min():.3g} to {one.rms.max():.3g}, the "
-        f"strongest {dominance_of(one.rms.tolist()):.2g} times the median",
+        f"strongest {dominance(one.rms) or float('inf'):.2g} times the median",
         f"  share of the power (of white noise): {shares}",
     ]
     if dead is not None:

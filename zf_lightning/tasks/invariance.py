@@ -1,5 +1,6 @@
-"""task=invariance: what moving, enlarging and turning images changes (Fig. 5)."""
+"""task=invariance: features of translated, scaled and rotated images (Fig. 5)."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         if options[name] is not None
     }
     if not values:
-        raise UserError("Every transformation is left out: invariance has nothing to do.")
+        raise UserError("Every transformation of task=invariance is null: give at least one.")
     subject = load_subject(config)
     pictures = load_pictures(config, subject)
     predicted = subject.predicted(pictures.pixels)
@@ -43,7 +44,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         grey=options.grey,
         batch_size=options.batch_size,
     )
-    names = [subject.class_name(label) for label in labels]
+    names = [subject.class_names[label] for label in labels]
     rows = [_row(subject, pictures, one, options.grey) for one in found]
     result = {
         "images": [
@@ -53,8 +54,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         "layers": list(found[0].distances),
         "transformations": {one.transformation: _numbers(one) for one in found},
     }
-    lines = [_line(one) for one in found]
-    return finish(config, result, {"invariance": invariance_figure(rows, names)}, lines)
+    figures = {"invariance": invariance_figure(rows, names)}
+    return finish(config, result, figures, [_line(one) for one in found])
 
 
 def spread(values: DictConfig, name: str) -> list[float]:
@@ -69,26 +70,17 @@ def spread(values: DictConfig, name: str) -> list[float]:
 def _row(subject: Subject, pictures: Pictures, found: Invariance, grey: float) -> InvarianceRow:
     places = np.linspace(0, len(found.values) - 1, EXAMPLES).round().astype(int)
     shown = [found.values[place] for place in places]
-    examples = torch.cat(
-        [
-            subject.display(
-                transformed(
-                    pictures.pixels[number % len(pictures.pixels)][None],
-                    found.transformation,
-                    value,
-                    grey=grey,
-                )
-            )
-            for number, value in enumerate(shown)
-        ]
-    )
+    examples = [
+        transformed(picture[None], found.transformation, value, grey=grey)
+        for picture, value in zip(itertools.cycle(pictures.pixels), shown, strict=False)
+    ]
     return InvarianceRow(
         found.transformation,
         UNITS[found.transformation],
         found.values,
         {layer: found.relative_distances(layer).numpy() for layer in found.distances},
         found.probabilities.numpy(),
-        examples.numpy(),
+        subject.display(torch.cat(examples)).numpy(),
         shown,
     )
 

@@ -1,4 +1,4 @@
-"""task=occlusion: what hiding each place of an image changes, as in Fig. 7."""
+"""task=occlusion: the effect of hiding each place of an image (Fig. 7)."""
 
 import logging
 from pathlib import Path
@@ -16,18 +16,18 @@ from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure
 from zf_lightning.inspection.subject import (
-    Pictures,
     Subject,
     finish,
     load_pictures,
     load_subject,
+    run_folder,
     square_size,
 )
 from zf_lightning.inspection.top_images import Tiles
 from zf_lightning.training.checkpoint import find_checkpoint, read_checkpoint
 
 log = logging.getLogger(__name__)
-#: Images in one picture; more are spread over several.
+#: Images in one figure.
 ROWS = 5
 
 
@@ -41,7 +41,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     observed = ObservedNetwork(subject.network)
     layer = observed.last_convolution if options.layer is None else options.layer
     observed.check_layers([layer])
-    find_atlas(config, layer, 0)  # A mistake is known before the long part.
+    find_atlas(config, layer, 0)  # A mistake is reported before the long part.
     inputs = subject.prepare(pictures.pixels)
     positions = len(grid_starts(subject.input_size, size, stride)) ** 2
     with tqdm(total=positions * len(inputs), desc="occluding", unit="position") as bar:
@@ -60,8 +60,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     deconvnet = Deconvnet(subject.network)
     display = subject.display(pictures.pixels)
     rows = [
-        _panels(subject, deconvnet, config, one, inputs[place], display[place], name)
-        for place, (one, name) in enumerate(zip(found, pictures.names, strict=True))
+        _panels(subject, deconvnet, config, *of_image)
+        for of_image in zip(found, inputs, display, pictures.names, strict=True)
     ]
     figures = {
         "occlusion" if len(rows) <= ROWS else f"occlusion_{start // ROWS + 1}": occlusion_figure(
@@ -75,32 +75,37 @@ def run(config: DictConfig) -> dict[str, Any]:
         "stride_pixels": stride,
         "grey": options.grey,
         "input_size_pixels": subject.input_size,
-        "images": [_summary(subject, pictures, place, one) for place, one in enumerate(found)],
+        "images": [
+            _summary(subject, *of_image)
+            for of_image in zip(found, pictures.names, pictures.labels, strict=True)
+        ],
     }
     return finish(config, result, figures, [_line(image) for image in result["images"]])
 
 
 def find_atlas(config: DictConfig, layer: str, feature_map: int) -> Path | None:
-    """The atlas file in which a feature map's projections are looked for.
+    """The atlas file with a feature map's projections: of `occlusion.atlas`, or of the checkpoint.
 
     `occlusion.atlas` is a file, the folder of task=atlas, or that of a training run (its last
-    epoch). Without it, it is the atlas of the checkpoint's epoch in its run, if there is one.
-    Raises UserError if `occlusion.atlas` holds none.
+    epoch). Without it, the atlas of the checkpoint's epoch in its run is taken, if there is one.
+    Raises UserError if `occlusion.atlas` contains none.
     """
     if config.occlusion.atlas is None:
         if config.ckpt is None:
             return None
         checkpoint = find_checkpoint(config.ckpt)
         name = f"epoch={read_checkpoint(checkpoint)['epoch'] + 1:03}.safetensors"
-        path = checkpoint.parent.parent / "atlas" / name
+        path = run_folder(checkpoint) / "atlas" / name
         return path if path.is_file() else None
     path = Path(config.occlusion.atlas).expanduser()
     if path.is_file():
         return path
-    blocks = list(Tiles.in_folder(path / "atlas", layer))
+    indexed = {tiles.path: tiles.maps for tiles in Tiles.in_folder(path / "atlas", layer)}
+    blocks = sorted((path / "atlas" / layer).glob("*-*.safetensors"))
     for block in blocks:
-        if feature_map in block.maps:
-            return block.path
+        first, last = map(int, block.stem.split("-"))
+        if feature_map in indexed.get(block, range(first, last + 1)):
+            return block
     files = epoch_files(path)
     if not files and not blocks:
         raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas of {layer}.")
@@ -146,22 +151,22 @@ def _panels(
         activation=found.activation.numpy(),
         projection=own.numpy(),
         other_projections=(own[None][:0] if others is None else others).numpy(),
-        class_name=subject.class_name(found.label),
+        class_name=subject.class_names[found.label],
         probability=found.probability.numpy(),
         unoccluded_probability=float(torch.tensor(found.log_probability_unoccluded).exp()),
         most_probable=found.most_probable.numpy(),
     )
 
 
-def _summary(subject: Subject, pictures: Pictures, place: int, found: Occlusion) -> dict[str, Any]:
+def _summary(subject: Subject, found: Occlusion, name: str, label: int | None) -> dict[str, Any]:
     changed = found.most_probable != found.predicted
     labels, counts = found.most_probable.unique(return_counts=True)
     order = counts.argsort(descending=True, stable=True)
     return {
-        "image": pictures.names[place],
-        "class": subject.class_name(found.label),
-        "class_is_known": pictures.labels[place] is not None,
-        "predicted": subject.class_name(found.predicted),
+        "image": name,
+        "class": subject.class_names[found.label],
+        "class_is_known": label is not None,
+        "predicted": subject.class_names[found.predicted],
         "probability_unoccluded": float(torch.tensor(found.log_probability_unoccluded).exp()),
         "probability_lowest": float(found.probability.min()),
         "lowest_at_row_and_column_pixels": None if found.flat else list(found.worst),
@@ -171,7 +176,7 @@ def _summary(subject: Subject, pictures: Pictures, place: int, found: Occlusion)
         "positions": found.most_probable.numel(),
         "positions_with_another_class": int(changed.sum()),
         "most_probable_classes": {
-            subject.class_name(int(labels[number])): int(counts[number]) for number in order
+            subject.class_names[int(labels[number])]: int(counts[number]) for number in order
         },
     }
 

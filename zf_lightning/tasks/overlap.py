@@ -1,4 +1,4 @@
-"""task=overlap: images that a transfer set shares with the pretraining set (Sec. 5.2).
+"""task=overlap: images shared by a transfer set and the pretraining set (Sec. 5.2).
 
 `data=…` is the transfer set; the other is the checkpoint's training images, or any folder.
 """
@@ -10,18 +10,17 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from zf_lightning.analysis.overlap import Pair, correlated_pairs, signatures
-from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.data import LabelledFiles, SampleKey, image_names, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.pairs import pair_sheet
-from zf_lightning.results.result import write_result
+from zf_lightning.inspection.subject import file_loader, finish
 from zf_lightning.results.tables import Table
-from zf_lightning.system.cores import default_workers
+from zf_lightning.system.files import write_whole
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint
 
@@ -43,8 +42,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     known = whole_set(assembly.build_source(config)).files
     others = pretraining_files(config)
     folder = Path(config.paths.run)
-    save_configuration(config, folder)
-    log.info(f"{len(known):,} images of {config.data.name} are looked for among {len(others):,}")
+    log.info(f"Searching {len(others):,} images for {len(known):,} of {config.data.name}")
     parts = [part for _, part in _signatures(config, known, "transfer set")]
     pairs = correlated_pairs(
         torch.cat(parts), _signatures(config, others, "pretraining set"), threshold=threshold
@@ -65,11 +63,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     ):
         lines = [f"# task=overlap with overlap.threshold={threshold}; for data.exclude_files"]
         lines += [files.names[position] for position in sorted(positions)]
-        (folder / f"overlap_{name}.txt").write_text("\n".join(lines) + "\n")
-    if pairs:
-        _draw(folder, known, others, pairs, threshold=threshold)
+        write_whole(folder / f"overlap_{name}.txt", "\n".join(lines) + "\n")
     result = {
-        "task": "overlap",
         "data": config.data.name,
         "threshold": threshold,
         "images": len(known),
@@ -77,13 +72,13 @@ def run(config: DictConfig) -> dict[str, Any]:
         "pairs": len(pairs),
         "overlapping_images": len({pair.first for pair in pairs}),
     }
-    write_result(folder, result)
-    log.info(
+    figures = {"overlap": _sheet(known, others, pairs, threshold=threshold)} if pairs else {}
+    text = (
         f"{result['overlapping_images']:,} images are in both, in {len(pairs):,} pairs: "
         f"{folder}/tables/overlap.csv, figures/overlap.png; data.exclude_files="
         f"{folder}/overlap_transfer.txt leaves them out"
     )
-    return result
+    return finish(config, result, figures, [text])
 
 
 def pretraining_files(config: DictConfig) -> LabelledFiles:
@@ -102,7 +97,7 @@ def pretraining_files(config: DictConfig) -> LabelledFiles:
             "task=overlap needs the set to compare with: overlap.root=FOLDER, or ckpt=FILE or "
             "RUN_FOLDER for the images that it was trained on."
         )
-    # What the command line says of data is of the transfer set.
+    # The options of data on the command line mean the transfer set.
     stored = configuration_of(find_checkpoint(config.ckpt), config, [])
     files = assembly.build_source(stored).split("train")
     if not isinstance(files, LabelledFiles):
@@ -114,30 +109,21 @@ def _signatures(
     config: DictConfig, files: LabelledFiles, what: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Positions and signatures of the files, part by part."""
-    loader: DataLoader = DataLoader(
-        files,
-        batch_size=256,
-        num_workers=default_workers(config.data.workers),
-        sampler=[SampleKey(position) for position in range(len(files))],
-    )
+    keys = [SampleKey(position) for position in range(len(files))]
+    loader = file_loader(config, files, batch_size=256, sampler=keys)
     with tqdm(total=len(files), desc=what, unit="image") as bar:
         for images, _, positions, weights in loader:
-            # Files that cannot be read are black pictures: of one colour, and like nothing.
+            # Unreadable files are black pictures, which match nothing.
             for position in positions[weights.isnan()].tolist():
                 log.warning(f"{files.path(position)} cannot be read and is left out.")
             yield positions, signatures(images)
             bar.update(len(images))
 
 
-def _draw(
-    folder: Path,
-    known: LabelledFiles,
-    others: LabelledFiles,
-    pairs: Sequence[Pair],
-    *,
-    threshold: float,
-) -> None:
-    # The doubtful ones are those that a person must judge: as many from the lower end.
+def _sheet(
+    known: LabelledFiles, others: LabelledFiles, pairs: Sequence[Pair], *, threshold: float
+) -> Image.Image:
+    # A person must judge the doubtful ones: as many from the lower end.
     shown = pairs if len(pairs) <= SHOWN else [*pairs[: SHOWN // 2], *pairs[-SHOWN // 2 :]]
     tiles = [
         (
@@ -147,11 +133,9 @@ def _draw(
         )
         for pair in shown
     ]
-    sheet = pair_sheet(
+    return pair_sheet(
         tiles,
         title="Images in both sets",
         subtitle=f"left: transfer set, right: pretraining set; {len(shown)} of {len(pairs)} pairs, "
         f"the highest and the lowest correlations (at least {threshold})",
     )
-    (folder / "figures").mkdir(exist_ok=True)
-    sheet.save(folder / "figures" / "overlap.png")

@@ -6,21 +6,21 @@ challenge of 2012 the numbers are the devkit's ILSVRC2012_ID, 1 to 1000.
 """
 
 import csv
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.config.options import overridden
 from zf_lightning.data import LabelledFiles, image_names
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.subject import file_loader
 from zf_lightning.results.result import write_result
-from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import (
@@ -33,15 +33,15 @@ from zf_lightning.training.ensemble import Ensemble
 
 log = logging.getLogger(__name__)
 
-#: How many classes the challenge takes for an image.
+#: Classes that the challenge takes for an image.
 GUESSES = 5
 
 
 def run(config: DictConfig) -> dict[str, Any]:
     """Classify every image below `predict.root`; returns the contents of `result.json`.
 
-    Several checkpoints answer together. Raises UserError where there are no images, or the
-    devkit's numbers are asked for and not known.
+    Several checkpoints are an ensemble. Raises UserError without images, or where the devkit's
+    numbers are asked for and unknown.
     """
     options = config.predict
     if options.crops not in (1, 10):
@@ -76,7 +76,7 @@ def run(config: DictConfig) -> dict[str, Any]:
 def class_numbers(config: DictConfig, path: Path, class_names: tuple[str, ...]) -> list[int]:
     """The number of each class in the predictions, in the order of the labels.
 
-    Raises UserError where the devkit's numbers are asked for and the data does not have them.
+    Raises UserError where the devkit's numbers are asked for and the data lacks them.
     """
     choice = config.predict.class_ids
     if choice == "position":
@@ -105,11 +105,7 @@ def _predict(
     numbers: list[int],
     class_names: tuple[str, ...],
 ) -> None:
-    loader: DataLoader = DataLoader(
-        LabelledFiles(root, names, [0] * len(names)),
-        batch_size=config.data.batch_size,
-        num_workers=default_workers(config.data.workers),
-    )
+    loader = file_loader(config, LabelledFiles(root, names, [0] * len(names)))
     device = chosen_device(config.trainer)
     ensemble.to(device)
     guesses = min(GUESSES, len(class_names))
@@ -128,7 +124,7 @@ def _predict(
             # Of equally probable classes the earlier comes first, as in the errors.
             order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :guesses]
             for index, classes, row in zip(indices, order.tolist(), probabilities, strict=True):
-                lines.write(" ".join(str(numbers[label]) for label in classes) + "\n")
-                cells = [(class_names[c], f"{100 * float(row[c]):.2f}") for c in classes]
-                writer.writerow([names[int(index)], *(cell for pair in cells for cell in pair)])
+                print(*(numbers[label] for label in classes), file=lines)
+                cells = ((class_names[c], f"{100 * float(row[c]):.2f}") for c in classes)
+                writer.writerow([names[int(index)], *itertools.chain(*cells)])
             bar.update(len(images))

@@ -1,4 +1,4 @@
-"""task=prepare: a dataset rewritten once as shards, which data=shards reads."""
+"""task=prepare: a dataset rewritten once as shards, for data=shards."""
 
 import logging
 from pathlib import Path
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> dict[str, Any]:
-    """Write the shards of `data`, verify them, and write `result.json`; its contents are returned.
+    """Write the shards of `data` and verify them; returns the contents of `result.json`.
 
-    The same command goes on with a preparation that was interrupted.
+    The same command resumes a preparation that was interrupted.
     """
     out = Path(config.prepare.out).expanduser().absolute()
     source = assembly.build_source(config)

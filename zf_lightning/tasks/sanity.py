@@ -1,4 +1,4 @@
-"""task=sanity: whether projections depend on what the network has learnt (Adebayo et al., 2018)."""
+"""task=sanity: projections of networks with randomised layers (Adebayo et al., 2018)."""
 
 import logging
 import math
@@ -17,12 +17,12 @@ from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
 from zf_lightning.inspection.top_images import load_top_images
 from zf_lightning.results.result import write_result
-from zf_lightning.results.tables import Table
+from zf_lightning.results.tables import Cell, Table
 from zf_lightning.training import build as assembly
 
 log = logging.getLogger(__name__)
 
-#: The row of projections that have only the place in common.
+#: The row of projections that share only their place.
 OTHER_MAPS = "none: other feature maps"
 READING = (
     "signed, absolute: Spearman's rank correlation of the values, and of their magnitudes, inside "
@@ -42,7 +42,7 @@ MEASURES = {"signed": "signed", "absolute": "absolute", "ssim": "SSIM"}
 
 
 def run(config: DictConfig) -> dict[str, Any]:
-    """Randomise, compare, print and write the tables; returns what `result.json` holds."""
+    """Randomise, compare, print and write the tables; returns the contents of `result.json`."""
     folder = Path(config.paths.run)
     classifier = load_subject(config).classifier
     config = configuration_to_inspect(config)
@@ -55,7 +55,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     rules = plain(options.rules)
     rules = [rules] if isinstance(rules, str) else rules
     network = classifier.network
-    # Before the data is prepared: a mistake in them is known at once.
+    # Before the data is prepared, which may take long: a mistake is reported at once.
     deconvnets = {rule: Deconvnet(network, rule=rule, norm=options.norm) for rule in rules}
     if not deconvnets:
         raise UserError("sanity.rules is empty: name deconvnet, guided or gradient.")
@@ -97,7 +97,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "layer": layer,
         "feature_maps": units.feature_maps.tolist(),
         "norm": options.norm,
-        "rules": {rule: _figures(of_rule) for rule, of_rule in found.items()},
+        "rules": {rule: _values(of_rule) for rule, of_rule in found.items()},
         "known": KNOWN,
     }
     write_result(folder, result)
@@ -105,7 +105,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     return result
 
 
-def _figures(found: Randomisation) -> dict[str, Any]:
+def _values(found: Randomisation) -> dict[str, Any]:
     return {
         "layers": [
             {
@@ -119,17 +119,17 @@ def _figures(found: Randomisation) -> dict[str, Any]:
     }
 
 
-def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
     """JSON has no NaN."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _table(rule: str, layer: str, found: Randomisation, units: int) -> Table:
-    rows: list[tuple[str | float | None, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for one in found.layers:
-        parts = [_finite(part.means()) for part in (one.cascading, one.independent)]
+        parts = [part.means() for part in (one.cascading, one.independent)]
         rows.append((one.layer, *(part[name] for part in parts for name in MEASURES)))
-    other = _finite(found.other_maps.means())
+    other = found.other_maps.means()
     rows.append((OTHER_MAPS, *(other[name] for name in MEASURES), None, None, None))
     counted = [one.cascading.means()["units"] for one in found.layers]
     empty = units * len(counted) - int(sum(counted))
@@ -157,9 +157,6 @@ def _table(rule: str, layer: str, found: Randomisation, units: int) -> Table:
 
 def _report(tables: list[Table], folder: Path) -> None:
     for table in tables:
-        log.info(f"\n{table.title}:")
-        for line in table.lines():
-            log.info(f"  {line}")
-        log.info(table.notes[1])
+        log.info("\n".join([f"\n{table.title}:", *table.lines(), table.notes[1]]))
     log.info(f"\n{READING}\n\n{KNOWN}")
     log.info(f"Everything is in {folder}: sanity_*.csv, sanity_*.md, result.json")

@@ -89,7 +89,7 @@ def layer_number(layer: str) -> int | None:
 def _of_paper(group: Group, reading: Frozen | None, data: str) -> tuple[Value | None, str | None]:
     """The paper's value for a row of ours, and where it stands."""
     number = layer_number(group.layer)
-    if number is not None and group.per_class == paper.TABLE_7_PER_CLASS.get(data):
+    if number is not None and group.per_class == paper.TABLE_7_PER_CLASS.get(data, -1):
         found = paper.TABLE_7[data].get((group.classifier, number))
         if found is not None:
             name = {"svm": "SVM", "softmax": "softmax"}[group.classifier]
