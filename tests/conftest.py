@@ -19,6 +19,7 @@ from PIL import Image
 
 from zf_lightning.cli import main as command_line
 from zf_lightning.config.compose import compose
+from zf_lightning.results.result import write_result
 
 ROOT = Path(__file__).parents[1]
 Compose = Callable[..., DictConfig]
@@ -79,3 +80,10 @@ def tiny(image_folder: Path, tmp_path: Path) -> list[str]:
         "logger=csv",
         "trainer.max_epochs=2",
     ]
+
+
+def check_result(folder: Path, result: dict[str, Any]) -> None:
+    """`result.json` of a run is `result`, as JSON has it."""
+    found = (folder / "result.json").read_text()
+    with tempfile.TemporaryDirectory() as other:
+        assert found == write_result(Path(other), result).read_text()

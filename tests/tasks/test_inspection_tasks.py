@@ -1,7 +1,6 @@
 """The tasks that look into a network: on a run's checkpoint, and on one image with weights."""
 
 import csv
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.conftest import Compose, write_images
+from tests.conftest import Compose, check_result, write_images
 from zf_lightning.analysis import ObservedNetwork, occlude
 from zf_lightning.atlas import Atlas
 from zf_lightning.data.landmarks import in_stored_picture, read_landmarks
@@ -48,7 +47,7 @@ def photograph(tmp_path: Path) -> list[str]:
 def check(tmp_path: Path, result: dict[str, Any], *figures: str) -> None:
     """The run's folder holds the result and the figures, and these are not empty."""
     folder = tmp_path / "run"
-    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
+    check_result(folder, result)
     assert (folder / "config.yaml").exists()
     assert {f.name for f in (folder / "figures").iterdir()} >= {f"{name}.png" for name in figures}
     for name in figures:

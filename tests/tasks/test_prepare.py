@@ -1,6 +1,5 @@
 """Shards from the command line: prepared, trained on, and killed in the middle."""
 
-import json
 import os
 import signal
 import subprocess
@@ -23,7 +22,7 @@ def test_prepare_then_train(compose_config: Compose, tiny: list[str], tmp_path: 
     )
     assert result["class_names"] == ["blue", "green", "red"]
     assert result["counts"] == {"train": [16] * 3, "val": [2] * 3, "test": [2] * 3}
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    check_result(tmp_path / "run", result)
     overrides = [o for o in tiny if not o.startswith("data=") and not o.startswith("data.root=")]
     config = compose_config(*overrides, "data=shards", f"data.root={out}", "trainer.max_epochs=1")
     trained = train.run(config)

@@ -1,13 +1,12 @@
 """task=sanity: tables of similarities, and clear mistakes."""
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import Compose
+from tests.conftest import Compose, check_result
 from tests.networks import Skipping
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import sanity as task
@@ -39,7 +38,7 @@ def test_prints_and_writes_a_table_for_each_rule(
     caplog.set_level("INFO")
     result = task.run(compose_config(*asked, "sanity.rules=[deconvnet,gradient]"))
     folder = tmp_path / "run"
-    assert json.loads((folder / "result.json").read_text()) == result
+    check_result(folder, result)
     assert result["layer"] == "last" and result["images"] == 10
     assert list(result["rules"]) == ["deconvnet", "gradient"]
     layers = result["rules"]["deconvnet"]["layers"]

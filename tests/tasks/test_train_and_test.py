@@ -1,7 +1,6 @@
 """Training, testing and going on, in this process."""
 
 import csv
-import json
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ import lightning
 import pytest
 import torch
 
-from tests.conftest import Compose
+from tests.conftest import Compose, check_result
 from zf_lightning.data.sources.base import SampleKey
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import test as test_task
@@ -41,7 +40,7 @@ def test_a_run_leaves_its_results_and_its_checkpoint_gives_them_again(
     result = train.run(compose_config(*tiny, "seed=3"))
     assert 0 < result["train/seconds"] < time.monotonic() - began
     folder = tmp_path / "run"
-    assert json.loads((folder / "result.json").read_text()) == result
+    check_result(folder, result)
     assert result["test/images"] == result["test/images_in_split"] == 6
     assert result["val/images"] == 6
     assert result["epochs"] == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import Compose
+from tests.conftest import Compose, check_result
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train, transfer
 from zf_lightning.tasks.transfer import from_scratch, frozen
@@ -46,7 +46,7 @@ def test_frozen_layers_are_scored_and_tables_written(
 ) -> None:
     result = transfer.run(compose_config(*options(tiny), trained))
     folder = tmp_path / "run"
-    assert json.loads((folder / "result.json").read_text()) == result
+    check_result(folder, result)
     assert list(result["read_at"]) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
     assert result["read_at"]["conv1"] == "conv1_norm"
     assert result["dimensions"]["conv3"] == 3 * 3 * 19

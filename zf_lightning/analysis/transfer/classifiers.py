@@ -108,10 +108,10 @@ class Outcome:
     #: float64 `[m, classes]`: probabilities (softmax) or distances to the SVM's margins; a class
     #: without training images is at -inf.
     scores: NDArray[numpy.float64]
-    #: The C that was chosen.
-    strength: float
+    #: The C that was chosen; None for a network that was trained.
+    strength: float | None = None
     #: Whether cross-validation chose it; with one training image in a class it cannot.
-    cross_validated: bool
+    cross_validated: bool = False
 
 
 def fit_and_predict(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy
 from numpy.typing import NDArray
 
-from zf_lightning.analysis.transfer.classifiers import fit_and_predict
+from zf_lightning.analysis.transfer.classifiers import Outcome, fit_and_predict
 from zf_lightning.analysis.transfer.features import FeatureCache, LayerFeatures
 from zf_lightning.analysis.transfer.linear import (
     Coordinates,
@@ -47,6 +47,29 @@ class Score:
     cross_validated: bool
     train_images: int
     test_images: int
+
+    @classmethod
+    def of(
+        cls,
+        key: tuple[str, str, int | None, int],
+        fold: Fold,
+        labels: NDArray[numpy.int64],
+        outcome: Outcome,
+        *,
+        present: NDArray[numpy.int64] | None,
+    ) -> "Score":
+        """The score of predictions for the test images of a fold; see `evaluate`."""
+        return cls(
+            *key,
+            accuracy=mean_class_accuracy(labels[fold.test], outcome.predictions),
+            average_precisions=None
+            if present is None
+            else average_precisions(present[fold.test], outcome.scores),
+            strength=outcome.strength,
+            cross_validated=outcome.cross_validated,
+            train_images=len(fold.train),
+            test_images=len(fold.test),
+        )
 
     @property
     def key(self) -> tuple[str, str, int | None, int]:
@@ -143,17 +166,7 @@ def evaluate(
                     seed=seed,
                     jobs=jobs,
                 )
-                score = Score(
-                    *key,
-                    accuracy=mean_class_accuracy(labels[fold.test], outcome.predictions),
-                    average_precisions=None
-                    if present is None
-                    else average_precisions(present[fold.test], outcome.scores),
-                    strength=outcome.strength,
-                    cross_validated=outcome.cross_validated,
-                    train_images=len(fold.train),
-                    test_images=len(fold.test),
-                )
+                score = Score.of(key, fold, labels, outcome, present=present)
                 scores.add(score)
                 progress(score)
             found.append(scores.scores[key])

@@ -1,4 +1,4 @@
-"""task=transfer: do the features generalise to other data (Tables 4 to 7, Fig. 9)?"""
+"""task=transfer: features on other data, frozen and from scratch (Tables 4 to 7, Fig. 9)."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
 from zf_lightning.inspection.subject import classifier_to_inspect
-from zf_lightning.results.result import write_result
+from zf_lightning.results.result import counted, write_result
 from zf_lightning.results.tables import Table
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.system.files import write_whole
@@ -35,8 +35,8 @@ Folds = dict[int | None, list[Fold]]
 def run(config: DictConfig) -> dict[str, Any]:
     """Score classifiers on frozen layers, and networks trained from scratch; write the tables.
 
-    What an interrupted run has done is not done again: features are kept in `paths.cache`, scores
-    and trainings in the run's folder. Returns the contents of `result.json`.
+    An interrupted run resumes: features are kept in `paths.cache`, scores and trainings in the
+    run's folder. Returns the contents of `result.json`.
     """
     transfer = config.transfer
     classifiers = names_of(transfer.classifiers, option="transfer.classifiers")
@@ -47,7 +47,9 @@ def run(config: DictConfig) -> dict[str, Any]:
             f"{', '.join(CLASSIFIERS)}."
         )
     if transfer.class_weight not in (None, "balanced"):
-        raise UserError(f"transfer.class_weight={transfer.class_weight} is neither null, balanced.")
+        raise UserError(
+            f"transfer.class_weight={transfer.class_weight} is neither null nor balanced."
+        )
     pretrained = config.ckpt is not None or config.model.weights is not None
     if not pretrained and not transfer.from_scratch:
         raise UserError(
@@ -67,7 +69,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     _describe(config, images, source, folds)
     trainings: list[from_scratch.Training] = []
     if transfer.from_scratch:
-        # Now: what is wrong with them is better known before hours of other work.
+        # A mistake in them is reported before hours of other work.
         trainings = from_scratch.plan(config, images, folds, path)
 
     reading: Frozen | None = None
@@ -100,7 +102,7 @@ def run(config: DictConfig) -> dict[str, Any]:
 
 
 def choose_folds(config: DictConfig, images: WholeSet, source: ImageSource) -> Folds:
-    """The folds of every number of training images; under None, the set's own split."""
+    """The folds by the number of training images a class; under None the set's own split."""
     transfer = config.transfer
     if transfer.per_class == "split":
         shared = numpy.intersect1d(images.members["train"], images.members["test"])
@@ -125,15 +127,13 @@ def choose_folds(config: DictConfig, images: WholeSet, source: ImageSource) -> F
 
 def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
     """Write `folds.json`: all file names, and each fold's positions among them."""
-    contents = {
-        "files": list(images.files.names),
-        "folds": {
-            from_scratch.fold_key(number): [
-                {"train": fold.train.tolist(), "test": fold.test.tolist()} for fold in several
-            ]
-            for number, several in folds.items()
-        },
+    positions = {
+        from_scratch.fold_key(number): [
+            {"train": fold.train.tolist(), "test": fold.test.tolist()} for fold in several
+        ]
+        for number, several in folds.items()
     }
+    contents = {"files": list(images.files.names), "folds": positions}
     return write_whole(folder / "folds.json", json.dumps(contents) + "\n")
 
 
@@ -148,7 +148,7 @@ def _describe(config: DictConfig, images: WholeSet, source: ImageSource, folds: 
         log.info(
             f"  {'own split' if number is None else f'{number} a class'}: "
             f"{len(first.train):,} training and {len(first.test):,} test images, "
-            f"{len(several)} fold{'s' if len(several) > 1 else ''}"
+            f"{counted(len(several), 'fold')}"
         )
 
 
@@ -160,16 +160,8 @@ def _result(
     reading: Frozen | None,
     scores: Sequence[Score],
 ) -> dict[str, Any]:
-    accuracies = {
-        "/".join(
-            [
-                "transfer",
-                s.layer,
-                s.classifier,
-                from_scratch.fold_key(s.per_class),
-                f"fold={s.fold}",
-            ]
-        ): (s.accuracy)
+    keys = {
+        s.key: f"{s.layer}/{s.classifier}/{from_scratch.fold_key(s.per_class)}/fold={s.fold}"
         for s in scores
     }
     return {
@@ -186,19 +178,13 @@ def _result(
         "dimensions": {} if reading is None else reading.dimensions,
         "pooled_size": config.transfer.pooled_size,
         "class_weight": config.transfer.class_weight,
-        "strengths": {
-            "/".join(
-                [s.layer, s.classifier, from_scratch.fold_key(s.per_class), f"fold={s.fold}"]
-            ): s.strength
-            for s in scores
-            if s.strength is not None
-        },
-        **accuracies,
+        "strengths": {keys[s.key]: s.strength for s in scores if s.strength is not None},
+        **{f"transfer/{keys[s.key]}": s.accuracy for s in scores},
     }
 
 
 def _publish(trainer: lightning.Trainer, config: DictConfig, tables: Sequence[Table]) -> str | None:
-    """Write the tables as files and give them to the loggers; returns how to upload the run."""
+    """Write the tables and log them; returns how to upload the run."""
     failed = True
     try:
         log_configuration(trainer.loggers, plain(config))
@@ -213,8 +199,7 @@ def _publish(trainer: lightning.Trainer, config: DictConfig, tables: Sequence[Ta
 
 def _draw(folder: Path, scores: Sequence[Score], reading: Frozen | None, *, data: str) -> None:
     (folder / "figures").mkdir(exist_ok=True)
-    by_layer, by_images = plot_lines(scores, reading, data=data)
-    if len({point for line in by_layer for point in line.places}) > 1:
-        accuracy_by_layer(by_layer).save(folder / "figures" / "accuracy_by_layer.png")
-    if len({point for line in by_images for point in line.places}) > 1:
-        accuracy_by_images(by_images).save(folder / "figures" / "accuracy_by_images.png")
+    plots = (accuracy_by_layer, accuracy_by_images)
+    for plot, lines in zip(plots, plot_lines(scores, reading, data=data), strict=True):
+        if len({point for line in lines for point in line.places}) > 1:
+            plot(lines).save(folder / "figures" / f"{plot.__name__}.png")

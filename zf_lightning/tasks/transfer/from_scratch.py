@@ -1,10 +1,9 @@
-"""The row without pretraining: the same network trained on each fold alone, then tested.
+"""Networks without pretraining: the same network trained on each fold alone, then tested.
 
-By the ordinary training, in a folder of its own for each fold, so that it goes on where it was
-interrupted. The paper does not say how it trained these. Here the fold's training images are all
-trained on, for as many epochs as the schedule has, and the last weights are tested: no image is
-held out to choose better ones, and the test images decide nothing. Tests see one centre crop, as
-the frozen features do.
+Each fold has an ordinary training in a folder of its own, which can be resumed. The paper does not
+say how it trained these. Here all training images of the fold are used for as many epochs as the
+schedule has, and the last weights are tested: no image is held out to choose better ones, and the
+test images decide nothing. Tests see one centre crop, as the frozen features do.
 """
 
 import inspect
@@ -19,28 +18,26 @@ import lightning
 import numpy
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
-from torch.utils.data import DataLoader
 
-from zf_lightning.analysis.transfer import Fold, Score, average_precisions, mean_class_accuracy
+from zf_lightning.analysis.transfer import Fold, Outcome, Score
 from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import overridden
-from zf_lightning.data import LabelledFiles, WholeSet
+from zf_lightning.data import WholeSet
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.subject import file_loader
 from zf_lightning.sweep import override_key
-from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.system.files import write_whole
 from zf_lightning.tasks import train
 from zf_lightning.tasks.transfer.tables import FROM_SCRATCH, WHOLE_NETWORK
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
-from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 
-#: What a checkpoint's own configuration says of how its network is trained.
+#: Parts of a checkpoint's configuration that decide how its network is trained.
 TRAINING = ("model", "ablation", "optimizer", "scheduler", "callbacks")
-#: Callbacks that only run, watch or keep a training.
-WATCHING = (
+#: Callbacks that do not change what is learnt.
+PASSIVE = (
     "fast_network",
     "best_checkpoint",
     "last_checkpoint",
@@ -52,8 +49,8 @@ WATCHING = (
     "timer",
     "progress",
 )
-#: Options of the trainer that say where it computes, what is shown and what is tested; every other
-#: may change what is learnt.
+#: Options of the trainer for where it computes, what is shown and what is tested; every other may
+#: change what is learnt.
 HARMLESS = (
     "accelerator",
     "devices",
@@ -70,7 +67,7 @@ HARMLESS = (
     "profiler",
     "detect_anomaly",
 )
-#: Training on one device, as options say it.
+#: Values of `trainer.devices` that can mean one device.
 ONE_DEVICE = ("auto", -1, "-1", 1, "1")
 
 
@@ -83,11 +80,10 @@ class Training:
     number: int
     of: int
     fold: Fold
-    #: The training's own.
     folder: Path
-    #: Its configuration, plain.
+    #: The configuration, as plain data.
     options: dict[str, Any]
-    #: What decides the outcome; where things are and what is logged does not.
+    #: The options that decide the outcome; folders and loggers do not.
     decisive: dict[str, Any]
 
     @property
@@ -97,15 +93,11 @@ class Training:
 
     @property
     def done(self) -> Path:
-        """The file with what was asked for, and the score once it is there."""
+        """The file with the decisive options, and the score once it is known."""
         return self.folder / "transfer.json"
 
     def read(self) -> Score | None:
-        """The score of an earlier run.
-
-        Raises UserError where that run trained something else: its weights would be taken for
-        this one's.
-        """
+        """The score of an earlier run; raises UserError if that had other decisive options."""
         if not self.done.exists():
             return None
         stored = json.loads(self.done.read_text())
@@ -118,13 +110,13 @@ class Training:
         return None if stored["score"] is None else Score(**stored["score"])
 
     def write(self, score: Score | None) -> None:
-        """Keep what was asked for, and the score."""
+        """Keep the decisive options, and the score."""
         contents = {"asked": self.decisive, "score": None if score is None else vars(score)}
         write_whole(self.done, json.dumps(contents) + "\n")
 
 
 def fold_key(per_class: int | None) -> str:
-    """How `folds.json` and folders call a number of training images."""
+    """The name of a number of training images in `folds.json` and folders."""
     return "split" if per_class is None else str(per_class)
 
 
@@ -134,13 +126,9 @@ def plan(
     folds: Mapping[int | None, Sequence[Fold]],
     path: Path,
 ) -> list[Training]:
-    """The trainings that the folds ask for; nothing is trained yet.
+    """One training for each of the folds, which were written to `path`; nothing is trained yet.
 
-    Args:
-        path: the file that the folds were written to.
-
-    Raises:
-        UserError: several devices are asked for, or a fold's folder has another training.
+    Raises UserError for several devices, and where a fold's folder contains another training.
     """
     devices = plain(config.trainer.devices)
     if devices not in ONE_DEVICE and not (isinstance(devices, list) and len(devices) == 1):
@@ -167,7 +155,7 @@ def plan(
 
 
 def score(config: DictConfig, images: WholeSet, trainings: Sequence[Training]) -> list[Score]:
-    """Train and test on every fold; folds that are done are read from their folders."""
+    """Train and test on every fold; the scores of those that are done are read."""
     found = []
     for training in trainings:
         one = training.read()
@@ -175,7 +163,7 @@ def score(config: DictConfig, images: WholeSet, trainings: Sequence[Training]) -
             log.info(f"\nFrom scratch, {training.title}")
             training.write(None)
             train.run(OmegaConf.create(training.options))
-            one = _test(load_classifier(_final(training.folder)).eval(), config, images, training)
+            one = _test(config, images, training)
             training.write(one)
             log.info(f"From scratch, {training.title}: {one.accuracy:.1f} %")
         found.append(one)
@@ -187,13 +175,13 @@ def fold_configuration(
 ) -> dict[str, Any]:
     """The configuration of an ordinary training on a fold, as plain data."""
     overrides = overridden(config)
-    # An experiment says how its network is trained, whatever other network is looked into.
+    # An experiment says how its network is trained, whatever other network is inspected.
     if config.ckpt is not None and "experiment" not in map(override_key, overrides):
-        watching = {name: config.callbacks.get(name) for name in WATCHING}
+        passive = {name: config.callbacks.get(name) for name in PASSIVE}
         config = configuration_of(find_checkpoint(config.ckpt), config, overrides, parts=TRAINING)
         with open_dict(config):
-            # How the network is run and watched is this machine's and this run's matter.
-            config.callbacks.update(watching)
+            # These belong to this run and this machine.
+            config.callbacks.update(passive)
     copied = OmegaConf.create(OmegaConf.to_yaml(config))
     assert isinstance(copied, DictConfig)
     config = copied
@@ -212,10 +200,10 @@ def fold_configuration(
             "per_class": key,
             "fold": fold,
         }
-        # The folds have been drawn without them.
+        # The folds were drawn without them.
         config.data.exclude_files = None
         config.callbacks.probe = None
-        # The tables are what is looked at; each fold's weights would be uploaded.
+        # The tables are the result; the weights of every fold would be uploaded.
         config.callbacks.artifacts = None
         # The last weights, not those that the training images would choose.
         config.callbacks.best_checkpoint = {
@@ -242,7 +230,7 @@ def _decisive(options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in HARMLESS and not (name in defaults and value == defaults[name].default)
     }
     found["callbacks"] = {
-        name: node for name, node in options["callbacks"].items() if node and name not in WATCHING
+        name: node for name, node in options["callbacks"].items() if node and name not in PASSIVE
     }
     return found
 
@@ -256,43 +244,19 @@ def _changed(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     return [part for part in asked if stored.get(part) != asked[part]]
 
 
-def _final(folder: Path) -> Path:
-    """The weights that a training ended with."""
-    final = folder / "checkpoints" / "best.ckpt"
-    # A run that was killed between the two has its last weights in the other alone.
-    return final if final.exists() else final.with_name("last.ckpt")
-
-
 @torch.inference_mode()
-def _test(
-    classifier: ImageClassifier,
-    config: DictConfig,
-    images: WholeSet,
-    training: Training,
-) -> Score:
-    fold = training.fold
-    files: LabelledFiles = images.files.subset(fold.test)
-    loader: DataLoader = DataLoader(
-        files,
-        batch_size=config.data.batch_size,
-        num_workers=default_workers(config.data.workers),
-    )
+def _test(config: DictConfig, images: WholeSet, training: Training) -> Score:
+    checkpoint = training.folder / "checkpoints" / "best.ckpt"
+    # A run that was killed between the two has its last weights in the other alone.
+    checkpoint = checkpoint if checkpoint.exists() else checkpoint.with_name("last.ckpt")
     device = chosen_device(config.trainer)
-    classifier.to(device)
+    classifier = load_classifier(checkpoint).eval().to(device)
+    loader = file_loader(config, images.files.subset(training.fold.test))
     probabilities = torch.cat([classifier(batch.to(device)).cpu() for batch, *_ in loader]).numpy()
-    labels = images.files.labels[fold.test]
-    precisions = None
-    if images.presence is not None:
-        precisions = average_precisions(images.presence[fold.test], probabilities)
-    return Score(
-        layer=FROM_SCRATCH,
-        classifier=WHOLE_NETWORK,
-        per_class=training.per_class,
-        fold=training.number,
-        accuracy=mean_class_accuracy(labels, probabilities.argmax(1).astype(numpy.int64)),
-        average_precisions=precisions,
-        strength=None,
-        cross_validated=False,
-        train_images=len(fold.train),
-        test_images=len(fold.test),
+    return Score.of(
+        (FROM_SCRATCH, WHOLE_NETWORK, training.per_class, training.number),
+        training.fold,
+        images.files.labels,
+        Outcome(probabilities.argmax(1).astype(numpy.int64), probabilities),
+        present=images.presence,
     )

@@ -1,4 +1,4 @@
-"""Frozen layers of a trained network, classified: one forward pass for all layers and folds."""
+"""Classifiers on frozen layers: one forward pass of every image serves all layers and folds."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import torch
 from filelock import FileLock
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 from tqdm import tqdm
 
 from zf_lightning.analysis.transfer import (
@@ -24,7 +24,8 @@ from zf_lightning.analysis.transfer.classifiers import PARTS, STRENGTHS
 from zf_lightning.config.options import names_of
 from zf_lightning.data import WholeSet
 from zf_lightning.errors import UserError
-from zf_lightning.system.cores import available_cores, default_workers
+from zf_lightning.inspection.subject import file_loader
+from zf_lightning.system.cores import available_cores
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.system.processes import is_first_process
 from zf_lightning.tasks.transfer.tables import Frozen
@@ -34,8 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Part of the cache's key: changes when the features or their files do.
 VERSION = 1
-#: On a processor, feature maps of more images than these leave its caches, and memory that large is
-#: asked of the system anew for every layer: SqueezeNet on 128 images takes twice as long.
+#: On a CPU, feature maps of more images leave its caches, and their memory is allocated anew for
+#: every layer: SqueezeNet on 128 images takes twice as long.
 IMAGES_AT_ONCE = 8
 
 
@@ -49,9 +50,9 @@ def score(
     classifiers: Sequence[str],
     device: torch.device,
 ) -> Frozen:
-    """Read the layers of every image, from its centre crop, and score the classifiers on them.
+    """Compute the features of every image's centre crop, and score the classifiers on them.
 
-    Raises UserError for layers that are not there, or too little disk for the features.
+    Raises UserError for layers that do not exist, or too little disk for the features.
     """
     transfer = config.transfer
     if transfer.pooled_size is not None and transfer.pooled_size < 1:
@@ -60,33 +61,22 @@ def score(
     whole = chosen[0] if chosen in (["all"], ["last"]) else chosen
     readings = Readings(classifier.network, whole, pooled_size=transfer.pooled_size)
     network = classifier.network
-    what = json.dumps(
-        [
-            VERSION,
-            images.files.content_key(),
-            # What turns a picture into features: layers, weights and preprocessing.
-            digest_of_weights(network, classifier.preprocessing, also=repr(network)),
-            transfer.pooled_size,
-        ]
-    )
+    weights = digest_of_weights(network, classifier.preprocessing, also=repr(network))
+    what = json.dumps([VERSION, images.files.content_key(), weights, transfer.pooled_size])
     key = digest_of([what])[:16]
     cache = FeatureCache(Path(config.paths.cache) / f"features-{key}", images=len(images.files))
     cache.folder.mkdir(parents=True, exist_ok=True)
-    # Runs of a sweep may want the same features: one reads them, the others wait.
+    # Jobs of a sweep may want the same features: one computes them, the others wait.
     with FileLock(cache.folder / "lock"):
         _extract(config, classifier, readings, images, cache, device=device)
     dimensions = {layer: cache.layer(layer).dimensions for layer in readings.layers}
     for layer, place in readings.places.items():
         log.info(f"  {layer}: {dimensions[layer]:,} features, read at {place}")
-    drawn = [
-        part.tobytes()
-        for several in folds.values()
-        for fold in several
-        for part in (fold.train, fold.test)
-    ]
+    every = [fold for several in folds.values() for fold in several]
+    drawn = [part.tobytes() for fold in every for part in (fold.train, fold.test)]
     experiment = [what, digest_of(drawn), transfer.class_weight, config.seed, STRENGTHS, PARTS]
     scores = ScoreFile(Path(config.paths.run) / "scores.jsonl", experiment=json.dumps(experiment))
-    total = len(readings.layers) * len(classifiers) * sum(map(len, folds.values()))
+    total = len(readings.layers) * len(classifiers) * len(every)
     with tqdm(total=total, desc="classifiers", disable=not is_first_process()) as bar:
 
         def progress(one: Score) -> None:
@@ -132,21 +122,15 @@ def _extract(
         f"Reading {', '.join(readings.layers)} of {len(images.files):,} images into {cache.folder}"
         + (f", from image {start:,} on" if start else "")
     )
-    loader: DataLoader = DataLoader(
-        Subset(images.files, range(start, len(images.files))),
-        batch_size=config.data.batch_size,
-        num_workers=default_workers(config.data.workers),
-    )
+    loader = file_loader(config, Subset(images.files, range(start, len(images.files))))
     classifier.to(device)
-    on_processor = device.type == "cpu"
-    if on_processor:
+    at_once = IMAGES_AT_ONCE if device.type == "cpu" else config.data.batch_size
+    if device.type == "cpu":
         classifier.network.to(memory_format=torch.channels_last)
 
     def features(batch: Tensor) -> Mapping[str, Tensor]:
-        parts = [
-            readings(classifier.preprocessing(part.to(device)))
-            for part in batch.split(IMAGES_AT_ONCE if on_processor else len(batch))
-        ]
+        split = batch.split(at_once)
+        parts = [readings(classifier.preprocessing(part.to(device))) for part in split]
         return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
 
     def batches() -> Iterator[Tensor]:
