@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before wandb is imported anywhere: no test may reach for a server.
 os.environ["WANDB_MODE"] = "offline"
