@@ -94,7 +94,7 @@ def test_a_run_goes_on_to_more_epochs_without_its_options_being_typed_again(
     (folder,) = (tmp_path / "outputs" / "train").iterdir()
     again = command("resume=last", "trainer.max_epochs=3", folder=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "Going on from" in again.stdout
+    assert "Resuming from" in again.stdout
     result = json.loads((folder / "result.json").read_text())
     assert result["epochs"] == 3 and result["train/images_centre_crop"] == 7
     assert list((tmp_path / "outputs" / "train").iterdir()) == [folder]

@@ -1,21 +1,19 @@
-"""Correspondence: does hiding the same part change the features of all images alike? (Table 1)
+"""Correspondence: changes of features where the same part is hidden in several images (Table 1).
 
 For image i and layer l, e_i is the difference of the features of the original and of the masked
 image. Delta is the Hamming distance of sign(e_i) and sign(e_j), averaged over the dimensions of
 the layer and over the pairs of images: 0 if all images change alike. The paper prints a sum, but
 its values, and the words "mean feature sign change" of its early version, are those of an average.
 
-What the paper leaves open is decided so:
+Decisions where the paper is silent:
 
-- Features are what leaves the ReLU, and the sign of zero is zero, a third value. Where a feature is
-  0 before and after, e_i is zero and all images agree: only so can random places, which have
-  nothing in common, come as low as the paper's 0.1. The price is that Delta also says how many
-  features a mask touches at all: a place to which few features respond has a low Delta, too.
-  `rectified=False` takes what enters the ReLU: nearly no difference is zero there, and unrelated
-  changes are at 0.5.
+- Features are what leaves the ReLU; the sign of zero is a third value. Where a feature is 0 before
+  and after, all images agree: only so can random places, which have nothing in common, come as low
+  as the paper's 0.1. The price: Delta is also low for a place to which few features respond.
+  `rectified=False` takes the ReLU's inputs: hardly any difference is zero, and unrelated changes
+  are at 0.5.
 - `changed_only=True` compares, for each pair of images, only the features that the mask changes in
-  both. Unrelated changes are then at 0.5 whatever they leave alone, so that a part is not punished
-  for mattering to more features than a random place does.
+  both. Unrelated changes are then at 0.5, and a part that changes many features is not punished.
 - The mask is a square, of the same size for all parts and random places.
 - A random place is uniform among those where the square lies in the image, for each image its own.
 - The spread is the standard deviation over the pairs of images, for random places over the pairs

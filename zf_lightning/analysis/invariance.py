@@ -1,4 +1,4 @@
-"""Feature invariance: how features change when the image is moved, enlarged, turned (Fig. 5).
+"""Feature invariance to translation, scaling and rotation of the image (Fig. 5).
 
 The ranges of the paper are in `conf/task/invariance.yaml`. What it leaves open is decided so: the
 whole picture is transformed before it is cropped for the network, and what comes in from beyond its
@@ -23,7 +23,7 @@ UNITS = {"vertical translation": "pixels", "scale": "ratio", "rotation": "degree
 
 @dataclass(frozen=True)
 class Invariance:
-    """What one transformation, at V values, did to N pictures."""
+    """Changes of features by one transformation, at V values, of N pictures."""
 
     transformation: str
     values: tuple[float, ...]

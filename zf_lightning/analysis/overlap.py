@@ -1,9 +1,8 @@
-"""Images that two sets have in common, or nearly, found by normalised correlation (Sec. 5.2).
+"""Near-duplicates between two sets of images, by normalised correlation (Sec. 5.2).
 
-The paper finds 44 images of Caltech-101 and 243 of Caltech-256 in ImageNet by normalised
-correlation, and trains without them. It does not say of what. Here it is of the colours of the
-centre square at 32×32 pixels: fine enough to tell photographs apart, and coarse enough not to mind
-another compression, size or brightness.
+The paper finds 44 images of Caltech-101 and 243 of Caltech-256 in ImageNet so, and trains without
+them. It does not say what is correlated: here the colours of the centre square at 32×32 pixels,
+fine enough to tell photographs apart, too coarse for compression, size or brightness to matter.
 
 Axes: N images of the one set, M of the other, D values of an image.
 """
@@ -23,9 +22,8 @@ PLAIN = 2.0
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images that look the same."""
+    """Two images that look the same, by their positions in the two sets."""
 
-    #: Positions in the two sets.
     first: int
     second: int
     #: From -1 to 1.
@@ -33,10 +31,9 @@ class Pair:
 
 
 def signatures(images: Tensor) -> Tensor:
-    """What of images is correlated, float32 `[N, D]`, of uint8 `[N, 3, H, W]`.
+    """Vectors `[N, D]`, float32, whose products are the correlations of uint8 `[N, 3, H, W]`.
 
-    The mean is 0 and the length is 1, so that the product of two is their normalised correlation;
-    pictures of one colour are all zero and are like nothing.
+    Their mean is 0 and their length 1; pictures of one colour are all zero and match nothing.
     """
     small = functional.adaptive_avg_pool2d(images.float(), SIZE).flatten(1)
     small = small - small.mean(1, keepdim=True)

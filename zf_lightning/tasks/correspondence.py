@@ -1,8 +1,6 @@
-"""task=correspondence: does hiding the same part change the features of all images alike?
+"""task=correspondence: the same part hidden in several images (Fig. 8 and Table 1)."""
 
-Fig. 8 and Table 1.
-"""
-
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from zf_lightning.data.landmarks import read_landmarks
 from zf_lightning.errors import UserError
 from zf_lightning.figures.correspondence import correspondence_figure
 from zf_lightning.inspection.subject import Subject, finish, load_subject, square_size
+from zf_lightning.results.tables import Cell, Table, Value
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -79,21 +78,15 @@ def in_input(places: Tensor, input_size: int) -> Tensor:
 def _rows(found: Correspondence) -> dict[str, dict[str, dict[str, Any]]]:
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for layer, parts in found.parts.items():
-        rows[layer] = {}
-        for part, consistency in parts.items():
-            below, low, high = below_random(consistency, found.random[layer])
-            rows[layer][part] = {
-                "delta": consistency.delta,
-                "spread": consistency.spread,
-                "below_random": below,
-                "below_random_95_percent": [low, high],
-            }
         random = found.random[layer]
-        rows[layer]["random"] = {
-            "delta": random.delta,
-            "spread": random.spread,
-            "delta_of_draws": random.of_draws,
+        rows[layer] = {
+            part: {"delta": one.delta, "spread": one.spread}
+            for part, one in (*parts.items(), ("random", random))
         }
+        for part, one in parts.items():
+            below, *ends = below_random(one, random)
+            rows[layer][part] |= {"below_random": below, "below_random_95_percent": ends}
+        rows[layer]["random"]["delta_of_draws"] = random.of_draws
     return rows
 
 
@@ -118,20 +111,28 @@ def _figure(
 
 
 def _lines(rows: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    layers = list(rows)
-    lines = ["Mean feature sign change, ± standard deviation over pairs of images:"]
-    lines.append(f"  {'hidden':<14}" + "".join(f"{layer:>30}" for layer in layers))
-    for part in rows[layers[0]]:
-        cells = ["{delta:.3f} ± {spread:.3f}".format(**rows[layer][part]) for layer in layers]
-        lines.append(f"  {part:<14}" + "".join(f"{cell:>30}" for cell in cells))
-    lines.append("Below random places, with 95 % confidence intervals over images:")
-    for part in rows[layers[0]]:
-        if part != "random":
-            cells = [
-                "{:+.3f} [{:+.3f}, {:+.3f}]".format(
-                    rows[layer][part]["below_random"], *rows[layer][part]["below_random_95_percent"]
-                )
-                for layer in layers
-            ]
-            lines.append(f"  {part:<14}" + "".join(f"{cell:>30}" for cell in cells))
-    return lines
+    parts = list(next(iter(rows.values())))
+    deltas = {p: [Value(row[p]["delta"], row[p]["spread"]) for row in rows.values()] for p in parts}
+    below = {
+        part: [
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+                row[part]["below_random"], *row[part]["below_random_95_percent"]
+            )
+            for row in rows.values()
+        ]
+        for part in parts
+        if part != "random"
+    }
+    return [
+        line
+        for title, cells in (
+            ("Mean feature sign change, ± standard deviation over pairs of images:", deltas),
+            ("Below random places, with 95 % confidence intervals over images:", below),
+        )
+        for line in (title, *_table(title, list(rows), cells).lines())
+    ]
+
+
+def _table(title: str, layers: list[str], cells: Mapping[str, Sequence[Cell]]) -> Table:
+    rows = tuple((part, *of_part) for part, of_part in cells.items())
+    return Table("correspondence", title, ("hidden", *layers), rows, decimals=3)

@@ -36,7 +36,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     """Test `ckpt` on the test split and write `result.json`; its contents are returned.
 
     Network and data are the checkpoint's own, unless the command line names others. Several
-    checkpoints are tested together, on the data of the first, and each alone.
+    checkpoints are tested as an ensemble, on the data of the first, and each alone.
     """
     paths = find_checkpoints(config.ckpt)
     overrides = overridden(config)

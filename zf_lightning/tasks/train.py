@@ -40,11 +40,11 @@ Kind = TypeVar("Kind", bound=lightning.Callback)
 def run(config: DictConfig) -> dict[str, Any]:
     """Train, test, and write `result.json`; its contents are returned.
 
-    A run that is started again in the same folder goes on from its last checkpoint.
+    A run that is started again in the same folder resumes from its last checkpoint.
     """
     folder = Path(config.paths.run)
     model = assembly.build_model_options(config)
-    # First what can fail at once: the data may take minutes to prepare.
+    # Before the data, which may take minutes to prepare: a mistake is reported at once.
     trainer = assembly.build_trainer(config)
     _check_limits(trainer)
     source = assembly.build_source(config)
@@ -65,9 +65,9 @@ def run(config: DictConfig) -> dict[str, Any]:
         assembly.load_start(config, classifier)
     else:
         check_same_network(last, model=model, class_names=source.class_names)
-        log.info(f"Going on from {last}")
+        log.info(f"Resuming from {last}")
     if is_first_process():
-        # It is there only where a run has come to its end: this one has not.
+        # It says that a run is complete: this one is not.
         (folder / "result.json").unlink(missing_ok=True)
     log.info(
         f"{model['name']} on {config.data.name}: {len(source.class_names)} classes, "
@@ -78,7 +78,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     failed = True
     try:
         _log_configuration(trainer, config)
-        # For what a user's own network or callback draws; what is drawn here has seeds of its own.
+        # For a user's own network or callback; this project's random numbers have their own seeds.
         lightning.seed_everything(config.seed, workers=True, verbose=False)
         _fit(trainer, classifier, data, last if last.exists() else None, folder)
         result = _test(trainer, classifier, data, config, model)
@@ -124,10 +124,10 @@ def _test(
     config: DictConfig,
     model: dict[str, Any],
 ) -> dict[str, Any]:
-    """The figures of the best checkpoint, or of the last weights where none was kept.
+    """The metrics of the best checkpoint, or of the last weights where none was kept.
 
-    Those of training and validation images too, for the columns of Table 3: the training error is
-    the paper's only if it is that of the weights whose validation error stands beside it.
+    Those of training and validation images too, for the columns of Table 3, where both errors are
+    of the same weights.
     """
     best = Path(config.paths.run) / "checkpoints" / "best.ckpt"
     keeps_best = trainer.checkpoint_callback is not None and best.exists()
@@ -137,16 +137,16 @@ def _test(
         if name.startswith(("train/", "val/"))
     }
     epoch = trainer.current_epoch
-    # Now: with the best checkpoint, which is tested, Lightning restores what callbacks knew then.
+    # Before the test: Lightning restores the callbacks' state from the best checkpoint.
     seconds = _training_seconds(trainer)
     stalled = any(callback.stalled for callback in _callbacks(trainer, Stall))
     if keeps_best:
         checkpoint = read_checkpoint(best)
         figures = dict(checkpoint["metrics"])
-        # One that was written when the training was over has counted its last epoch already.
+        # One that was written after the training has counted its last epoch already.
         epoch = min(checkpoint["epoch"] + 1, epoch)
     else:
-        log.info("No checkpoint was kept: testing the weights as they are.")
+        log.info("No checkpoint was kept: testing the last weights.")
     # ImageNet's test labels are not public: there the validation images are tested on.
     tested_on = "test" if data.source.split("test") is not data.source.split("val") else "val"
     lengths: dict[Split, int] = {"test": data.length("test")}
