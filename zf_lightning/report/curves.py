@@ -3,15 +3,17 @@
 import csv
 from pathlib import Path
 
+from zf_lightning.results import metric_names as names
+
 #: Panels of the drawing: title, unit, and the columns with their names.
 PANELS = (
     (
         "error",
         "%",
-        (("train/top1_error", "training (random crops)"), ("val/top1_error", "validation")),
+        ((names.TRAIN_TOP1, "training (random crops)"), (names.VAL_TOP1, "validation")),
     ),
-    ("loss", "nats", (("train/loss", "training"), ("val/loss", "validation"))),
-    ("learning rate", "", (("train/learning_rate", "learning rate"),)),
+    ("loss", "nats", ((names.TRAIN_LOSS, "training"), (names.VAL_LOSS, "validation"))),
+    ("learning rate", "", ((names.LEARNING_RATE, "learning rate"),)),
 )
 
 

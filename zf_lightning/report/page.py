@@ -7,6 +7,7 @@ from typing import Any
 
 from zf_lightning.report.curves import draw_curves
 from zf_lightning.report.html import write_page
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import counted
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -52,7 +53,7 @@ def _read_result(path: Path) -> list[tuple[str, str]]:
     result: dict[str, Any] = json.loads(path.read_text())
     if result.get("task") == "atlas":
         return _atlas_rows(result)
-    if result.get("task") == "train" and "val/top1_error" in result:
+    if result.get("task") == "train" and names.VAL_TOP1 in result:
         return _training_rows(result)
     return []
 
@@ -73,7 +74,7 @@ def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    seconds = result["train/seconds"]
+    seconds = result[names.SECONDS]
     took = "" if seconds is None else f" in {seconds:.0f} s"
     rows = [
         ("network", f"{result['model']}, {result['parameters']:,} parameters"),
@@ -82,9 +83,15 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("trained", counted(result["epochs"], "epoch") + took),
         ("best epoch", str(result["best_epoch"])),
         ("validation error", _errors(result, "val", classes=result["classes"])),
-        ("test images", f"{result['test/images']:,.0f} of {result['test/images_in_split']:,}"),
+        (
+            "test images",
+            f"{result[names.TEST_IMAGES]:,.0f} of {result[names.TEST_IMAGES_IN_SPLIT]:,}",
+        ),
         ("test error, one crop", _errors(result, "test", classes=result["classes"])),
-        ("test error, ten crops", _errors(result, "test", "_tencrop", classes=result["classes"])),
+        (
+            "test error, ten crops",
+            _errors(result, "test", names.TENCROP, classes=result["classes"]),
+        ),
     ]
     paper = result.get("paper")
     if paper:

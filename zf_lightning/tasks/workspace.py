@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig
 
 from zf_lightning.config.options import names_of
 from zf_lightning.errors import UserError
+from zf_lightning.results import metric_names as names
 from zf_lightning.training.wandb_runs import has_api_key
 
 log = logging.getLogger(__name__)
@@ -80,12 +81,12 @@ def build_workspace(*, entity: str, project: str, layers: Sequence[str]) -> work
                 name="Errors",
                 is_open=True,
                 panels=[
-                    _curve("Top-1 error, %", ["val/top1_error", "train/top1_error"]),
-                    _curve("Top-5 error, %", ["val/top5_error"]),
-                    _curve("Loss", ["val/loss", "train/loss"]),
+                    _curve("Top-1 error, %", [names.VAL_TOP1, names.TRAIN_TOP1]),
+                    _curve("Top-5 error, %", [names.VAL_TOP5]),
+                    _curve("Loss", [names.VAL_LOSS, names.TRAIN_LOSS]),
                     panels.BarPlot(
                         title="Test error with ten crops, %",
-                        metrics=["test/top1_error_tencrop", "test/top5_error_tencrop"],
+                        metrics=[names.TEST_TOP1_TENCROP, names.TEST_TOP5_TENCROP],
                     ),
                 ],
             ),
@@ -105,15 +106,17 @@ def build_workspace(*, entity: str, project: str, layers: Sequence[str]) -> work
             workspaces.Section(
                 name="Training",
                 panels=[
-                    _curve("Learning rate", ["train/learning_rate"]),
-                    _curve("Images a second", ["train/images_per_second"]),
-                    _curve("Share of the time that training waits for images, %", ["data/wait"]),
+                    _curve("Learning rate", [names.LEARNING_RATE]),
+                    _curve("Images a second", [names.IMAGES_PER_SECOND]),
+                    _curve(
+                        "Share of the time that training waits for images, %", [names.DATA_WAIT]
+                    ),
                     panels.LinePlot(
                         title="Largest RMS of a filter (Sec. 3)",
                         x=STEP,
-                        metric_regex="filters/.*_rms",
+                        metric_regex=names.filter_rms(".*"),
                     ),
-                    _curve("Stalled", ["train/stalled"]),
+                    _curve("Stalled", [names.STALLED]),
                 ],
             ),
         ],
