@@ -79,8 +79,10 @@ def _upright(image: Tensor, content: bytes) -> Tensor:
     """The picture turned as `ImageOps.exif_transpose` turns it.
 
     torchvision applies the orientation of PNGs, and of JPEGs that begin with their EXIF block.
+    Pillow's reading of a JPEG's header takes 0.05 ms; of a PNG it would decode the pixels.
     """
-    if not any(mark in content for mark in (b"Exif", b"EXIF", b"eXIf", b"tiff:Orientation")):
+    marks = (b"EXIF", b"eXIf", b"tiff:Orientation")
+    if not content.startswith(b"\xff\xd8") and not any(mark in content for mark in marks):
         return image
     try:
         with Image.open(io.BytesIO(content)) as opened:
@@ -88,11 +90,16 @@ def _upright(image: Tensor, content: bytes) -> Tensor:
     except Exception:
         # A damaged block fails in as many ways as it has parts; the pixels are whole.
         return image
+    if orientation not in range(2, 9):
+        return image
     if orientation in (5, 6, 7, 8):
         image = image.transpose(-1, -2)
     if orientation in (2, 3, 6, 7):
         image = image.flip(-1)
-    return image.flip(-2) if orientation in (3, 4, 7, 8) else image
+    if orientation in (3, 4, 7, 8):
+        image = image.flip(-2)
+    # Pixel by pixel in memory, as torchvision decodes: resizing is several times as fast.
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def _decode_rarer(path: Path | str) -> Tensor:

@@ -18,7 +18,7 @@ class EmbeddedSource(FolderSource):
         train_per_class: use only so many training images of each class.
 
     Raises:
-        UserError: `root` holds something else, or `images` is not a legal choice.
+        UserError: `root` contains something else, or `images` is not a legal choice.
     """
 
     def __init__(

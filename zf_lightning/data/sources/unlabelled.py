@@ -17,7 +17,7 @@ class UnlabelledImages(SplitSource[LabelledFiles]):
     there are no class names. Either way there is no split to learn from.
 
     Raises:
-        UserError: the folder does not exist or holds no images (when it is read).
+        UserError: the folder does not exist or contains no images (when it is read).
     """
 
     def __init__(self, root: Path | str) -> None:
