@@ -104,7 +104,7 @@ def _fit(
     except SystemExit:
         # Lightning leaves so after Ctrl-C.
         if trainer.interrupted:
-            log.info(f"Interrupted; python main.py resume={folder} goes on.")
+            log.info(f"Interrupted; resume with python main.py resume={folder}")
             sys.exit(130)
         raise
     except Exception as problem:
