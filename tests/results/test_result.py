@@ -35,6 +35,7 @@ def test_a_float32_is_its_shortest_decimal_and_counts_are_whole(tmp_path: Path) 
         "layers": {"conv1": {"mean": float(numpy.float32(0.1)), "places": (1.5, None)}},
     }
     contents = written(tmp_path, result)
+    assert contents == result, "what a task returns is what the file holds"
     assert contents == {
         **result,
         "test/top1_error": 5.6,

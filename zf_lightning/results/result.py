@@ -38,11 +38,14 @@ def write_result(folder: Path, result: dict[str, Any]) -> Path:
 
     Counts are whole numbers, and a float32 is the shortest decimal that stands for it. NaN and
     infinity, which JSON does not have, are null; `not_finite` then says what they were, by name.
+    `result` is changed to what the file holds.
     """
     not_finite: dict[str, str] = {}
     contents = _plain(result, "", not_finite)
     if not_finite:
         contents["not_finite"] = not_finite
+    result.clear()
+    result.update(contents)
     text = json.dumps(contents, indent=2, allow_nan=False)
     return write_whole(folder / "result.json", f"{text}\n")
 
