@@ -1,0 +1,91 @@
+"""What the README types first, as processes with the default loggers.
+
+Shortened by nothing but the batches of an epoch, the epochs, and the size of the embedded dataset.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT
+from zf_lightning.embedded import draw_dataset
+from zf_lightning.sweep import DISTRIBUTED_VARIABLES
+
+COUNTS = {"train": 20, "val": 10, "test": 10}
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options that shorten a run to a step, on a dataset that is drawn once."""
+    data = tmp_path_factory.mktemp("data")
+    draw_dataset(data / "embedded", counts=COUNTS, processes=1, progress=False)
+    return [
+        f"paths.data={data}",
+        "data.images={" + ",".join(f"{split}:{count}" for split, count in COUNTS.items()) + "}",
+        "scheduler.epochs=1",
+        *(f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")),
+    ]
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Run main.py in `folder`; what it printed. wandb is offline: tests/conftest.py."""
+    environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def check(run_folder: Path) -> None:
+    """A run has ended: result, page, metrics, and a run of wandb."""
+    assert json.loads((run_folder / "result.json").read_text())["test/images"] == 10
+    assert (run_folder / "report" / "index.html").exists()
+    assert (run_folder / "metrics.csv").exists()
+    assert list((run_folder / "wandb").glob("offline-run-*/*.wandb"))
+
+
+@pytest.mark.timeout(900)
+def test_without_options(short: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, *short)
+    assert "ten crops  top-1 error" in printed and "wandb sync" in printed
+    (folder,) = (tmp_path / "outputs" / "train").iterdir()
+    check(folder)
+
+
+@pytest.mark.timeout(900)
+def test_the_papers_network_on_two_devices(short: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, "model=zfnet", "trainer.devices=2", *short)
+    assert "ten crops  top-1 error" in printed
+    (folder,) = (tmp_path / "outputs" / "train").iterdir()
+    check(folder)
+
+
+@pytest.mark.timeout(900)
+def test_the_sweep_of_ablations(short: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, "-m", "ablation=drop_fc6_fc7,drop_conv34", *short)
+    (sweep,) = (tmp_path / "outputs" / "sweep").iterdir()
+    for name in ("drop_fc6_fc7", "drop_conv34"):
+        assert name in printed
+        (job,) = sweep.glob(f"ablation={name}*")
+        check(job)
+        config = OmegaConf.load(job / "config.yaml")
+        assert config.logger.wandb.tags == [f"ablation={name}"]
+        assert config.sweep == sweep.name
+    with (sweep / "ablation.csv").open(newline="") as file:
+        rows = {row["ablation"]: row for row in csv.DictReader(file)}
+    assert [row["state"] for row in rows.values()] == ["done", "done"]
+    # Table 3, without fc6 and fc7.
+    assert rows["drop_fc6_fc7"]["paper/val/top1_error"] == "44.8"
