@@ -92,7 +92,7 @@ def top_units(
     for start in range(0, len(images), 16):
         batch = images[start : start + 16]
         indices = torch.arange(start, start + len(batch), device=images.device)
-        metric.update(deconvnet.record(batch, LAYERS).outputs, indices)
+        metric.update(deconvnet.forward(batch, LAYERS).outputs, indices)
     groups = {}
     for layer, found in metric.compute().items():
         number = min(maps or counts[layer], counts[layer])
@@ -214,7 +214,7 @@ def floor(network: nn.Module, images: Tensor, rate: float) -> dict[str, float]:
     deconvnet = Deconvnet(network)
     found = {}
     for layer in LAYERS:
-        plan = deconvnet.window_plan(layer, (images.shape[1], images.shape[2], images.shape[3]))
+        plan = deconvnet.crop_plan(layer, (images.shape[1], images.shape[2], images.shape[3]))
         assert plan is not None
         operations = 0
         for node, window in plan.nodes.items():

@@ -126,7 +126,7 @@ def projection_scores(
     """Share of each projection's energy on the mask, and of the window that the mask covers."""
     deconvnet = Deconvnet(classifier.network)
     layer = ObservedNetwork(classifier.network).last_convolution
-    maps = deconvnet.record(inputs, [layer]).outputs[layer]
+    maps = deconvnet.forward(inputs, [layer]).outputs[layer]
     strongest = maps.sum((2, 3)).argmax(1)
     units = []
     for image, feature_map in enumerate(strongest.tolist()):

@@ -58,7 +58,7 @@ def ours(network: nn.Module, image: Tensor, size: int, stride: int, *, windows: 
         observed, image, labels=[CLASS], size=size, stride=stride, windows=windows, batch_size=64
     )
     deconvnet = Deconvnet(network)
-    maps = deconvnet.record(image, [found.layer]).outputs[found.layer][0, found.feature_map]
+    maps = deconvnet.forward(image, [found.layer]).outputs[found.layer][0, found.feature_map]
     place = int(maps.argmax())
     unit = Unit(0, found.layer, found.feature_map, *divmod(place, maps.shape[1]))
     deconvnet.project_windows(image, [unit])

@@ -89,7 +89,7 @@ class DeconvProbe(Callback):
         if stage != "fit":
             return
         classifier = _classifier(pl_module)
-        deconvnet = Deconvnet(classifier.network, rule=self.rule, norm=self.norm)
+        deconvnet = Deconvnet(classifier.network, method=self.rule, norm=self.norm)
         try:
             layers = deconvnet.find_layers(self.layers)
         except UserError as mistake:

@@ -8,7 +8,7 @@ import torch
 from zf_lightning.atlas import TopActivations, TopImages
 from zf_lightning.data import Batch, LabelledImages
 from zf_lightning.deconv import Deconvnet
-from zf_lightning.deconv.listening import Listener
+from zf_lightning.graph import TrainingCapture
 from zf_lightning.inspection.top_images import load_training_top_images
 from zf_lightning.training.module import ImageClassifier
 
@@ -30,7 +30,7 @@ class TrainingCandidates:
         self._deconvnet = deconvnet
         self._candidates = TopActivations(maps, k=top)
         self._final = TopActivations(maps, k=top)
-        self._listener = Listener(deconvnet.graph, list(maps))
+        self._capture = TrainingCapture(deconvnet.graph, list(maps))
         #: The epoch that the candidates are of.
         self._epoch: int | None = None
         self._batch: Batch | None = None
@@ -46,24 +46,24 @@ class TrainingCandidates:
             self._candidates.reset()
 
     def expect(self, batch: Batch, *, epoch: int) -> None:
-        """Listen to the forward pass of a training batch."""
+        """Capture the forward pass of a training batch."""
         if epoch != self._epoch:
             self._candidates.reset()
             self._epoch = epoch
         self._batch = batch
-        self._listener.start()
+        self._capture.start()
 
     def take(self) -> None:
         """Take in the feature maps of the expected batch, before the backward pass frees them."""
         if self._batch is None:
             return
-        self._candidates.update(self._listener.found, self._batch.indices, self._batch.valid)
+        self._candidates.update(self._capture.outputs, self._batch.indices, self._batch.valid)
         self.stop()
 
     def stop(self) -> None:
-        """Listen no longer, also where the step came to no end."""
+        """Stop capturing, also where the step was not finished."""
         self._batch = None
-        self._listener.stop()
+        self._capture.stop()
 
     def winners(
         self, files: LabelledImages, classifier: ImageClassifier, *, rank: int, processes: int

@@ -122,7 +122,7 @@ def test_a_unit_that_is_dead_afterwards(rule: Any, compared: bool) -> None:
     with torch.no_grad():
         # Weights drawn like these keep their mean: nothing comes through.
         network.get_submodule("2").bias.fill_(-1e3)  # type: ignore[union-attr,operator]
-    found = randomise_layers(network, some_images(), units, rule=rule)
+    found = randomise_layers(network, some_images(), units, method=rule)
     assert bool(found.layers[-1].cascading.signed.isfinite().all()) is compared
 
 
@@ -132,7 +132,7 @@ def test_strongest_units() -> None:
         network.get_submodule("4").bias[1] = -1e3  # type: ignore[union-attr,index,operator]
     deconvnet = Deconvnet(network, batch_size=2)
     found = strongest_units(deconvnet, images, "4", number=9, seed=0)
-    maps = deconvnet.record(images, ["4"]).outputs["4"]
+    maps = deconvnet.forward(images, ["4"]).outputs["4"]
     assert found.feature_maps.tolist() == [0, 2, 3, 4]
     for image, feature_map, row, column in zip(
         found.images, found.feature_maps, found.rows, found.columns, strict=True

@@ -39,7 +39,7 @@ class Images:
 
 def made(network: ConvNet, images: Images, *, batch_size: int = 4) -> tuple[Deconvnet, Atlas]:
     deconvnet = Deconvnet(network, batch_size=batch_size)
-    outputs = deconvnet.record(images.inputs, LAYERS).outputs
+    outputs = deconvnet.forward(images.inputs, LAYERS).outputs
     top = TopActivations({layer: maps.shape[1] for layer, maps in outputs.items()}, k=4)
     top.update(outputs, torch.tensor(INDICES))
     atlas = build_atlas(
@@ -186,7 +186,7 @@ def test_what_is_no_atlas_is_refused(tmp_path: Path) -> None:
 def test_mismatch_is_reported() -> None:
     images, network = Images(), small_convnet("zfnet_like")
     deconvnet = Deconvnet(network)
-    outputs = deconvnet.record(images.inputs, ["conv1"]).outputs
+    outputs = deconvnet.forward(images.inputs, ["conv1"]).outputs
     metric = TopActivations({"conv1": 6}, k=3)
     metric.update(outputs, torch.tensor(INDICES))
     top = metric.compute()
@@ -205,7 +205,7 @@ def test_fewer_images_than_places_and_dead_maps(tmp_path: Path) -> None:
     network.get_submodule("conv1").bias.data[2] = -1e6  # type: ignore[union-attr,index,operator]
     deconvnet = Deconvnet(network)
     metric = TopActivations({"conv1": 6}, k=9)
-    outputs = deconvnet.record(images.inputs, ["conv1"]).outputs
+    outputs = deconvnet.forward(images.inputs, ["conv1"]).outputs
     metric.update(outputs, torch.tensor(INDICES))
     atlas = build_atlas(
         deconvnet,
@@ -232,7 +232,7 @@ def test_wrong_arguments() -> None:
     images, network = Images(), small_convnet("zfnet_like")
     deconvnet = Deconvnet(network)
     metric = TopActivations({"conv1": 6}, k=2)
-    metric.update(deconvnet.record(images.inputs, ["conv1"]).outputs, torch.tensor(INDICES))
+    metric.update(deconvnet.forward(images.inputs, ["conv1"]).outputs, torch.tensor(INDICES))
     with pytest.raises(UserError, match="conv1 has no feature map 6: it has 6"):
         build_atlas(deconvnet, metric.compute(), images, input_size=(41, 41), maps={"conv1": [6]})
     with pytest.raises(UserError, match=r"have \[41, 41\] pixels"):
@@ -243,7 +243,7 @@ def test_atlas_of_nothing_drawn() -> None:
     images = Images()
     deconvnet = Deconvnet(small_convnet("zfnet_like"))
     metric = TopActivations({"conv1": 6}, k=2)
-    metric.update(deconvnet.record(images.inputs, ["conv1"]).outputs, torch.tensor(INDICES))
+    metric.update(deconvnet.forward(images.inputs, ["conv1"]).outputs, torch.tensor(INDICES))
     atlas = build_atlas(deconvnet, metric.compute(), images, input_size=(41, 41), maps={})
     found: LayerAtlas = atlas.layers["conv1"]
     assert images.asked == [] and found.patches.shape == (0, 2, 3, 7, 7)

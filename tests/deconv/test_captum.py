@@ -20,14 +20,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU a
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_captum(name: str, rule: str) -> None:
     network, images = small_convnet(name), some_images()
-    deconvnet = Deconvnet(network, rule=rule, norm="jacobian")  # type: ignore[arg-type]
+    deconvnet = Deconvnet(network, method=rule, norm="jacobian")  # type: ignore[arg-type]
     theirs = copy.deepcopy(network).eval()
     for module in theirs.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
     kind = {"deconvnet": "NeuronDeconvolution", "guided": "NeuronGuidedBackprop"}[rule]
     for layer in ("conv1", "conv2", "conv3"):
-        maps = deconvnet.record(images, [layer]).outputs[layer]
+        maps = deconvnet.forward(images, [layer]).outputs[layer]
         feature_map, row, column = torch.unravel_index(maps[1].argmax(), maps.shape[1:])
         at = (int(feature_map), int(row), int(column))
         attribution = getattr(captum_attr, kind)(theirs, theirs.get_submodule(f"{layer}_relu"))

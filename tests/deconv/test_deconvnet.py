@@ -35,8 +35,8 @@ def test_unit_of_a_row_of_arguments() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_autograd(name: str, norm: str, rule: str) -> None:
     network, images = small_convnet(name), some_images()
-    deconvnet = Deconvnet(network, rule=rule, norm=norm, batch_size=7)  # type: ignore[arg-type]
-    units = units_of(deconvnet.record(images, LAYERS).outputs)
+    deconvnet = Deconvnet(network, method=rule, norm=norm, batch_size=7)  # type: ignore[arg-type]
+    units = units_of(deconvnet.forward(images, LAYERS).outputs)
     found = deconvnet.project(images, units)
     assert found.pixels.shape == (len(units), 3, 41, 41)
     for unit, pixels, activation in zip(units, found.pixels, found.activations, strict=True):
@@ -51,7 +51,7 @@ def test_equals_autograd(name: str, norm: str, rule: str) -> None:
 
 def test_forward_pass_is_the_networks_own() -> None:
     network, images = small_convnet("zfnet_like").eval(), some_images()
-    outputs = Deconvnet(network).record(images, ["fc5", "conv2"]).outputs
+    outputs = Deconvnet(network).forward(images, ["fc5", "conv2"]).outputs
     logits, found = Deconvnet(network).with_feature_maps(images, ["conv2"])
     assert torch.equal(logits, network(images))
     assert torch.equal(outputs["fc5"], logits)
@@ -61,7 +61,7 @@ def test_forward_pass_is_the_networks_own() -> None:
 def test_conv1_unit_is_its_activation_times_the_filter() -> None:
     network, images = small_convnet("zfnet_like"), some_images()
     deconvnet = Deconvnet(network)
-    maps = deconvnet.record(images, ["conv1"]).outputs["conv1"][1]
+    maps = deconvnet.forward(images, ["conv1"]).outputs["conv1"][1]
     feature_map, row, column = (
         int(number) for number in torch.unravel_index(maps[:, 3:9, 3:9].argmax(), (6, 6, 6))
     )
@@ -85,23 +85,23 @@ def test_dead_unit_projects_to_exactly_zero() -> None:
 
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
 def test_is_positively_homogeneous(rule: str) -> None:
-    deconvnet = Deconvnet(small_convnet("zfnet_like"), rule=rule)  # type: ignore[arg-type]
-    recording = deconvnet.record(some_images(), ["conv3"])
+    deconvnet = Deconvnet(small_convnet("zfnet_like"), method=rule)  # type: ignore[arg-type]
+    recording = deconvnet.forward(some_images(), ["conv3"])
     generator = torch.Generator().manual_seed(1)
     signal = torch.randn(recording.outputs["conv3"].shape, generator=generator).double()
     each = torch.arange(2)
-    once = deconvnet.graph.reverse(recording, "conv3", signal, each)
-    thrice = deconvnet.graph.reverse(recording, "conv3", 3 * signal, each)
+    once = recording.backward("conv3", signal, each)
+    thrice = recording.backward("conv3", 3 * signal, each)
     torch.testing.assert_close(thrice, 3 * once)
     # Rectification is not linear: a deconvnet that were even would be a gradient.
-    opposite = deconvnet.graph.reverse(recording, "conv3", -signal, each)
+    opposite = recording.backward("conv3", -signal, each)
     assert torch.allclose(opposite, -once) == (rule == "gradient")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_energy_outside_the_receptive_field(name: str) -> None:
     deconvnet, images = Deconvnet(small_convnet(name)), some_images()
-    outputs = deconvnet.record(images, ["conv1", "conv2", "conv3"]).outputs
+    outputs = deconvnet.forward(images, ["conv1", "conv2", "conv3"]).outputs
     fields = deconvnet.receptive_fields(list(outputs), (41, 41))
     units = units_of(outputs, each=6)
     found = deconvnet.project(images, units)
@@ -121,7 +121,7 @@ def _parts(found: Projections) -> tuple[Tensor, Tensor]:
 
 def test_units_do_not_depend_on_each_other() -> None:
     network, images = small_convnet("zfnet_like"), some_images(3)
-    units = units_of(Deconvnet(network).record(images, ["conv2", "conv3"]).outputs)
+    units = units_of(Deconvnet(network).forward(images, ["conv2", "conv3"]).outputs)
     random.Random(0).shuffle(units)
     together = Deconvnet(network, batch_size=64).project(images, units)
     for batch_size in (1, 2, 5):
@@ -137,7 +137,7 @@ def test_units_do_not_depend_on_each_other() -> None:
 
 def test_windows_are_cut_out_of_the_whole_projection() -> None:
     deconvnet, images = Deconvnet(small_convnet("zfnet_like"), batch_size=4), some_images(3)
-    units = units_of(deconvnet.record(images, ["conv2"]).outputs, each=5)[::-1]
+    units = units_of(deconvnet.forward(images, ["conv2"]).outputs, each=5)[::-1]
     whole, cut = deconvnet.project(images, units), deconvnet.project_windows(images, units)
     assert torch.equal(whole.activations, cut.activations)
     field = deconvnet.receptive_fields(["conv2"], (41, 41))["conv2"]
@@ -187,7 +187,7 @@ def test_sees_weights_that_change_later() -> None:
 
 def test_float32_is_close_to_float64() -> None:
     network, images = small_convnet("zfnet_like"), some_images()
-    units = units_of(Deconvnet(network).record(images, LAYERS).outputs)
+    units = units_of(Deconvnet(network).forward(images, LAYERS).outputs)
     exact = Deconvnet(network).project(images, units)
     found = Deconvnet(network.float()).project(images.float(), units)
     assert found.pixels.dtype == torch.float32
@@ -221,8 +221,8 @@ def test_unit_that_does_not_exist(unit: Unit, message: str) -> None:
 
 def test_wrong_arguments() -> None:
     network, images = small_convnet("zfnet_like"), some_images()
-    with pytest.raises(UserError, match="rule=guide is not known: choose one of deconvnet, guided"):
-        Deconvnet(network, rule="guide")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="method=guide is unknown: choose one of deconvnet, guided"):
+        Deconvnet(network, method="guide")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Images are float"):
         Deconvnet(network).project((255 * images).to(torch.uint8), [Unit(0, "conv1", 0)])
     with pytest.raises(UserError, match="project one layer a call"):

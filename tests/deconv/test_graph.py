@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.deconv.oracles import Small, randomise, some_images
-from zf_lightning.deconv import Deconvnet, Mode, Reversal, Unit
+from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 
 
@@ -41,11 +41,11 @@ class MethodRelus(Small):
 
 
 @pytest.mark.parametrize("kind", [ReusedInPlaceRelu, FunctionalRelus, MethodRelus])
-@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
-def test_every_form_of_relu_is_the_same(kind: type[Small], rule: Any) -> None:
-    plain, other = Deconvnet(ModuleRelus(), rule=rule), Deconvnet(kind(), rule=rule)
+@pytest.mark.parametrize("method", ["deconvnet", "guided", "gradient"])
+def test_every_form_of_relu_is_the_same(kind: type[Small], method: Any) -> None:
+    plain, other = Deconvnet(ModuleRelus(), method=method), Deconvnet(kind(), method=method)
     assert torch.equal(
-        other.record(images(), ["second"]).outputs["second"], kind().eval()(images())
+        other.forward(images(), ["second"]).outputs["second"], kind().eval()(images())
     )
     units = [Unit(image, layer, 1, 2, 3) for image in (0, 1) for layer in ("first", "second")]
     found, expected = other.project(images(), units), plain.project(images(), units)
@@ -68,25 +68,44 @@ def test_missing_rule_names_the_node() -> None:
     assert deconvnet.layers == ("first", "second")
     # What is above a layer does not matter to it.
     assert deconvnet.project(images(), [Unit(0, "first", 1, 4, 4)]).pixels.any()
-    with pytest.raises(UserError, match=r"Node sigmoid \(function sigmoid\) has no rule"):
+    with pytest.raises(UserError, match=r"Node sigmoid \(function .*sigmoid has no backward"):
         deconvnet.project(images(), [Unit(0, "second", 1)])
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Softplus()), nn.Conv2d(4, 4, 3))
-    with pytest.raises(UserError, match=r"Node _1_0 \(module 1.0, Softplus\) has no rule"):
-        Deconvnet(network.double()).record(images(), ["2"])
+    with pytest.raises(UserError, match=r"_1_0 \(module 1.0, Softplus\): softplus has no"):
+        Deconvnet(network.double()).forward(images(), ["2"])
+
+
+class HalfSigmoid(torch.autograd.Function):
+    """A sigmoid that halves the signal."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return values.sigmoid()
+
+    @staticmethod
+    def backward(context: Any, signal: Tensor) -> Tensor:
+        return signal / 2
 
 
 def test_rule_of_the_users_own() -> None:
-    class Halving(Reversal):
-        def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-            return (signal / 2,)
-
-    def sigmoid(mode: Mode, values: Tensor) -> tuple[Tensor, Reversal]:
-        return values.sigmoid(), Halving()
-
-    deconvnet = Deconvnet(WithoutRule(), rules={torch.sigmoid: sigmoid})
+    deconvnet = Deconvnet(WithoutRule(), rules={torch.sigmoid: HalfSigmoid.apply})
     assert deconvnet.project(images(), [Unit(0, "second", 1, 4, 4)]).pixels.any()
     receptive_field = deconvnet.receptive_fields(["second"], (9, 9))["second"]
     assert receptive_field.size == (5, 5)
+    # An operation with its own derivative.
+    torch.testing.assert_close(
+        Deconvnet(WithoutRule(), rules={"sigmoid": torch.relu, torch.sigmoid: torch.relu})
+        .forward(images(), ["second"])
+        .outputs["second"],
+        Deconvnet(ModuleRelusWithoutPool()).forward(images(), ["second"]).outputs["second"],
+    )
+    with pytest.raises(UserError, match="gives int, not a tensor"):
+        Deconvnet(WithoutRule(), rules={torch.sigmoid: len}).forward(images(), ["second"])
+
+
+class ModuleRelusWithoutPool(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.relu(self.first(x)))
 
 
 class Doubled(nn.Conv2d):
@@ -100,27 +119,31 @@ class Renamed(nn.Conv2d):
 
 def test_subclass_is_only_taken_for_its_base_if_it_computes_the_same() -> None:
     network = nn.Sequential(Renamed(3, 4, 3), nn.ReLU()).double()
-    outputs = Deconvnet(network).record(images(), ["0"]).outputs
-    assert torch.equal(outputs["0"], network(images()))
+    outputs = Deconvnet(network).forward(images(), ["0"]).outputs
+    assert torch.equal(outputs["0"], network(images()).detach())
     network = nn.Sequential(Doubled(3, 4, 3), nn.ReLU()).double()
-    outputs = Deconvnet(network).record(images(), ["1"]).outputs
+    outputs = Deconvnet(network).forward(images(), ["1"]).outputs
     assert torch.equal(outputs["1"], network(images()))
 
 
 def test_padding_that_has_no_rule() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")).double()
-    with pytest.raises(UserError, match=r"module 0, Conv2d\): padding_mode='reflect'"):
-        Deconvnet(network).record(images(), ["0"])
+    with pytest.raises(UserError, match=r"module 0, Conv2d\): padding with .*mode=reflect"):
+        Deconvnet(network).forward(images(), ["0"])
 
 
-def test_arguments_that_have_no_rule() -> None:
+def test_a_sum_with_a_factor() -> None:
     class Scaled(Small):
         def forward(self, x: Tensor) -> Tensor:
             x = self.first(x)
             return torch.add(x, x, alpha=2)
 
-    with pytest.raises(UserError, match=r"Node add .*alpha"):
-        Deconvnet(Scaled()).record(images(), ["add"])
+    network = Scaled()
+    state = Deconvnet(network).forward(images(), ["add"])
+    assert torch.equal(state.outputs["add"], network(images()).detach())
+    signal = torch.ones_like(state.outputs["add"])
+    expected = F.conv_transpose2d(3 * signal, network.first.weight, padding=1)
+    torch.testing.assert_close(state.backward("add", signal), expected.detach())
 
 
 def test_names_of_layers() -> None:
@@ -129,12 +152,12 @@ def test_names_of_layers() -> None:
     ).double()
     deconvnet = Deconvnet(nested)
     assert deconvnet.layers == ("0.0", "1.1")
-    outputs = deconvnet.record(images(), ["0.0", "0.1", "1.1"]).outputs
+    outputs = deconvnet.forward(images(), ["0.0", "0.1", "1.1"]).outputs
     assert torch.equal(outputs["0.0"], outputs["0.1"])
     reused = Deconvnet(ReusedInPlaceRelu())
     with pytest.raises(UserError, match="relu is used 2 times: name one of relu_0, relu_1"):
-        reused.record(images(), ["relu"])
-    outputs = reused.record(images(), ["relu_0", "relu_1", "first"]).outputs
+        reused.forward(images(), ["relu"])
+    outputs = reused.forward(images(), ["relu_0", "relu_1", "first"]).outputs
     assert outputs["relu_1"].shape == (2, 4, 4, 4)
     assert torch.equal(outputs["relu_0"], outputs["first"])
 
@@ -179,7 +202,7 @@ def test_batch_norm_belongs_to_the_layer_before_it() -> None:
     deconvnet = Deconvnet(network)
     assert deconvnet.layers == ("first", "second")
     layers = ["first", "norm", "second", "last_norm", "iadd", "relu_1"]
-    outputs = deconvnet.record(images(), layers).outputs
+    outputs = deconvnet.forward(images(), layers).outputs
     network.eval()
     norm = network.norm(network.first(images()))
     assert torch.equal(outputs["first"], norm.relu())
@@ -220,4 +243,4 @@ def test_images_of_a_batch_stay_apart() -> None:
             return self.first(x).flatten()
 
     with pytest.raises(UserError, match="must stay apart"):
-        Deconvnet(Mixed()).record(images(), ["flatten"])
+        Deconvnet(Mixed()).forward(images(), ["flatten"])

@@ -100,8 +100,8 @@ def test_equals_autograd(name: str) -> None:
     network, images = built(kind), some_images(size=64)
     which = torch.tensor([1, 0])
     for rule in ("gradient", "deconvnet"):
-        deconvnet = Deconvnet(network, rule=rule, norm="jacobian")  # type: ignore[arg-type]
-        recording = deconvnet.record(images, list(layers))
+        deconvnet = Deconvnet(network, method=rule, norm="jacobian")  # type: ignore[arg-type]
+        recording = deconvnet.forward(images, list(layers))
         pixels = images.clone().requires_grad_()
         outputs = outputs_by_autograd(network, pixels, layers, rule=rule)
         for layer, output in outputs.items():
@@ -109,7 +109,7 @@ def test_equals_autograd(name: str) -> None:
             generator = torch.Generator().manual_seed(2)
             signal = torch.randn(output.shape, generator=generator, dtype=torch.float64)
             (expected,) = torch.autograd.grad(output, pixels, signal, retain_graph=True)
-            found = deconvnet.graph.reverse(recording, layer, signal[which], which)[which]
+            found = recording.backward(layer, signal[which], which)[which]
             scale = float(expected.abs().max())
             assert 0 < scale < inf
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-8 * scale)
@@ -121,7 +121,7 @@ def test_no_energy_outside_the_receptive_field(name: str) -> None:
     deconvnet, images = Deconvnet(built(kind)), some_images(1, size=64)
     layer = next(iter(layers))
     # The strongest unit of the upper left corner.
-    maps = deconvnet.record(images, [layer]).outputs[layer][0, :, :2, :2]
+    maps = deconvnet.forward(images, [layer]).outputs[layer][0, :, :2, :2]
     at = [int(number) for number in torch.unravel_index(maps.argmax(), maps.shape)]
     found = deconvnet.project(images, [Unit(0, layer, *at)])
     window = deconvnet.receptive_fields([layer], (64, 64))[layer].clipped_window(*at[1:])
@@ -137,19 +137,19 @@ REFUSED: dict[str, tuple[Callable[..., nn.Module], str, str, list[str]]] = {
     "convnext": (
         lambda: ConvNeXt([CNBlockConfig(8, 8, 2)], num_classes=3),
         "features.1.0.block.0",
-        r"Node permute \(method 'permute'\) has no rule",
+        r"Node permute \(method 'permute'\): permute has no backward rule",
         ["function layer_norm"],
     ),
     "convnext's head": (
         lambda: ConvNeXt([CNBlockConfig(8, 8, 2)], num_classes=3),
         "classifier.2",
-        r"Node permute \(method 'permute'\) has no rule",
+        r"Node permute \(method 'permute'\): permute has no backward rule",
         ["function layer_norm", "module LayerNorm", "module GELU"],
     ),
     "vit": (
         lambda: VisionTransformer(32, 16, 1, 2, 8, 8, num_classes=3),
         "heads.head",
-        r"Node permute \(method 'permute'\) has no rule",
+        r"Node permute \(method 'permute'\): permute has no backward rule",
         ["module LayerNorm", "module MultiheadAttention", "module GELU"],
     ),
 }
@@ -163,7 +163,7 @@ def test_what_has_no_rule_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=first) as refusal:
         deconvnet.project(images, [Unit(0, layer, 1)])
     message = str(refusal.value)
-    assert re.search(r"hand it in as Deconvnet\(network, rules=\{'permute': \.\.\.\}\)", message)
+    assert re.search(r"as\s+Deconvnet\(network, rules=\{permute: \.\.\.\}\)", message)
     assert all(missing in message.split("Nor have:")[1] for missing in also)
 
 

@@ -191,7 +191,7 @@ def test_a_relu_that_is_no_relu_module_is_a_plain_gradient_to_them(
     assert same(ours(network, at), by_autograd(network, at))
     assert far(theirs, ours(network, at))
     # The unit's own ReLU is alive: that of the first layer is the only one that could differ.
-    assert same(theirs, ours(network, at, rule="gradient"))
+    assert same(theirs, ours(network, at, method="gradient"))
 
 
 def test_captum_drops_a_skip_that_starts_before_a_relu() -> None:

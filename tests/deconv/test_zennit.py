@@ -19,7 +19,7 @@ composites = pytest.importorskip("zennit.composites")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equals_zennit(name: str, rule: str) -> None:
     network, images = small_convnet(name).eval(), some_images()
-    deconvnet = Deconvnet(network, rule=rule, norm="jacobian")  # type: ignore[arg-type]
+    deconvnet = Deconvnet(network, method=rule, norm="jacobian")  # type: ignore[arg-type]
     composite = {"deconvnet": composites.DeconvNet, "guided": composites.GuidedBackprop}[rule]
     modules = dict(copy.deepcopy(network).named_children())
     for layer in ("conv1", "conv2", "conv3"):

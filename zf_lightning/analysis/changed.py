@@ -10,15 +10,18 @@ computed. The result is that of whole passes.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from zf_lightning.analysis.observed import ObservedNetwork, check_scores
-from zf_lightning.deconv.receptive_field import Pair, crop, inside_image
-from zf_lightning.deconv.reversal import POINTWISE, Mode, Support
-from zf_lightning.deconv.rules import rule_key
+from zf_lightning.deconv.backward import Method
+from zf_lightning.deconv.locality import POINTWISE, Locality, Pair, Support
+from zf_lightning.deconv.operations import Operations
+from zf_lightning.deconv.projection import run_operation
+from zf_lightning.deconv.receptive_field import crop, inside_image
+from zf_lightning.errors import UserError
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Share of a map above which whole maps are computed: cutting windows out has its price, too.
@@ -91,13 +94,6 @@ class Changed:
         return common.sum() - before.sum((1, 2, 3)) + after.sum((1, 2))
 
 
-class _Operation(NamedTuple):
-    """What is known of an operation that can be run on windows."""
-
-    support: Support
-    border_value: float
-
-
 class ChangedPass:
     """Runs a network on versions of one image that differ from it in a window.
 
@@ -109,12 +105,12 @@ class ChangedPass:
 
     def __init__(self, observed: ObservedNetwork, image: Tensor, layers: tuple[str, ...]) -> None:
         self._observed = observed
-        self._watched = {observed.graph.node(layer): layer for layer in layers}
+        self._shown = {observed.graph.node(layer): layer for layer in layers}
         recorder = _Recorder(observed)
         with torch.no_grad(), evaluation_mode(observed.network):
             recorder.run(image.contiguous(memory_format=torch.channels_last))
         self._common = recorder.common
-        self._operations = recorder.operations
+        self._localities = recorder.localities
 
     def run(
         self,
@@ -132,41 +128,40 @@ class ChangedPass:
         image = self._common[self._observed.graph.input]
         changed = Changed(image, windows, tops.cpu(), lefts.cpu())
         interpreter = _ChangedInterpreter(
-            self._observed, self._common, self._operations, self._watched, observe
+            self._observed, self._common, self._localities, self._shown, observe
         )
         with torch.no_grad(), evaluation_mode(self._observed.network):
             return check_scores(interpreter.run(changed), len(windows))
 
 
+#: Only the forward pass of these is used.
+OPERATIONS = Operations(Method())
+
+
 class _Recorder(fx.Interpreter):
-    """Keeps the maps of the unchanged image, and which operations can be run on windows."""
+    """Keeps the maps of the unchanged image, and which operations can be run on crops."""
 
     def __init__(self, observed: ObservedNetwork) -> None:
         super().__init__(observed.network, graph=observed.graph.graph)
-        self._deconv_graph = observed.graph
+        self._graph = observed.graph
         self.common: dict[fx.Node, Tensor] = {}
-        self.operations: dict[fx.Node, _Operation] = {}
+        self.localities: dict[fx.Node, Locality] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        graph = self._deconv_graph
-        sources = graph.sources(n)
-        if sources and all(source in self.common for source in sources) and self._has_rule(n):
-            values, step = graph.run_rule(n, self.env, Mode())
-            reversal = step.reversal
-            if reversal.windowed and isinstance(reversal.support, Support) and values.dim() == 4:
-                self.common[n] = values
-                self.operations[n] = _Operation(reversal.support, reversal.border_value)
-            return values
+        sources = self._graph.sources(n)
+        if sources and n.op != "output" and all(source in self.common for source in sources):
+            try:
+                value, locality = run_operation(self._graph, OPERATIONS, n, self.env)
+            except UserError:
+                # It has no backward rule, and is run on whole maps.
+                return super().run_node(n)
+            if locality.in_crops and isinstance(locality.support, Support) and value.dim() == 4:
+                self.common[n], self.localities[n] = value, locality
+            return value
         value = super().run_node(n)
-        if n is graph.input:
+        if n is self._graph.input:
             self.common[n] = value
         return value
-
-    def _has_rule(self, node: fx.Node) -> bool:
-        rules = self._deconv_graph.rules
-        if node.op == "call_module":
-            return rule_key(rules, self.module.get_submodule(str(node.target))) is not None
-        return node.op in ("call_function", "call_method") and node.target in rules
 
 
 class _ChangedInterpreter(fx.Interpreter):
@@ -176,15 +171,15 @@ class _ChangedInterpreter(fx.Interpreter):
         self,
         observed: ObservedNetwork,
         common: Mapping[fx.Node, Tensor],
-        operations: Mapping[fx.Node, _Operation],
-        watched: Mapping[fx.Node, str],
+        localities: Mapping[fx.Node, Locality],
+        shown: Mapping[fx.Node, str],
         observe: Callable[[str, Changed | Tensor], None],
     ) -> None:
         super().__init__(observed.network, graph=observed.graph.graph)
-        self._deconv_graph = observed.graph
+        self._graph = observed.graph
         self._common = common
-        self._operations = operations
-        self._watched = watched
+        self._localities = localities
+        self._shown = shown
         self._observe = observe
 
     def run_node(self, n: fx.Node) -> Any:
@@ -195,19 +190,21 @@ class _ChangedInterpreter(fx.Interpreter):
                 if isinstance(found, Changed):
                     self.env[source] = found.whole()
             value = super().run_node(n)
-        if n in self._watched:
-            self._observe(self._watched[n], value)
+        if n in self._shown:
+            self._observe(self._shown[n], value)
         return value
 
     def _locally(self, node: fx.Node) -> Changed | None:
         """The operation on windows; None where it is to be run on whole maps."""
-        if node not in self._operations:
+        if node not in self._localities:
             return None
-        sources = self._deconv_graph.sources(node)
+        sources = self._graph.sources(node)
         found = [self.env[source] for source in sources]
         if not all(isinstance(value, Changed) for value in found):
             return None
-        support, border_value = self._operations[node]
+        locality = self._localities[node]
+        support = locality.support
+        assert isinstance(support, Support)
         common = self._common[node]
         map_size = int(common.shape[2]), int(common.shape[3])
         starts, sizes = zip(
@@ -226,9 +223,9 @@ class _ChangedInterpreter(fx.Interpreter):
                 values[source] = changed.windows
             else:
                 values[source] = changed.patches(
-                    below[0], below[1], (extent[0], extent[1]), border_value
+                    below[0], below[1], (extent[0], extent[1]), locality.border_value
                 )
-        windows, _ = self._deconv_graph.run_rule(node, values, Mode(windows=True))
+        windows, _ = run_operation(self._graph, OPERATIONS, node, values, crop=locality)
         return Changed(common, windows, starts[0], starts[1])
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from zf_lightning.deconv.graph import Graph
-from zf_lightning.deconv.rules import RECTIFIERS, rule_key
 from zf_lightning.errors import UserError
-from zf_lightning.models.evaluation import evaluation_mode
+from zf_lightning.graph import Graph, run
+from zf_lightning.graph.operations import RECTIFIERS
 
 #: Called with a layer's name and its output, `[N, C, H, W]` or `[N, C]`, as soon as that is there.
 #: The tensor may change afterwards (operations in place): what is wanted of it is taken at once.
@@ -102,18 +101,20 @@ class ObservedNetwork:
         With `rectified=False` it sees what enters their ReLU.
         Raises UserError for a layer that does not exist, or a network with another output.
         """
-        watched: dict[fx.Node, list[str]] = {}
+        shown: dict[fx.Node, list[str]] = {}
         for layer in layers:
             node = self.graph.node(layer)
-            if not rectified and self._rectifies(node):
+            if not rectified and self.graph.is_kind(node, RECTIFIERS):
                 node = node.all_input_nodes[0]
-            watched.setdefault(node, []).append(layer)
-        interpreter = _Observer(self.network, watched, observe, self.graph.graph)
+            shown.setdefault(node, []).append(layer)
+
+        def on_value(node: fx.Node, value: Any) -> None:
+            for layer in shown.get(node, ()):
+                observe(layer, value)
+
         # On a CPU convolutions and pools are faster so.
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad(), evaluation_mode(self.network):
-            scores = interpreter.run(images)
-        return check_scores(scores, len(images))
+        return check_scores(run(self.graph, images, on_value), len(images))
 
     def features(
         self, images: Tensor, layers: Sequence[str], *, rectified: bool = True
@@ -128,32 +129,6 @@ class ObservedNetwork:
             found[layer] = output.flatten(1).float().clone()
 
         return self.run(images, layers, keep, rectified=rectified), found
-
-    def _rectifies(self, node: fx.Node) -> bool:
-        """Whether a node is a ReLU or one of its relatives."""
-        if node.op == "call_module":
-            module = self.network.get_submodule(str(node.target))
-            return rule_key(dict.fromkeys(RECTIFIERS), module) is not None
-        return node.target in RECTIFIERS
-
-
-class _Observer(fx.Interpreter):
-    def __init__(
-        self,
-        network: nn.Module,
-        watched: dict[fx.Node, list[str]],
-        observe: Observe,
-        graph: fx.Graph,
-    ) -> None:
-        super().__init__(network, graph=graph)
-        self._watched = watched
-        self._observe = observe
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        for layer in self._watched.get(n, ()):
-            self._observe(layer, value)
-        return value
 
 
 def check_scores(scores: Any, images: int) -> Tensor:

@@ -109,7 +109,7 @@ def randomise_layers(
     images: Tensor,
     units: Units,
     *,
-    rule: Any = "deconvnet",
+    method: Any = "deconvnet",
     norm: Any = "identity",
     seed: int = 0,
     batch_size: int = 16,
@@ -123,14 +123,14 @@ def randomise_layers(
         network: trained, takes `[N, 3, H, W]`.
         images: `[N, 3, H, W]` as the network takes them.
         units: of one layer.
-        rule, norm: see `zf_lightning.deconv.Mode`.
+        method, norm: see `zf_lightning.deconv.Method`.
         seed: decides the random weights.
         on_layer: called twice for each layer, for a progress bar.
 
     Raises:
         UserError: a unit or layer does not exist, or an operation below it has no rule.
     """
-    deconvnet = Deconvnet(copy.deepcopy(network), rule=rule, norm=norm, batch_size=batch_size)
+    deconvnet = Deconvnet(copy.deepcopy(network), method=method, norm=norm, batch_size=batch_size)
     trained = _projections(deconvnet, images, units)
     count = deconvnet.shapes([units.layer], (images.shape[2], images.shape[3]))[units.layer][0]
     others = Units(
@@ -168,13 +168,12 @@ def _projections(deconvnet: Deconvnet, images: Tensor, units: Units) -> list[Ten
     found = []
     for start in range(0, len(units), deconvnet.batch_size):
         some = units[slice(start, start + deconvnet.batch_size)]
-        recording = deconvnet.record(images[some.images], [units.layer])
+        state = deconvnet.forward(images[some.images], [units.layer])
         each = torch.arange(len(some), device=images.device)
-        signal = torch.zeros_like(recording.outputs[units.layer])
+        signal = torch.zeros_like(state.outputs[units.layer])
         at = (some.feature_maps, some.rows, some.columns)[: signal.dim() - 1]
         signal[(each, *at)] = 1
-        with torch.no_grad():
-            pixels = deconvnet.graph.reverse(recording, units.layer, signal, each).cpu()
+        pixels = state.backward(units.layer, signal, each).cpu()
         for picture, row, column in zip(
             pixels, some.rows.tolist(), some.columns.tolist(), strict=True
         ):
@@ -188,11 +187,11 @@ def _weights_below(
     deconvnet: Deconvnet, images: Tensor, layer: str
 ) -> list[tuple[str, list[nn.Parameter]]]:
     """The weights and biases of the layers up to `layer`, from the input on, each module once."""
-    recording = deconvnet.record(images, [layer])
+    state = deconvnet.forward(images, [layer])
     network = deconvnet.graph.network
     modules = dict(network.named_modules())
     found: dict[str, list[nn.Parameter]] = {}
-    for node in recording.steps:
+    for node in state.shapes:
         if node.op == "call_module":
             module = modules[str(node.target)]
             if isinstance(module, nn.Conv2d | nn.Linear):

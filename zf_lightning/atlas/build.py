@@ -99,8 +99,8 @@ def build_atlas(
     return Atlas(
         layers={layer: builder.atlas for layer, builder in builders.items()},
         input_size=input_size,
-        rule=deconvnet.mode.rule,
-        norm=deconvnet.mode.norm,
+        rule=deconvnet.method.name,
+        norm=deconvnet.method.norm,
         epoch=epoch,
         classes=tuple(classes),
         split=split,

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from zf_lightning.deconv.backward import Method, MethodName, NormName
+from zf_lightning.deconv.crops import CropPlan
 from zf_lightning.deconv.geometry import Geometries
-from zf_lightning.deconv.graph import Graph
-from zf_lightning.deconv.layer_choice import find_layers
-from zf_lightning.deconv.projecting import Part, Projector
+from zf_lightning.deconv.operations import Operations
+from zf_lightning.deconv.projection import ForwardState, Part, Projector
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
     crop,
     inside_image,
     paste,
 )
-from zf_lightning.deconv.recording import Recording
-from zf_lightning.deconv.reversal import Mode, NormName, RuleName
-from zf_lightning.deconv.rules import Operation, Rule
 from zf_lightning.deconv.units import (
     Projections,
     Unit,
@@ -28,9 +26,9 @@ from zf_lightning.deconv.units import (
     check_range,
     check_unit,
 )
-from zf_lightning.deconv.windows import WindowPlan
 from zf_lightning.errors import UserError
-from zf_lightning.models.evaluation import evaluation_mode
+from zf_lightning.graph import Graph, capture, compiled_capture, find_layers
+from zf_lightning.graph.operations import Operation
 
 if TYPE_CHECKING:
     from zf_lightning.atlas.stream import FoundActivations
@@ -46,13 +44,14 @@ class Deconvnet:
 
     Args:
         network: takes images `[N, 3, H, W]`.
-        rule: what a ReLU does to the signal, see `Mode`.
-        norm: what contrast normalisation does to the signal, see `Mode`.
-        rules: rules of the user's own, by module class, function or method name.
+        method: what a ReLU does to the signal, see `Method`.
+        norm: what contrast normalisation does to the signal, see `Method`.
+        rules: operations of the user's own, by module class, function or method name, see
+            `zf_lightning.deconv.operations`.
         batch_size: most images and most units that are worked on at a time.
-        windows: whether units are computed where they are, each in the window of pixels that it
-            sees (True), or with the whole image (False); None: whichever is less work. Layers
-            whose units have no such window are always computed with the whole image.
+        crops: whether units are projected from their receptive fields only (True), or with the
+            whole image (False); None: whichever is less work. Layers whose units have no such
+            crop are always projected with the whole image.
 
     Raises:
         UserError: the network cannot be traced to a graph.
@@ -67,17 +66,17 @@ class Deconvnet:
         self,
         network: nn.Module,
         *,
-        rule: RuleName = "deconvnet",
+        method: MethodName = "deconvnet",
         norm: NormName = "identity",
-        rules: Mapping[Operation, Rule] | None = None,
+        rules: Mapping[Operation, Callable[..., Tensor]] | None = None,
         batch_size: int = 32,
-        windows: bool | None = None,
+        crops: bool | None = None,
     ) -> None:
-        self.mode = Mode(rule, norm)
-        self.graph = Graph(network, rules=rules)
+        self.operations = Operations(Method(method, norm), rules or {})
+        self.graph = Graph(network, whole_modules=self.operations.whole_modules)
         self.batch_size = batch_size
-        self.windows = windows
-        self._geometries = Geometries(self.graph, self.record)
+        self.crops = crops
+        self._geometries = Geometries(self.graph, self._projector.forward)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -85,56 +84,54 @@ class Deconvnet:
         return self.graph.layers
 
     @property
+    def method(self) -> Method:
+        """How a signal goes down through what is not linear."""
+        return self.operations.method
+
+    @property
+    def _projector(self) -> Projector:
+        return Projector(self.graph, self.operations, self.batch_size)
+
+    @property
     def device(self) -> torch.device:
         """Where the network's weights are, and images have to be."""
         return self.graph.weights.device
 
-    def record(self, images: Tensor, layers: Collection[str]) -> Recording:
-        """Run images `[N, 3, H, W]` up to `layers`, and keep what projecting their units needs.
+    def forward(self, images: Tensor, layers: Collection[str]) -> ForwardState:
+        """Run images `[N, 3, H, W]` up to `layers`, and save what projecting their units needs.
 
-        One recording serves any number of units; its `outputs` are the layers' feature maps.
-        Raises UserError for a layer that does not exist, or an operation that has no rule.
+        One state serves any number of units; its `outputs` are the layers' feature maps, and its
+        `backward` takes any signal down from them.
+        Raises UserError for a layer that does not exist, or an operation that has no backward rule.
         """
         _check_images(images)
-        with torch.no_grad():
-            return Projector(self.graph, self.mode, self.batch_size).record(images, layers)
+        return self._projector.forward(images, self.graph.nodes(layers))
 
     def with_feature_maps(
         self, images: Tensor, layers: Collection[str]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The network's output for images `[N, 3, H, W]`, and the outputs of `layers` on the way.
 
-        It is the network's own forward pass in evaluation mode, also with operations above the
-        layers that have no rule. Raises UserError for a layer that does not exist.
+        It is the network's own forward pass in evaluation mode, also with operations that have no
+        backward rule. Raises UserError for a layer that does not exist.
         """
-        return self.graph.with_feature_maps(images, layers)
+        return capture(self.graph, images, layers)
 
     def compiled_with_feature_maps(
         self, layers: Collection[str]
     ) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
-        """`with_feature_maps` for these layers, compiled by torch.compile for each size of batch.
-
-        The layers' outputs cost next to nothing beside the compiled network's own forward pass.
-        """
-        network = self.graph.network
-        compiled = torch.compile(self.graph.watching(layers), dynamic=False)
-
-        def run(images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            with torch.no_grad(), evaluation_mode(network):
-                found: tuple[Tensor, dict[str, Tensor]] = compiled(images)
-            return found
-
-        return run
+        """`with_feature_maps` for these layers, compiled for each size of batch."""
+        return compiled_capture(self.graph, layers)
 
     def feature_maps(self, images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """Like `with_feature_maps`, going no higher than the layers."""
-        return self.graph.with_feature_maps(images, layers, only=True)[1]
+        return capture(self.graph, images, layers, only=True)[1]
 
     def shapes(
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, tuple[int, ...]]:
         """Shape of the output of each layer for one image, `(C, H, W)` or `(C,)`."""
-        found = self._geometries.of(layers, (3, *input_size))
+        found = self._geometries.of(layers, (self.graph.input_channels, *input_size))
         return {layer: geometry.shape for layer, geometry in found.items()}
 
     def find_layers(self, asked: str | Sequence[str]) -> list[str]:
@@ -156,13 +153,14 @@ class Deconvnet:
 
         Raises UserError where an operation's output has no window in its input.
         """
-        found = self._geometries.of(layers, (3, *input_size))
+        found = self._geometries.of(layers, (self.graph.input_channels, *input_size))
         return {layer: geometry.receptive_field for layer, geometry in found.items()}
 
-    def window_plan(self, layer: str, shape: tuple[int, int, int]) -> WindowPlan | None:
-        """How units of `layer` are computed in windows, for images of `shape` (C, H, W).
+    def crop_plan(self, layer: str, shape: tuple[int, int, int]) -> CropPlan | None:
+        """How units of `layer` are computed in crops, for images of `shape` (C, H, W).
 
-        None where they are not: the layer has no positions, or a rule below it knows no windows.
+        None where they are not: the layer has no positions, or an operation below it cannot be run
+        on crops.
         """
         return self._geometries.of([layer], shape)[layer].plan
 
@@ -251,7 +249,6 @@ class Deconvnet:
             parts[part.group].append((part.places, found))
         return [_in_order(found) for found in parts]
 
-    @torch.no_grad()
     def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[Part]:
         """The units of several layers, projected some at a time.
 
@@ -260,19 +257,19 @@ class Deconvnet:
         _check_images(images)
         shape = tuple(images.shape[1:])
         geometry = self._geometries.of({group.layer for group in groups}, shape)
-        projector = Projector(self.graph, self.mode, self.batch_size)
+        projector = self._projector
         whole = []
         for number, group in enumerate(groups):
             check_range("image", group.images, len(images))
             check_unit(group, geometry[group.layer].shape)
             plan = geometry[group.layer].plan
-            if plan is None or not (plan.share < 1 if self.windows is None else self.windows):
+            if plan is None or not (plan.share < 1 if self.crops is None else self.crops):
                 whole.append((number, group))
                 continue
             for start in range(0, len(group), self.batch_size):
                 some = group[start : start + self.batch_size]
                 places = torch.arange(start, start + len(some), device=images.device)
-                yield projector.in_windows(images, plan, number, some, places)
+                yield projector.in_crops(images, plan, number, some, places)
         yield from projector.in_whole_images(images, whole)
 
 

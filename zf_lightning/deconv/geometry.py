@@ -1,16 +1,16 @@
-"""What of a layer depends on the size of the images alone: its shape, and which pixels it sees."""
+"""Geometry: what of a layer depends on the size of the images alone."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-from zf_lightning.deconv.graph import Graph
-from zf_lightning.deconv.receptive_field import ReceptiveField, receptive_fields
-from zf_lightning.deconv.recording import Recording
-from zf_lightning.deconv.windows import WindowPlan, plan_windows
+from zf_lightning.deconv.crops import CropPlan, plan_crops
+from zf_lightning.deconv.projection import ForwardState
+from zf_lightning.deconv.receptive_field import ReceptiveField, receptive_field
 from zf_lightning.errors import UserError
+from zf_lightning.graph.network import Graph
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Geometry:
 
     #: `(C, H, W)` or `(C,)`.
     shape: tuple[int, ...]
-    #: None where its units are not computed in windows.
-    plan: WindowPlan | None
+    #: None where its units are not computed in crops.
+    plan: CropPlan | None
     field: ReceptiveField | UserError
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        """Raises UserError where the layer's units have no window in the image."""
+        """Raises UserError where the layer's units have no rectangle in the image."""
         if isinstance(self.field, UserError):
             raise self.field
         return self.field
@@ -36,14 +36,14 @@ class Geometries:
 
     Args:
         graph: of the network.
-        record: runs images `[N, C, H, W]` up to layers.
+        forward: runs images `[N, C, H, W]` up to nodes.
     """
 
     def __init__(
-        self, graph: Graph, record: Callable[[Tensor, Collection[str]], Recording]
+        self, graph: Graph, forward: Callable[[Tensor, Mapping[str, fx.Node]], ForwardState]
     ) -> None:
         self._graph = graph
-        self._record = record
+        self._forward = forward
         self._known: dict[tuple[str, tuple[int, ...]], Geometry] = {}
 
     def of(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, Geometry]:
@@ -52,12 +52,12 @@ class Geometries:
         if unknown:
             weights = self._graph.weights
             blank = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
-            recording = self._record(blank, unknown)
-            fields = receptive_fields(recording)
+            state = self._forward(blank, self._graph.nodes(unknown))
             for layer in unknown:
+                where = (self._graph, state.nodes[layer], state.localities, state.shapes)
                 self._known[layer, shape] = Geometry(
-                    tuple(recording.outputs[layer].shape[1:]),
-                    plan_windows(self._graph, recording, layer),
-                    fields[layer],
+                    tuple(state.outputs[layer].shape[1:]),
+                    plan_crops(*where, state.input_size),
+                    receptive_field(*where, state.input_size),
                 )
         return {layer: self._known[layer, shape] for layer in layers}

@@ -3,17 +3,16 @@
 A window may lie beyond the image's border, where a convolution or a pool was padded.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.deconv.recording import Recording, Step
-from zf_lightning.deconv.reversal import Support
+from zf_lightning.deconv.locality import Locality, Pair, Support
 from zf_lightning.errors import UserError
-
-Pair = tuple[int, int]
+from zf_lightning.graph.network import Graph
 
 
 class Window(NamedTuple):
@@ -83,34 +82,38 @@ class ReceptiveField:
         return starts[0], starts[1]
 
 
-def receptive_fields(recording: Recording) -> dict[str, ReceptiveField | UserError]:
-    """The receptive field of each recorded layer, for images of the recorded size.
+def receptive_field(
+    graph: Graph,
+    target: fx.Node,
+    localities: Mapping[fx.Node, Locality],
+    shapes: Mapping[fx.Node, tuple[int, ...]],
+    input_size: Pair,
+) -> ReceptiveField | UserError:
+    """The receptive field of a node's units, for images of one size.
 
-    Where an operation's output has no window in its input, the error that says so.
+    Where an operation's output has no rectangle in its input, the error that says so.
+
+    Args:
+        localities, shapes: of the operations below, as a pass of whole images found them.
     """
-    input_size = recording.input_size
-    image = ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)
-    fields: dict[fx.Node, ReceptiveField | UserError] = {}
-    for node, step in recording.steps.items():
-        try:
-            sources = [fields.get(source, image) for source in step.sources]
-            fields[node] = _field(node, step, sources)
-        except UserError as problem:
-            fields[node] = problem
-    return {layer: fields[node] for layer, node in recording.nodes.items() if node in fields}
-
-
-def _field(node: fx.Node, step: Step, sources: list[ReceptiveField | UserError]) -> ReceptiveField:
-    support = step.reversal.support
-    if support == "unknown":
-        raise UserError(f"Receptive fields do not pass through node {node.name}.")
-    map_size = (step.shape[-2], step.shape[-1]) if len(step.shape) > 1 else (1, 1)
-    below = []
-    for source in sources:
-        if isinstance(source, UserError):
-            raise source
-        below.append(_whole(source) if support == "everywhere" else _through(source, support))
-    return _union(below, map_size, node.name)
+    fields = {graph.input: ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)}
+    for node in graph.below([target]):
+        if node not in localities:
+            continue
+        sources = [fields[source] for source in graph.sources(node)]
+        support = localities[node].support
+        if not isinstance(support, Support):
+            if support == "unknown":
+                return UserError(f"Receptive fields do not pass through node {node.name}.")
+            below = [_whole(source) for source in sources]
+        else:
+            below = [_through(source, support) for source in sources]
+        if any(field.jump != below[0].jump for field in below):
+            return UserError(f"Branches of different stride meet at node {node.name}.")
+        shape = shapes[node]
+        map_size = (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1)
+        fields[node] = _union(below, map_size)
+    return fields[target]
 
 
 def crop(
@@ -183,16 +186,13 @@ def _whole(source: ReceptiveField) -> ReceptiveField:
     return _through(source, Support(extent=source.map_size, stride=(0, 0)))
 
 
-def _union(fields: list[ReceptiveField], map_size: Pair, name: str) -> ReceptiveField:
-    """The smallest window that holds the windows of all branches that meet at a node."""
-    jump = fields[0].jump
-    if any(field.jump != jump for field in fields):
-        raise UserError(f"Branches of different stride meet at node {name}.")
+def _union(fields: list[ReceptiveField], map_size: Pair) -> ReceptiveField:
+    """The smallest rectangle that holds those of all branches that meet at a node."""
     offsets = [min(field.offset[axis] for field in fields) for axis in (0, 1)]
     ends = [max(field.offset[axis] + field.size[axis] for field in fields) for axis in (0, 1)]
     return ReceptiveField(
         (ends[0] - offsets[0], ends[1] - offsets[1]),
-        jump,
+        fields[0].jump,
         (offsets[0], offsets[1]),
         map_size,
         fields[0].input_size,

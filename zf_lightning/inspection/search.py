@@ -12,7 +12,7 @@ from tqdm import tqdm
 from zf_lightning.atlas import KeptImages, TopActivations, TopImages
 from zf_lightning.data.loader import BatchLoader
 from zf_lightning.deconv import Deconvnet
-from zf_lightning.deconv.arithmetic import float32_arithmetic
+from zf_lightning.deconv.precision import full_precision
 from zf_lightning.errors import UserError
 from zf_lightning.system.compat import mark_updated
 from zf_lightning.system.files import write_whole
@@ -67,7 +67,7 @@ class AtlasSearch:
         with tqdm(total=len(loader), initial=batches, desc="searching", unit="batch") as bar:
             for batch in loader:
                 inputs = self.classifier.preprocessing(batch.images.to(self.classifier.device))
-                with float32_arithmetic(inputs.device):
+                with full_precision(inputs.device):
                     # As they are computed again for the projection.
                     outputs = self.deconvnet.feature_maps(inputs, self.layers)
                 valid = batch.valid

@@ -47,7 +47,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     options = config.atlas
     if options.split not in SPLITS:
         raise UserError(f"atlas.split={options.split} is not one of {', '.join(SPLITS)}.")
-    deconvnet = Deconvnet(classifier.network, rule=options.rule, norm=options.norm)
+    deconvnet = Deconvnet(classifier.network, method=options.rule, norm=options.norm)
     layers = deconvnet.find_layers(plain(options.layers))
     size = classifier.preprocessing.input_size
     shapes = deconvnet.shapes(layers, (size, size))

@@ -133,7 +133,7 @@ def _panels(
     display: Tensor,
     name: str,
 ) -> OcclusionPanels:
-    maps = deconvnet.record(image[None], [found.layer]).outputs[found.layer][0, found.feature_map]
+    maps = deconvnet.forward(image[None], [found.layer]).outputs[found.layer][0, found.feature_map]
     row, column = divmod(int(maps.argmax()), maps.shape[1])
     unit = Unit(0, found.layer, found.feature_map, row, column)
     own = deconvnet.project_windows(image[None], [unit]).pixels[0].cpu()

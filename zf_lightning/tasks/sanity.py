@@ -56,7 +56,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     rules = [rules] if isinstance(rules, str) else rules
     network = classifier.network
     # Before the data is prepared, which may take long: a mistake is reported at once.
-    deconvnets = {rule: Deconvnet(network, rule=rule, norm=options.norm) for rule in rules}
+    deconvnets = {rule: Deconvnet(network, method=rule, norm=options.norm) for rule in rules}
     if not deconvnets:
         raise UserError("sanity.rules is empty: name deconvnet, guided or gradient.")
     deconvnet = next(iter(deconvnets.values()))
@@ -79,7 +79,7 @@ def run(config: DictConfig) -> dict[str, Any]:
                 network,
                 images,
                 units,
-                rule=rule,
+                method=rule,
                 norm=options.norm,
                 seed=config.seed,
                 on_layer=bar.update,

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zf_lightning.analysis.transfer import Readings, find_stages
-from zf_lightning.deconv.graph import Graph
 from zf_lightning.errors import UserError
+from zf_lightning.graph import Graph
 from zf_lightning.models import ConvNet
 
 

@@ -12,7 +12,7 @@ The paper numbers its layers so, but does not say whether Table 7 reads them bef
 pooling and normalisation; what leaves them is what the next layer works with.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,35 +20,37 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from zf_lightning.deconv.graph import Graph
-from zf_lightning.deconv.nodes import find_ancestors, find_carriers, is_operation
-from zf_lightning.deconv.rules import BATCH_NORMS, LAYERS, RECTIFIERS, Operation
 from zf_lightning.errors import UserError
+from zf_lightning.graph import Graph, run
+from zf_lightning.graph.operations import (
+    BATCH_NORMS,
+    LAYERS,
+    RECTIFIERS,
+    Kind,
+    find_ancestors,
+)
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
 #: What belongs to the layer before it, besides its batch normalisation and its ReLU.
-FOLLOWERS: frozenset[Operation] = frozenset(
+FOLLOWERS: Kind = frozenset(
     {
         nn.MaxPool2d,
-        functional.max_pool2d,
-        torch.max_pool2d,
         nn.AvgPool2d,
-        functional.avg_pool2d,
         nn.AdaptiveMaxPool2d,
-        functional.adaptive_max_pool2d,
         nn.AdaptiveAvgPool2d,
-        functional.adaptive_avg_pool2d,
-        LocalResponseNorm,
-        nn.LocalResponseNorm,
-        functional.local_response_norm,
         nn.Dropout,
-        functional.dropout,
+        nn.LocalResponseNorm,
+        LocalResponseNorm,
+        "max_pool2d",
+        "avg_pool2d",
+        "adaptive_max_pool2d",
+        "adaptive_avg_pool2d",
+        "local_response_norm",
+        "dropout",
     }
 )
 #: Where feature maps end; they are read before.
-FLATTENING: frozenset[Operation] = frozenset(
-    {nn.Flatten, torch.flatten, "flatten", torch.reshape, "reshape", "view"}
-)
+FLATTENING: Kind = frozenset({nn.Flatten, "flatten", "reshape", "view"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Readings:
     ) -> None:
         graph = Graph(network)
         self.pooled_size = pooled_size
-        self._module = fx.GraphModule(graph.network, graph.graph)
+        self._graph = graph
         stages = find_stages(graph)
         hidden = stages[:-1]
         if layers in ("all", "last"):
@@ -108,10 +110,15 @@ class Readings:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Features `[N, D]` of each layer, for images `[N, 3, H, W]` as the network takes them."""
-        assert not self._module.training, "features are read in evaluation mode"
-        reader = _Reader(self._module, self.stages, self._reduce)
-        reader.run(images)
-        return reader.found
+        found: dict[str, Tensor] = {}
+
+        def on_value(node: fx.Node, value: Any) -> None:
+            for stage in self.stages:
+                if stage.node is node:
+                    found[stage.name] = self._reduce(value)
+
+        run(self._graph, images, on_value)
+        return found
 
     def _reduce(self, values: Tensor) -> Tensor:
         size = self.pooled_size
@@ -120,29 +127,6 @@ class Readings:
             values = functional.adaptive_avg_pool2d(values.float(), (height, width))
         # A copy: what comes later in the network may write over its input.
         return values.flatten(1).float().clone()
-
-
-class _Reader(fx.Interpreter):
-    """Runs a traced network and takes down what is read, as soon as it is there."""
-
-    def __init__(
-        self,
-        module: fx.GraphModule,
-        stages: Collection[Stage],
-        reduce: Callable[[Tensor], Tensor],
-    ) -> None:
-        super().__init__(module)
-        self.found: dict[str, Tensor] = {}
-        self._names: dict[str, list[str]] = {}
-        for stage in stages:
-            self._names.setdefault(stage.node.name, []).append(stage.name)
-        self._reduce = reduce
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        for name in self._names.get(n.name, ()):
-            self.found[name] = self._reduce(value)
-        return value
 
 
 def find_stages(graph: Graph) -> list[Stage]:
@@ -154,7 +138,7 @@ def find_stages(graph: Graph) -> list[Stage]:
             stages.append(Stage(_common_name(layers), node))
             flat = False
         elif stages:
-            flat = flat or _is(graph, node, FLATTENING)
+            flat = flat or graph.is_kind(node, FLATTENING)
             if not flat:
                 stages[-1] = Stage(stages[-1].name, node)
     merged: list[Stage] = []
@@ -172,7 +156,7 @@ def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
     reach = 0
     layers: list[fx.Node] = []
     for number, node in enumerate(nodes):
-        if _is(graph, node, LAYERS):
+        if graph.is_kind(node, LAYERS):
             layers.append(node)
         # Nothing before this node is needed by what comes after it.
         if reach <= number:
@@ -183,9 +167,8 @@ def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
 
 def _between(graph: Graph) -> list[fx.Node]:
     """The nodes on the ways from the image to the output, in order."""
-    from_image = find_carriers(graph.graph, graph.input)
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
-    needed = find_ancestors(output.all_input_nodes, within=from_image)
+    needed = find_ancestors(output.all_input_nodes, within=graph.dependent)
     return [node for node in graph.graph.nodes if node in needed]
 
 
@@ -201,13 +184,9 @@ def _chosen(graph: Graph, stages: Sequence[Stage], name: str) -> Stage:
             f"{', '.join(stage.name for stage in stages)}."
         ) from None
     kinds = BATCH_NORMS | RECTIFIERS | FOLLOWERS
-    while len(node.users) == 1 and _is(graph, next(iter(node.users)), kinds):
+    while len(node.users) == 1 and graph.is_kind(next(iter(node.users)), kinds):
         node = next(iter(node.users))
     return Stage(name, node)
-
-
-def _is(graph: Graph, node: fx.Node, kinds: Collection[Operation]) -> bool:
-    return is_operation(graph.network, node, kinds)
 
 
 def _common_name(layers: Sequence[fx.Node]) -> str:

@@ -3,8 +3,8 @@
 import fnmatch
 from collections.abc import Sequence
 
-from zf_lightning.deconv.graph import Graph
 from zf_lightning.errors import UserError
+from zf_lightning.graph.network import Graph
 
 
 def find_layers(graph: Graph, asked: str | Sequence[str]) -> list[str]:

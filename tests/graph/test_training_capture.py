@@ -1,4 +1,4 @@
-"""What is heard of a network's own forward passes is what its graph says."""
+"""What is captured of a network's own forward passes is what its graph says."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zf_lightning.deconv import Deconvnet
-from zf_lightning.deconv.listening import Listener
 from zf_lightning.errors import UserError
+from zf_lightning.graph import TrainingCapture
 
 
 class Reused(nn.Module):
@@ -57,13 +57,13 @@ def test_outputs_are_those_of_the_graph(build: Callable[[], nn.Module], layers: 
     deconvnet = Deconvnet(network)
     images = torch.randn(2, 3, 9, 9)
     expected = deconvnet.feature_maps(images, layers)
-    listener = Listener(deconvnet.graph, layers)
-    listener.start()
+    training = TrainingCapture(deconvnet.graph, layers)
+    training.start()
     output = network(images)
-    found = dict(listener.found)
+    found = dict(training.outputs)
     network.eval()(images)
-    assert not listener.found  # A forward pass in evaluation mode is none of the training.
-    listener.stop()
+    assert not training.outputs  # A forward pass in evaluation mode is none of the training.
+    training.stop()
     assert not any(module._forward_hooks for module in network.modules())
     assert set(found) == set(layers)
     assert torch.equal(output, network(images))
@@ -75,17 +75,33 @@ def test_outputs_are_those_of_the_graph(build: Callable[[], nn.Module], layers: 
 def test_behind_a_functional_relu_the_order_is_that_before_it() -> None:
     network = Functional().train()
     deconvnet = Deconvnet(network)
-    listener = Listener(deconvnet.graph, ["first"])
-    listener.start()
+    training = TrainingCapture(deconvnet.graph, ["first"])
+    training.start()
     images = torch.randn(2, 3, 9, 9)
     network(images)
-    heard = listener.found["first"]
-    listener.stop()
+    captured = training.outputs["first"]
+    training.stop()
     expected = deconvnet.feature_maps(images, ["first"])["first"]
-    assert torch.equal(heard.relu(), expected)
+    assert torch.equal(captured.relu(), expected)
 
 
 def test_an_operation_that_is_no_module_is_refused() -> None:
     deconvnet = Deconvnet(Functional())
     with pytest.raises(UserError, match="name a module"):
-        Listener(deconvnet.graph, ["add"])
+        TrainingCapture(deconvnet.graph, ["add"])
+
+
+def test_a_module_that_is_called_more_often_in_training_is_refused() -> None:
+    class Twice(Reused):
+        def forward(self, images: Tensor) -> Tensor:
+            first = self.relu(self.first(images))
+            if self.training:
+                first = self.relu(first)
+            return self.relu(self.second(first))
+
+    network = Twice().train()
+    training = TrainingCapture(Deconvnet(network).graph, ["first", "second"])
+    training.start()
+    with pytest.raises(UserError, match="relu is called 3 times in training, but 2 times"):
+        network(torch.randn(2, 3, 9, 9))
+    training.stop()

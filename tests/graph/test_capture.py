@@ -22,7 +22,7 @@ def test_equal_a_recording_although_operations_are_in_place() -> None:
     deconvnet = Deconvnet(network)
     # What the in-place sum and the in-place ReLU after it write over.
     layers = [*deconvnet.layers, "iadd"]
-    recorded = deconvnet.record(images, layers).outputs
+    recorded = deconvnet.forward(images, layers).outputs
     logits, found = deconvnet.with_feature_maps(images, layers)
     assert list(found) == layers
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Each rule on its own: adjoint to its forward pass where that is linear, exact where it is not."""
+"""Each operation on its own: adjoint to its forward pass where linear, exact where it is not."""
 
 import operator
 from collections.abc import Callable
@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.deconv.oracles import randomise
-from zf_lightning.deconv.reversal import Mode
-from zf_lightning.deconv.rules import RULES, rule_key
+from zf_lightning.deconv import Method
+from zf_lightning.deconv.backward import disjoint_windows, keep_switches
+from zf_lightning.deconv.operations import NoRule, Operations
 from zf_lightning.errors import UserError
-
-MODE = Mode()
 
 
 def batch_norm(kind: type[Any], **options: Any) -> nn.Module:
@@ -63,11 +62,32 @@ LINEAR: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 }
 
 
-def run(module: nn.Module, values: Tensor, mode: Mode = MODE) -> tuple[Tensor, Any]:
-    key = rule_key(RULES, module)
-    assert key is not None
-    with torch.no_grad():
-        return RULES[key](mode, module, values)
+Down = Callable[..., Tensor]
+
+
+def run(
+    operation: Any, *values: Any, method: Method | None = None, **options: Any
+) -> tuple[Tensor, Down]:
+    """The output of a module, function or method, and what takes a signal `[U, ...]` down.
+
+    Its `images` `[U]` say which image each row belongs to. Tensors among `values` are the input.
+    """
+    values = tuple(v.clone().requires_grad_() if isinstance(v, Tensor) else v for v in values)
+    operations = Operations(method or Method())
+    run_any = operations.run_module if isinstance(operation, nn.Module) else operations.run_function
+    output, _ = run_any(operation, values, options, None)
+    tensors = [value for value in values if isinstance(value, Tensor)]
+
+    def down(signal: Tensor, images: Tensor | None = None) -> Tensor:
+        rows = []
+        for unit, image in enumerate(range(len(signal)) if images is None else images.tolist()):
+            seed = torch.zeros_like(output)
+            seed[image] = signal[unit]
+            (found,) = torch.autograd.grad(output, tensors[0], seed, retain_graph=True)
+            rows.append(found[image])
+        return torch.stack(rows)
+
+    return output.detach(), down
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -79,12 +99,12 @@ def test_linear_rules_are_adjoint(name: str) -> None:
     module, shape = LINEAR[name]
     module = module.double().eval()
     values = noise(3, *shape)
-    output, reversal = run(module, values)
-    torch.testing.assert_close(output, module(values))
+    output, down_through = run(module, values)
+    torch.testing.assert_close(output, module(values).detach())
     # The bias is no part of the linear map.
     linear = output - run(module, torch.zeros_like(values))[0]
     signal = noise(*output.shape, seed=1)
-    (down,) = reversal.reverse(signal, torch.arange(3))
+    down = down_through(signal)
     assert down.shape == values.shape
     torch.testing.assert_close((linear * signal).sum(), (values * down).sum())
 
@@ -108,24 +128,24 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
 def test_linear_functions_are_adjoint(name: str) -> None:
     key, arguments, options = FUNCTIONS[name]
     values = noise(2, 3, 8, 1 if name == "squeeze" else 6)
-    output, reversal = RULES[key](MODE, values, *arguments, **options)
+    output, down_through = run(key, values, *arguments, **options)
     function = getattr(torch.Tensor, key) if isinstance(key, str) else key
     torch.testing.assert_close(output, function(values, *arguments, **options))
     signal = noise(*output.shape, seed=1)
-    (down,) = reversal.reverse(signal, torch.arange(2))
+    down = down_through(signal)
     assert down.shape == values.shape
     torch.testing.assert_close((output * signal).sum(), (values * down).sum())
 
 
 def test_functional_batch_norm() -> None:
     module, values = batch_norm(nn.BatchNorm2d).double().eval(), noise(2, 3, 4, 4)
-    weights = (module.running_mean, module.running_var, module.weight, module.bias)
-    with torch.no_grad():
-        output, reversal = RULES[F.batch_norm](MODE, values, *weights, False, 0.1, module.eps)
-        torch.testing.assert_close(output, module(values))
+    module.requires_grad_(False)
+    weights = {"weight": module.weight, "bias": module.bias}
+    statistics = {"running_mean": module.running_mean, "running_var": module.running_var}
+    output, down = run(F.batch_norm, values, **statistics, **weights, eps=module.eps)
+    torch.testing.assert_close(output, module(values))
     assert module.weight.min() < 0, "a negative weight turns the sign"
-    (down,) = reversal.reverse(torch.ones_like(values), torch.arange(2))
-    assert torch.equal(down[0, :, 0, 0].sign(), module.weight.sign())
+    assert torch.equal(down(torch.ones_like(values))[0, :, 0, 0].sign(), module.weight.sign())
 
 
 @pytest.mark.parametrize(
@@ -133,39 +153,23 @@ def test_functional_batch_norm() -> None:
     [
         (operator.mul, (torch.ones(2, 3, 4, 4),)),
         (operator.truediv, (torch.ones(2, 3, 4, 4),)),
+        (torch.sigmoid, ()),
+        (F.dropout, ()),
+        (F.pad, ((1, 1), "reflect")),
+        (F.max_pool2d, (2, 2, 0, 1, False, True)),
         (torch.mean, (1,)),
         (operator.getitem, (0,)),
         (operator.getitem, ((slice(None), [0, 1]),)),
         (operator.getitem, ((slice(1), 0),)),
         (torch.unsqueeze, (0,)),
         (F.hardtanh, ()),
-        (F.adaptive_max_pool2d, (5,)),
         (F.batch_norm, (None, None)),
         (F.batch_norm, (torch.zeros(3), torch.ones(3), None, None, True)),
     ],
 )
-def test_what_has_no_rule(key: Any, arguments: tuple[Any, ...]) -> None:
-    with pytest.raises(UserError, match="no rule"):
-        RULES[key](MODE, torch.ones(2, 3, 4, 4), *arguments)
-
-
-@pytest.mark.parametrize(
-    ("function", "numbers"),
-    [
-        (torch.add, lambda a, b: (a, b)),
-        (torch.cat, lambda a, b: ([a, b], 1)),
-    ],
-)
-def test_joining_rules_are_adjoint(
-    function: Callable[..., Tensor], numbers: Callable[..., tuple[Any, ...]]
-) -> None:
-    left, right = noise(2, 3, 4, 4), noise(2, 3, 4, 4, seed=1)
-    output, reversal = RULES[function](MODE, *numbers(left, right))
-    torch.testing.assert_close(output, function(*numbers(left, right)))
-    signal = noise(*output.shape, seed=2)
-    parts = reversal.reverse(signal, torch.arange(2))
-    expected = (left * parts[0]).sum() + (right * parts[1]).sum()
-    torch.testing.assert_close((output * signal).sum(), expected)
+def test_what_is_refused(key: Any, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(NoRule):
+        run(key, torch.ones(2, 3, 4, 4), *arguments)
 
 
 POOLS: dict[str, nn.MaxPool2d] = {
@@ -184,11 +188,11 @@ def test_unpooling_adds_at_the_switches(name: str, ties: bool) -> None:
     pool, values = POOLS[name], noise(2, 3, 8, 8)
     if ties:
         values = values.round()
-    output, reversal = run(pool, values)
+    output, down_through = run(pool, values)
     torch.testing.assert_close(output, pool(values))
     signal = noise(5, *output.shape[1:], seed=1)
     images = torch.tensor([1, 0, 1, 1, 0])
-    (down,) = reversal.reverse(signal, images)
+    down = down_through(signal, images)
 
     def two(number: Any) -> tuple[int, int]:
         return (number, number) if isinstance(number, int) else number
@@ -217,95 +221,133 @@ def test_unpooling_adds_at_the_switches(name: str, ties: bool) -> None:
 def test_windows_that_share_a_switch() -> None:
     values = torch.zeros(1, 1, 5, 5)
     values[0, 0, 2, 2] = 1
-    _, reversal = run(nn.MaxPool2d(3, 2), values)
-    (down,) = reversal.reverse(torch.tensor([[[[1.0, 2.0], [4.0, 8.0]]]]), torch.tensor([0]))
+    _, down_through = run(nn.MaxPool2d(3, 2), values)
+    down = down_through(torch.tensor([[[[1.0, 2.0], [4.0, 8.0]]]]))
     assert down[0, 0, 2, 2] == 15 and down.sum() == 15
 
 
-def test_windows_that_overlap_are_scattered_apart_on_a_gpu() -> None:
-    _, reversal = run(nn.MaxPool2d(3, 2, ceil_mode=True), noise(2, 3, 8, 8))
-    covered = torch.zeros(reversal.switches.shape[2:], dtype=torch.int64)
-    for rows, columns in reversal._disjoint_windows(torch.device("cuda")):
-        covered[rows, columns] += 1
-        for switches in reversal.switches[:, :, rows, columns].flatten(2).flatten(0, 1):
-            assert len(switches.unique()) == len(switches)
-    assert torch.equal(covered, torch.ones_like(covered))
+@pytest.mark.parametrize("size", [(2, 4), (3, 5), (1, 1), (8, 8), (None, 4), (11, 20)])
+def test_adaptive_unpooling(size: Any) -> None:
+    module, values = nn.AdaptiveMaxPool2d(size), noise(2, 3, 8, 8)
+    output, down = run(module, values)
+    signal, pixels = noise(*output.shape, seed=1), values.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(module(pixels), pixels, signal)
+    torch.testing.assert_close(down(signal), expected)
 
 
-@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
-def test_relu(rule: str) -> None:
+def test_windows_that_overlap_are_scattered_apart_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = noise(2, 3, 8, 8)
+    for kernel, stride in (((3, 3), (2, 2)), ((3, 2), (1, 3)), ((4, 4), (4, 4))):
+        _, switches = F.max_pool2d(values, kernel, stride, return_indices=True)
+        covered = torch.zeros(switches.shape[2:], dtype=torch.int64)
+        for rows, columns in disjoint_windows(torch.device("cuda"), kernel, stride):
+            covered[rows, columns] += 1
+            for some in switches[:, :, rows, columns].flatten(2).flatten(0, 1):
+                assert len(some.unique()) == len(some)
+        assert torch.equal(covered, torch.ones_like(covered))
+
+
+def test_windows_scattered_apart_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = noise(2, 3, 9, 9).requires_grad_()
+    output, switches = F.max_pool2d(values, 3, 2, return_indices=True)
+    signal = noise(*output.shape, seed=1)
+    kept = (values, output.detach(), switches, (3, 3), (2, 2))
+    (at_once,) = torch.autograd.grad(keep_switches(*kept), values, signal)
+    apart = disjoint_windows(torch.device("cuda"), (3, 3), (2, 2))
+    assert len(apart) == 4
+    monkeypatch.setattr("zf_lightning.deconv.backward.disjoint_windows", lambda *_: apart)
+    (found,) = torch.autograd.grad(keep_switches(*kept), values, signal)
+    torch.testing.assert_close(found, at_once)
+
+
+@pytest.mark.parametrize("name", ["deconvnet", "guided", "gradient"])
+def test_relu(name: Any) -> None:
     values = torch.tensor([[-1.0, -1.0, 0.0, 2.0, 2.0]])
     signal = torch.tensor([[3.0, -3.0, 3.0, 3.0, -3.0]])
-    output, reversal = run(nn.ReLU(inplace=True), values, Mode(rule=rule))  # type: ignore[arg-type]
+    output, down = run(nn.ReLU(inplace=True), values, method=Method(name))
     assert output.tolist() == [[0, 0, 0, 2, 2]]
-    assert values.tolist() == [[-1, -1, 0, 2, 2]], "the input is kept"
-    (down,) = reversal.reverse(signal, torch.tensor([0]))
     expected = {
         "deconvnet": [3, 0, 3, 3, 0],
         "guided": [0, 0, 0, 3, 0],
         "gradient": [0, 0, 0, 3, -3],
     }
-    assert down[0].tolist() == expected[rule]
+    assert down(signal)[0].tolist() == expected[name]
 
 
-@pytest.mark.parametrize("rule", ["deconvnet", "guided", "gradient"])
-def test_relatives_of_relu(rule: str) -> None:
+@pytest.mark.parametrize("name", ["deconvnet", "guided", "gradient"])
+def test_relatives_of_relu(name: Any) -> None:
     values = torch.tensor([[-1.0, -1.0, 2.0, 2.0, 6.0, 7.0]])
     signal = torch.tensor([[8.0, -8.0, 8.0, -8.0, 8.0, 8.0]])
-    expected = {
+    leaky, cut = {
         # Through the non-linearity itself, but 6 is no scale of the signal.
         "deconvnet": ([8, -2, 8, -2, 8, 8], [8, 0, 8, 0, 8, 8]),
         # Times the derivative.
         "gradient": ([2, -2, 8, -8, 8, 8], [0, 0, 8, -8, 0, 0]),
         # Both.
         "guided": ([2, -0.5, 8, -2, 8, 8], [0, 0, 8, 0, 0, 0]),
-    }[rule]
-    for module, down in zip((nn.LeakyReLU(0.25), nn.ReLU6(inplace=True)), expected, strict=True):
-        output, reversal = run(module, values, Mode(rule=rule))  # type: ignore[arg-type]
-        assert torch.equal(output, module(values.clone()))
-        assert reversal.reverse(signal, torch.tensor([0]))[0][0].tolist() == down
-    for key, arguments in ((F.leaky_relu, (0.25,)), (F.relu6, ()), (F.hardtanh, (0.0, 6.0))):
-        down = expected[0 if key is F.leaky_relu else 1]
-        output, reversal = RULES[key](Mode(rule=rule), values, *arguments)  # type: ignore[arg-type]
-        assert torch.equal(output, key(values, *arguments))
-        assert reversal.reverse(signal, torch.tensor([0]))[0][0].tolist() == down
-
-
-@pytest.mark.parametrize("size", [(2, 4), (3, 5), (1, 1), (8, 8)])
-def test_adaptive_unpooling(size: tuple[int, int]) -> None:
-    module, values = nn.AdaptiveMaxPool2d(size), noise(2, 3, 8, 8)
-    output, reversal = run(module, values)
-    signal, pixels = noise(*output.shape, seed=1), values.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(module(pixels), pixels, signal)
-    torch.testing.assert_close(reversal.reverse(signal, torch.arange(2))[0], expected)
-    for rows, columns in reversal._disjoint_windows(torch.device("cuda")):
-        for switches in reversal.switches[:, :, rows, columns].flatten(2).flatten(0, 1):
-            assert len(switches.unique()) == len(switches)
+    }[name]
+    for operation, arguments, expected in (
+        (nn.LeakyReLU(0.25), (), leaky),
+        (F.leaky_relu, (0.25,), leaky),
+        ("relu_", (), [8 if v > 0 else 0 for v in cut] if name == "deconvnet" else None),
+        (nn.ReLU6(inplace=True), (), cut),
+        (F.relu6, (), cut),
+        (F.hardtanh, (0.0, 6.0), cut),
+    ):
+        output, down = run(operation, values, *arguments, method=Method(name))
+        native = getattr(Tensor, operation) if isinstance(operation, str) else operation
+        assert torch.equal(output, native(values.clone(), *arguments))
+        if expected is not None:
+            assert down(signal)[0].tolist() == expected
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5, 9])
 def test_contrast_normalisation(size: int) -> None:
     module, values = nn.LocalResponseNorm(size, alpha=0.7, beta=0.6, k=1.5), noise(2, 7, 3, 4)
     signal, images = noise(3, 7, 3, 4, seed=1), torch.tensor([1, 0, 1])
-    output, reversal = run(module, values)
+    output, down = run(module, values)
     torch.testing.assert_close(output, module(values))
-    assert reversal.reverse(signal, images)[0] is signal
-    _, derivative = run(module, values, Mode(norm="jacobian"))
+    assert torch.equal(down(signal, images), signal)
+    _, derivative = run(module, values, method=Method(norm="jacobian"))
+    found = derivative(signal, images)
     for unit, image in enumerate(images.tolist()):
         pixels = values[image : image + 1].clone().requires_grad_()
         (expected,) = torch.autograd.grad(module(pixels), pixels, signal[unit : unit + 1])
-        found = derivative.reverse(signal[unit : unit + 1], images[unit : unit + 1])[0]
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found[unit : unit + 1], expected)
 
 
-def test_functions_that_a_module_stands_for_have_the_same_rule() -> None:
+def test_functions_that_a_module_stands_for_go_down_alike() -> None:
     values, weight = noise(2, 4, 9, 9), noise(6, 2, 3, 3)
-    output, reversal = RULES[F.conv2d](
-        MODE, values, weight, None, stride=2, padding=1, dilation=2, groups=2
-    )
-    torch.testing.assert_close(
-        output, F.conv2d(values, weight, None, stride=2, padding=1, dilation=2, groups=2)
-    )
+    options = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}
+    output, down = run(F.conv2d, values, weight=weight, bias=None, **options)
+    torch.testing.assert_close(output, F.conv2d(values, weight, None, **options))
     signal = noise(*output.shape, seed=1)
-    (down,) = reversal.reverse(signal, torch.arange(2))
-    torch.testing.assert_close((output * signal).sum(), (values * down).sum())
+    torch.testing.assert_close((output * signal).sum(), (values * down(signal)).sum())
+
+
+class Hidden(torch.autograd.Function):
+    """An operation that no function mode sees."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(context: Any, signal: Tensor) -> Tensor:
+        return signal
+
+
+def test_code_inside_a_module_that_cannot_be_followed_is_refused() -> None:
+    class Opaque(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return Hidden.apply(values)  # type: ignore[no-any-return]
+
+    class ByProperty(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return values.data * 2
+
+    for module in (Opaque(), ByProperty()):
+        with pytest.raises(UserError, match=r"network's own|property"):
+            run(module, noise(2, 3, 4, 4))

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from zf_lightning.deconv.rules import SAME_TENSOR, VIEWS, Operation, rule_key
 from zf_lightning.errors import UserError
+from zf_lightning.graph.operations import SAME_TENSOR, VIEWS, is_operation
 
 
 class InPlaceProxy(fx.Proxy):
@@ -65,8 +65,8 @@ def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[f
         changes = source in carriers and mutates(network, node)
         if source not in carriers and node.target in NEW_VALUES:
             node.target = NEW_VALUES[node.target]
-        same_tensor = changes or _is(network, node, SAME_TENSOR)
-        shares = source is not node and (same_tensor or _is(network, node, VIEWS))
+        same_tensor = changes or is_operation(network, node, SAME_TENSOR)
+        shares = source is not node and (same_tensor or is_operation(network, node, VIEWS))
         sharing[node] = sharing[source] if shares else []
         sharing[node].append(node)
         origin[node] = origin[source] if shares and same_tensor else node
@@ -84,15 +84,9 @@ def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[f
                     user.replace_input_with(other, node)
 
 
-def _is(network: nn.Module, node: fx.Node, kinds: Collection[Operation]) -> bool:
-    if node.op == "call_module":
-        return rule_key(dict.fromkeys(kinds), network.get_submodule(str(node.target))) is not None
-    return node.op in ("call_function", "call_method") and node.target in kinds
-
-
 def mutates(network: nn.Module, node: fx.Node) -> bool:
     """Whether a node writes its result into its first input."""
-    if _is(network, node, SAME_TENSOR):
+    if is_operation(network, node, SAME_TENSOR):
         return False  # Dropout in place: it was traced in evaluation mode, where it writes nothing.
     if node.op == "call_module":
         return getattr(network.get_submodule(str(node.target)), "inplace", False) is True
@@ -117,7 +111,11 @@ def overwritten(network: nn.Module, graph: fx.Graph) -> set[fx.Node]:
     for node in graph.nodes:
         source = node.all_input_nodes[0] if node.all_input_nodes else node
         changes = source is not node and mutates(network, node)
-        shares = changes or _is(network, node, SAME_TENSOR) or _is(network, node, VIEWS)
+        shares = (
+            changes
+            or is_operation(network, node, SAME_TENSOR)
+            or is_operation(network, node, VIEWS)
+        )
         sharing[node] = sharing[source] if shares and source is not node else []
         if changes:
             found.update(sharing[node])

@@ -9,7 +9,7 @@ from torchvision.models.vgg import VGG, make_layers
 from tests.deconv.oracles import NETWORKS, Small, randomise, small_convnet, some_images
 from tests.deconv.test_receptive_field import network as narrow
 from tests.deconv.test_torchvision import built
-from zf_lightning.deconv import Deconvnet, Reversal, Units
+from zf_lightning.deconv import Deconvnet, Units
 
 
 def units_of(layer: str, maps: Tensor, *, each: int = 1) -> Units:
@@ -30,9 +30,9 @@ def units_of(layer: str, maps: Tensor, *, each: int = 1) -> Units:
 def assert_equal_to_whole_images(
     network: nn.Module, images: Tensor, layer: str, *, tolerance: float, **mode: str
 ) -> None:
-    windows = Deconvnet(network, windows=True, batch_size=7, **mode)  # type: ignore[arg-type]
-    whole = Deconvnet(network, windows=False, **mode)  # type: ignore[arg-type]
-    units = units_of(layer, whole.record(images, [layer]).outputs[layer])
+    windows = Deconvnet(network, crops=True, batch_size=7, **mode)  # type: ignore[arg-type]
+    whole = Deconvnet(network, crops=False, **mode)  # type: ignore[arg-type]
+    units = units_of(layer, whole.forward(images, [layer]).outputs[layer])
     # The oracle is only one if windows are really used.
     assert windows._geometries.of([layer], tuple(images.shape[1:]))[layer].plan is not None
     expected, found = whole.project(images, units), windows.project(images, units)
@@ -63,7 +63,7 @@ def test_every_rule_on_small_networks(name: str, norm: str, rule: str) -> None:
             some_images(),
             layer,
             tolerance=1e-11,
-            rule=rule,
+            method=rule,
             norm=norm,
         )
 
@@ -143,21 +143,14 @@ class Flipped(nn.Module):
         return x.flip(-1)
 
 
-class Unflipping(Reversal):
-    """A rule that says nothing of windows, and which windows would make wrong."""
-
-    def reverse(self, signal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-        return (signal.flip(-1),)
-
-
-def test_whole_images_above_a_rule_that_does_not_know_windows() -> None:
+def test_whole_images_above_a_rule_of_the_users_own() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), Flipped(), nn.Conv2d(4, 4, 3), nn.ReLU()).double()
-    rules = {Flipped: lambda mode, module, values: (module(values), Unflipping())}
+    rules = {Flipped: lambda module, values: values.flip(-1)}
     images = some_images(1, size=16)
-    windows = Deconvnet(network, windows=True, rules=rules)
-    whole = Deconvnet(network, windows=False, rules=rules)
-    units = units_of("2", whole.record(images, ["2"]).outputs["2"])
+    windows = Deconvnet(network, crops=True, rules=rules)
+    whole = Deconvnet(network, crops=False, rules=rules)
+    units = units_of("2", whole.forward(images, ["2"]).outputs["2"])
     assert torch.equal(windows.project(images, units).pixels, whole.project(images, units).pixels)
 
 

@@ -1,24 +1,24 @@
 """From a module to a graph of operations, by torch.fx."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from torch import fx, nn
 
-from zf_lightning.deconv.inplace import InPlaceProxy
-from zf_lightning.deconv.rules import Operation, Rule, rule_key
 from zf_lightning.errors import UserError
+from zf_lightning.graph.inplace import InPlaceProxy
+from zf_lightning.graph.operations import operation_class
 from zf_lightning.models.evaluation import evaluation_mode
 
 
-def traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
-    """The graph of a network in evaluation mode; modules that have a rule stay whole.
+def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.Graph:
+    """The graph of a network in evaluation mode; modules of PyTorch and `whole_modules` stay whole.
 
     Raises UserError if it cannot be traced.
     """
 
     class Tracer(fx.Tracer):
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-            known = rule_key(rules, m) is not None
+            known = operation_class(whole_modules, m) is not None or _is_of_torch(m)
             return known or super().is_leaf_module(m, module_qualified_name)
 
         def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -36,3 +36,13 @@ def traced(network: nn.Module, rules: Mapping[Operation, Rule]) -> fx.Graph:
             "neither depend on the values of its input nor make modules; hand in the part of it "
             "that does not."
         ) from problem
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    """Whether a module is of a class of PyTorch's, or of a subclass that does the same."""
+    for kind in type(module).__mro__:
+        if kind in (nn.Module, nn.Sequential):
+            break
+        if kind.__module__.startswith("torch.nn.modules"):
+            return operation_class({kind}, module) is not None
+    return False

@@ -1,0 +1,62 @@
+"""Locality: which positions of its input one position of an operation's output sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Support:
+    """The input positions that an output position sees, the same for all, on each axis.
+
+    Output position `i` sees the `extent` input positions from `i * stride + offset` on, as
+    `(vertical, horizontal)`; some of them may lie beyond the border.
+    """
+
+    extent: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    offset: Pair = (0, 0)
+
+
+POINTWISE = Support()
+#: Each output position sees the whole input, or is taken to: the output has no positions, or
+#: windows of different sizes.
+EVERYWHERE: Literal["everywhere"] = "everywhere"
+#: The positions of output and input have no such relation; a signal can still go back.
+UNKNOWN: Literal["unknown"] = "unknown"
+
+
+@dataclass(frozen=True)
+class Locality:
+    """Where an operation's output comes from, and whether it can be run on crops of its input.
+
+    Args:
+        support: which input positions an output position sees.
+        in_crops: whether the operation gives the same on crops of feature maps, without the
+            padding that is then already in them. If not, units above it are projected from whole
+            images.
+        border_value: what the operation sees beyond the border of its input.
+    """
+
+    support: Support | Literal["everywhere", "unknown"] = POINTWISE
+    in_crops: bool = True
+    border_value: float = 0.0
+
+
+def combined(parts: Sequence[Locality]) -> Locality:
+    """The locality of several operations in a row, of which one at most is not pointwise."""
+    wider = [part for part in parts if part.support != POINTWISE or part.border_value]
+    in_crops = all(part.in_crops for part in parts)
+    if len(wider) > 1:
+        return Locality(UNKNOWN, in_crops=False)
+    first = wider[0] if wider else Locality()
+    return Locality(first.support, in_crops, first.border_value)
+
+
+def pair(number: int | Sequence[int]) -> Pair:
+    """The vertical and the horizontal value of an option that may be given once for both."""
+    if isinstance(number, int):
+        return number, number
+    return (number[0], number[1]) if len(number) > 1 else (number[0], number[0])

@@ -1,0 +1,502 @@
+"""The operations that a signal can go down through, by name: what is not here is refused.
+
+Each is run here as the network runs it. Where its derivative is right, autograd takes the signal
+back; the others have a rule in `backward`. To teach the deconvnet another operation, give it a
+function that does the same and has the backward pass you want, usually the `apply` of a
+`torch.autograd.Function`, as `Deconvnet(network, rules={F.gelu: MyGelu.apply})`: under the
+function, the name of a method of tensors, or a module's class (then it gets the module first).
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from zf_lightning.deconv import backward
+from zf_lightning.deconv.backward import Method
+from zf_lightning.deconv.locality import (
+    EVERYWHERE,
+    POINTWISE,
+    UNKNOWN,
+    Locality,
+    Support,
+    combined,
+    pair,
+)
+from zf_lightning.errors import UserError
+from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm, contrast_normalisation
+
+Result = tuple[Tensor, Locality]
+#: Questions about a tensor that have no tensor for an answer.
+QUERIES = frozenset({"size", "dim", "numel", "ndimension", "is_contiguous", "__len__"})
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Runs operations so that autograd takes a signal back through them as a method says.
+
+    Args:
+        method: how a signal goes down through what is not linear.
+        rules: operations of the user's own, which go before the built-in ones.
+    """
+
+    method: Method
+    rules: Mapping[Operation, Callable[..., Tensor]] = field(default_factory=dict)
+
+    @property
+    def whole_modules(self) -> frozenset[type[nn.Module]]:
+        """Classes of modules that are run as one operation, not as what they consist of."""
+        return frozenset(MODULES) | {kind for kind in self.rules if isinstance(kind, type)}
+
+    def run_module(
+        self, module: nn.Module, args: Sequence[Any], kwargs: Any, crop: Locality | None
+    ) -> Result:
+        """Run a module on values of the image. Raises UserError for an operation without rule."""
+        kind = operation_class(self.whole_modules, module)
+        if kind in self.rules:
+            return _by_user(self.rules[kind], (module, *args), kwargs)
+        if kind is not None:
+            return MODULES[kind](self.method, crop, module, *args, **kwargs)
+        seen = _SeenCalls(self, crop, args)
+        with seen:
+            output = module(*args, **kwargs)
+        if not isinstance(output, Tensor) or not seen.depends_on_image(output):
+            raise UserError("its output is computed by code that cannot be followed.")
+        return output, combined(seen.localities)
+
+    def run_function(
+        self, function: Any, args: Sequence[Any], kwargs: Any, crop: Locality | None
+    ) -> Result:
+        """Run a function, or a method of tensors by its name, on values of the image.
+
+        `crop` is the operation's locality if the values are crops of feature maps.
+        Raises UserError for an operation without rule.
+        """
+        name = name_of(function)
+        for key in (function, name):
+            if key in self.rules:
+                return _by_user(self.rules[key], args, kwargs)
+        native = getattr(torch.Tensor, function) if isinstance(function, str) else function
+        if name not in FUNCTIONS or not (isinstance(function, str) or is_torch(function)):
+            raise NoRule(
+                f"{name} has no backward rule, so that nothing above it can be projected: write "
+                f"one, as zf_lightning/deconv/operations.py says, and pass it as "
+                f"Deconvnet(network, rules={{{name}: ...}}), or choose layers below it."
+            )
+        return FUNCTIONS[name](_Call(self.method, crop, name, native), *args, **kwargs)
+
+
+class NoRule(UserError):
+    """An operation that a signal cannot go down through."""
+
+
+class _SeenCalls(TorchFunctionMode):
+    """Runs the operations inside a module by their rules."""
+
+    def __init__(self, operations: Operations, crop: Locality | None, inputs: Sequence[Any]):
+        super().__init__()
+        self.operations, self.crop = operations, crop
+        self.localities: list[Locality] = []
+        self._with_gradient = torch.is_grad_enabled()
+        #: Kept alive, so that no other tensor gets the same id.
+        self._from_image = {id(tensor): tensor for tensor in _tensors(inputs)}
+
+    def depends_on_image(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._from_image
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not any(map(self.depends_on_image, _tensors((args, kwargs)))):
+            return func(*args, **kwargs)
+        if torch.is_grad_enabled() != self._with_gradient:
+            raise NoRule("an autograd function of the network's own has no backward rule.")
+        name = getattr(func, "__name__", "")
+        if name in QUERIES or name == "__get__":
+            answer = func(*args, **kwargs)
+            if [*_tensors(answer)]:
+                raise NoRule("a property of a tensor that is a tensor has no backward rule.")
+            return answer
+        args, kwargs = (self._without_gradient(values) for values in (args, kwargs))
+        output, locality = self.operations.run_function(func, args, kwargs, self.crop)
+        self._from_image[id(output)] = output
+        self.localities.append(locality)
+        return output
+
+    def _without_gradient(self, values: Any) -> Any:
+        """Weights need no gradient: autograd would keep the feature maps for it."""
+        if isinstance(values, Tensor):
+            return values if self.depends_on_image(values) else values.detach()
+        if isinstance(values, dict):
+            return {key: self._without_gradient(value) for key, value in values.items()}
+        if isinstance(values, list | tuple) and [*_tensors(values)]:
+            return [self._without_gradient(value) for value in values]
+        return values
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from _tensors(tuple(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _by_user(rule: Callable[..., Tensor], args: Sequence[Any], kwargs: Any) -> Result:
+    output = rule(*args, **kwargs)
+    if not isinstance(output, Tensor):
+        raise UserError(f"its rule gives {type(output).__name__}, not a tensor.")
+    # Nothing is known of what it sees: where its output is, unless told otherwise.
+    return output, Locality(in_crops=False)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a function of FUNCTIONS."""
+
+    method: Method
+    #: The operation's locality in whole images, if it is run on crops, which hold its padding.
+    crop: Locality | None
+    name: str
+    native: Any
+
+
+def _pointwise(call: _Call, *args: Any, **kwargs: Any) -> Result:
+    return call.native(*args, **kwargs), Locality()
+
+
+def _arithmetic(call: _Call, *args: Any, **kwargs: Any) -> Result:
+    """Sums of anything; products and quotients with numbers and weights."""
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    from_image = [value for value in tensors if value.requires_grad]
+    divisor = () if call.name in ("add", "sub", "rsub", "mul") else args[1:2]
+    gates = call.name != "add" and call.name != "sub" and len(from_image) > 1
+    if gates or any(value is other for value in divisor for other in from_image):
+        raise NoRule(f"{call.name} of two values from the image has no backward rule.")
+    output = (getattr(torch, call.name) if kwargs else ARITHMETIC[call.name])(*args, **kwargs)
+    if len({value.shape for value in from_image or tensors}) > 1:
+        return output, Locality(EVERYWHERE, in_crops=False)
+    # A weight that differs between positions would have to be cropped too.
+    weights = [value for value in tensors if all(value is not other for other in from_image)]
+    return output, Locality(
+        in_crops=not from_image or all(value.shape[-2:].numel() == 1 for value in weights)
+    )
+
+
+ARITHMETIC: Mapping[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "truediv": operator.truediv,
+    "rsub": lambda values, other: other - values,
+}
+
+
+def _convolution(
+    call: _Call,
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Result:
+    _require_maps(values)
+    strides, dilations = pair(stride), pair(dilation)
+    reach = [dilations[axis] * (weight.shape[2 + axis] - 1) for axis in (0, 1)]
+    if isinstance(padding, str):
+        if padding == "same" and any(margin % 2 for margin in reach):
+            raise NoRule(
+                "padding='same' with an even kernel pads one side more than the other: put an "
+                "nn.ZeroPad2d before a convolution without padding."
+            )
+        padding = (reach[0] // 2, reach[1] // 2) if padding == "same" else 0
+    margins = pair(padding)
+    support = Support((reach[0] + 1, reach[1] + 1), strides, (-margins[0], -margins[1]))
+    inner = (0, 0) if call.crop else margins
+    output = backward.convolve(values, weight, bias, strides, inner, dilations, groups)
+    return output, Locality(support)
+
+
+def _max_pooling(
+    call: _Call,
+    values: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Result:
+    """Of equal values the first wins, as PyTorch chooses."""
+    _require_maps(values)
+    if return_indices:
+        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
+    kernel, margins, spacing = pair(kernel_size), pair(padding), pair(dilation)
+    steps = pair(stride) if stride else kernel
+    extent = spacing[0] * (kernel[0] - 1) + 1, spacing[1] * (kernel[1] - 1) + 1
+    inner, ceil = ((0, 0), False) if call.crop else (margins, ceil_mode)
+    with torch.no_grad():
+        output, switches = F.max_pool2d(values, kernel, steps, inner, spacing, ceil, True)
+    output = backward.keep_switches(values, output, switches, extent, steps)
+    support = Support(extent, steps, (-margins[0], -margins[1]))
+    return output, Locality(support, border_value=-math.inf)
+
+
+def _adaptive_max_pooling(
+    call: _Call, values: Tensor, output_size: Any, return_indices: bool = False
+) -> Result:
+    if call.crop:
+        assert isinstance(call.crop.support, Support)
+        return _max_pooling(call, values, call.crop.support.extent)
+    _require_maps(values)
+    if return_indices:
+        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
+    with torch.no_grad():
+        output, switches = F.adaptive_max_pool2d(values, output_size, return_indices=True)
+    extents, steps = [], []
+    for size, number in zip(values.shape[2:], output.shape[2:], strict=True):
+        starts = torch.arange(number) * size // number
+        ends = -(-(torch.arange(number) + 1) * size // number)
+        extents.append(int((ends - starts).max()))
+        # Windows repeat where there are more of them than positions.
+        steps.append(max(1, int(starts.diff().min())) if number > 1 else size)
+    output = backward.keep_switches(values, output, switches, pair(extents), pair(steps))
+    return output, _adaptive(values, output, -math.inf)
+
+
+def _adaptive_average(call: _Call, values: Tensor, output_size: Any) -> Result:
+    if call.crop:
+        assert isinstance(call.crop.support, Support)
+        return F.avg_pool2d(values, call.crop.support.extent), call.crop
+    _require_maps(values)
+    output = F.adaptive_avg_pool2d(values, output_size)
+    return output, _adaptive(values, output, 0.0)
+
+
+def _adaptive(values: Tensor, output: Tensor, border_value: float) -> Locality:
+    """Of adaptive pooling; windows that differ in size are taken to see everything."""
+    (height, width), (rows, columns) = values.shape[2:], output.shape[2:]
+    if height % rows or width % columns:
+        return Locality(EVERYWHERE, in_crops=False)
+    extent = height // rows, width // columns
+    return Locality(Support(extent, extent), border_value=border_value)
+
+
+def _average_pooling(
+    call: _Call,
+    values: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Result:
+    _require_maps(values)
+    kernel, margins = pair(kernel_size), pair(padding)
+    steps = pair(stride) if stride else kernel
+    inner, ceil = ((0, 0), False) if call.crop else (margins, ceil_mode)
+    output = F.avg_pool2d(values, kernel, steps, inner, ceil, count_include_pad, divisor_override)
+    # Whether every window divides by the same number. What hangs over the padding does not count.
+    whole = all(
+        (output.shape[2 + axis] - 1) * steps[axis] + kernel[axis]
+        <= values.shape[2 + axis] + 2 * margins[axis]
+        for axis in (0, 1)
+    )
+    even = divisor_override is not None or (whole and (count_include_pad or margins == (0, 0)))
+    return output, Locality(Support(kernel, steps, (-margins[0], -margins[1])), in_crops=even)
+
+
+def _mean(call: _Call, values: Tensor, dim: Any, keepdim: bool = False, **options: Any) -> Result:
+    _require_maps(values)
+    if {one % 4 for one in ([dim] if isinstance(dim, int) else dim)} != {2, 3}:
+        raise NoRule("a mean over anything but rows and columns has no backward rule.")
+    return values.mean((2, 3), keepdim, **options), Locality(EVERYWHERE, in_crops=False)
+
+
+def _relu(call: _Call, values: Tensor, inplace: bool = False) -> Result:
+    return backward.rectify(call.method, values), Locality()
+
+
+def _leaky_relu(
+    call: _Call, values: Tensor, negative_slope: float = 0.01, inplace: bool = False
+) -> Result:
+    return backward.rectify(call.method, values, slope=negative_slope), Locality()
+
+
+def _hardtanh(
+    call: _Call, values: Tensor, min_val: float = -1, max_val: float = 1, inplace: bool = False
+) -> Result:
+    """From 0 on it is a ReLU that is cut off."""
+    if min_val != 0:
+        raise NoRule(f"hardtanh from {min_val} has no backward rule: only from 0 on is it a ReLU.")
+    return backward.rectify(call.method, values, top=max_val), Locality()
+
+
+def _relu6(call: _Call, values: Tensor, inplace: bool = False) -> Result:
+    return backward.rectify(call.method, values, top=6.0), Locality()
+
+
+def _contrast_normalisation(
+    call: _Call,
+    values: Tensor,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+) -> Result:
+    """The arXiv text does not say how it goes down; the ECCV text leaves it out there."""
+    return _normalised(call.method, values, size, alpha, beta, k), Locality()
+
+
+def _normalised(
+    method: Method, values: Tensor, size: int, alpha: float, beta: float, k: float
+) -> Tensor:
+    if method.norm == "jacobian":
+        return contrast_normalisation(values, size, alpha, beta, k)
+    with torch.no_grad():
+        output = contrast_normalisation(values, size, alpha, beta, k)
+    return backward.pass_through(values, output)
+
+
+def _contrast_normalisation_module(
+    method: Method, crop: Locality | None, module: LocalResponseNorm, values: Tensor
+) -> Result:
+    output = _normalised(method, values, module.size, module.alpha, module.beta, module.k)
+    return output, Locality()
+
+
+def _batch_norm(
+    call: _Call,
+    values: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Result:
+    """In evaluation mode it is linear and belongs to the filters before it.
+
+    The paper's network would have learned these already scaled. So the signal is multiplied with
+    `weight / sqrt(running_var + eps)` whatever `Method.norm` says, and mean and bias take no part.
+    A negative weight turns the sign.
+    """
+    if training or running_mean is None or running_var is None:
+        raise NoRule(
+            "batch normalisation by the statistics of the batch has no backward rule: a unit's "
+            "projection would depend on the other images."
+        )
+    with torch.no_grad():
+        output = F.batch_norm(values, running_mean, running_var, weight, bias, False, 0.0, eps)
+        scale = (running_var + eps).rsqrt()
+    return backward.scale_maps(values, output, scale if weight is None else weight * scale), (
+        Locality()
+    )
+
+
+def _dropout(
+    call: _Call, values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Result:
+    if training:
+        raise NoRule(
+            "dropout that is always on has no backward rule: pass training=self.training to it."
+        )
+    return values, Locality()
+
+
+def _linear(call: _Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    return call.native(values, *args, **kwargs), Locality(in_crops=False)
+
+
+def _reshaping(call: _Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    output = call.native(values, *args, **kwargs)
+    if output.shape[:1] != values.shape[:1]:
+        raise NoRule(
+            f"it turns {list(values.shape)} into {list(output.shape)}: "
+            "the images of a batch must stay apart."
+        )
+    if _positions(values.shape) == _positions(output.shape):
+        return output, Locality(in_crops=False)
+    return output, Locality(EVERYWHERE if output.dim() == 2 else UNKNOWN, in_crops=False)
+
+
+def _positions(shape: torch.Size) -> tuple[int, ...]:
+    """Height and width of what has this shape; a vector has one position."""
+    return tuple(shape[-2:]) if len(shape) > 2 else (1, 1)
+
+
+def _indexing(call: _Call, values: Tensor, index: Any) -> Result:
+    parts = tuple(index) if isinstance(index, tuple | list) else (index,)
+    if not parts or parts[0] != slice(None) or not all(isinstance(p, int | slice) for p in parts):
+        raise NoRule("only indexing by numbers and slices of every image, values[:, ...], has one.")
+    kept = all(part == slice(None) for part in parts[2:])
+    return values[parts], Locality(POINTWISE if kept else UNKNOWN, in_crops=False)
+
+
+def _padding(
+    call: _Call, values: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None
+) -> Result:
+    """Of feature maps with zeros; `pad` is left, right, top, bottom."""
+    _require_maps(values)
+    if mode != "constant" or value or len(pad) > 4:
+        raise NoRule(f"padding with anything but zeros (mode={mode}) has no backward rule.")
+    left, right, top, bottom = (*pad, 0, 0)[:4]
+    output = values if call.crop else F.pad(values, (left, right, top, bottom))
+    return output, Locality(Support(offset=(-top, -left)))
+
+
+def _concatenation(call: _Call, tensors: Sequence[Tensor], dim: int = 0) -> Result:
+    if dim % tensors[0].dim() != 1:
+        raise NoRule("concatenation along anything but the feature maps has no backward rule.")
+    return torch.cat(list(tensors), dim), Locality()
+
+
+def _require_maps(values: Tensor) -> None:
+    if values.dim() != 4:
+        raise NoRule(
+            f"it expects feature maps [N, C, H, W], but its input has shape {list(values.shape)}."
+        )
+
+
+#: By name without underscores: `relu_`, `F.relu` and `torch.relu` are one operation, and `iadd`
+#: is `add`. Operations in place were rewritten to new values when the network was traced.
+FUNCTIONS: Mapping[str, Callable[..., Result]] = {
+    "conv2d": _convolution,
+    "linear": _linear,
+    "max_pool2d": _max_pooling,
+    "adaptive_max_pool2d": _adaptive_max_pooling,
+    "avg_pool2d": _average_pooling,
+    "adaptive_avg_pool2d": _adaptive_average,
+    "mean": _mean,
+    "relu": _relu,
+    "relu6": _relu6,
+    "hardtanh": _hardtanh,
+    "leaky_relu": _leaky_relu,
+    "local_response_norm": _contrast_normalisation,
+    "batch_norm": _batch_norm,
+    "dropout": _dropout,
+    "dropout2d": _dropout,
+    **dict.fromkeys(("flatten", "reshape", "view", "unsqueeze", "squeeze"), _reshaping),
+    "getitem": _indexing,
+    "pad": _padding,
+    **dict.fromkeys(("cat", "concat", "concatenate"), _concatenation),
+    **dict.fromkeys(ARITHMETIC, _arithmetic),
+    **dict.fromkeys(("clone", "contiguous", "neg"), _pointwise),
+}
+#: Modules of ours whose forward pass is an autograd function.
+MODULES: Mapping[type[nn.Module], Callable[..., Result]] = {
+    LocalResponseNorm: _contrast_normalisation_module
+}

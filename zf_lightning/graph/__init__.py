@@ -1,0 +1,8 @@
+"""A network as a graph of operations, and how its layers are named, chosen and captured."""
+
+from zf_lightning.graph.capture import capture, compiled_capture, run
+from zf_lightning.graph.layer_choice import find_layers
+from zf_lightning.graph.network import Graph
+from zf_lightning.graph.training_capture import TrainingCapture
+
+__all__ = ["Graph", "TrainingCapture", "capture", "compiled_capture", "find_layers", "run"]

@@ -1,0 +1,100 @@
+"""Capture: a network's own forward pass, and the feature maps of some of its layers on the way.
+
+Operations need no backward rule here: what runs is the network itself, traced in evaluation mode.
+How a pass in training mode is captured stands in `training_capture`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from zf_lightning.graph.network import Graph
+from zf_lightning.graph.operations import find_ancestors
+from zf_lightning.models.evaluation import evaluation_mode
+
+#: Called with a node and its value as soon as that is there. The value may change afterwards
+#: (operations in place): what is wanted of it is taken at once.
+OnValue = Callable[[fx.Node, Any], None]
+
+
+class _Runner(fx.Interpreter):
+    def __init__(self, graph: Graph, needed: Collection[fx.Node] | None, on_value: OnValue) -> None:
+        super().__init__(graph.network, graph=graph.graph)
+        self._needed, self._on_value = needed, on_value
+
+    def run_node(self, n: fx.Node) -> Any:
+        if self._needed is not None and n not in self._needed:
+            return None
+        value = super().run_node(n)
+        self._on_value(n, value)
+        return value
+
+
+def run(
+    graph: Graph, images: Tensor, on_value: OnValue, *, up_to: Collection[fx.Node] | None = None
+) -> Any:
+    """The output of a network for images `[N, C, H, W]`; `on_value` sees every node's value.
+
+    In evaluation mode and without gradients. With `up_to` only what these nodes depend on is run,
+    and the output is None.
+    """
+    needed = None if up_to is None else find_ancestors(up_to)
+    with torch.no_grad(), evaluation_mode(graph.network):
+        return _Runner(graph, needed, on_value).run(images)
+
+
+def capture(
+    graph: Graph, images: Tensor, layers: Collection[str], *, only: bool = False
+) -> tuple[Any, dict[str, Tensor]]:
+    """The network's output for images `[N, C, H, W]`, and the outputs of `layers`.
+
+    With `only`, what the layers do not depend on is not run, and the output is None.
+    Raises UserError for a layer that does not exist.
+    """
+    nodes = graph.nodes(layers)
+    found: dict[fx.Node, Tensor] = {}
+
+    def keep(node: fx.Node, value: Any) -> None:
+        if node in wanted:
+            found[node] = value.clone() if node in graph.overwritten else value
+
+    wanted = set(nodes.values())
+    output = run(graph, images, keep, up_to=nodes.values() if only else None)
+    return output, {layer: found[node] for layer, node in nodes.items()}
+
+
+def compiled_capture(
+    graph: Graph, layers: Collection[str]
+) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
+    """`capture` for these layers, compiled by torch.compile for each size of batch.
+
+    The layers' outputs cost next to nothing beside the compiled network's own forward pass.
+    """
+    module = _capturing_module(graph.network, graph, graph.nodes(layers))
+    compiled = torch.compile(module, dynamic=False)
+
+    def run_compiled(images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad(), evaluation_mode(graph.network):
+            found: tuple[Tensor, dict[str, Tensor]] = compiled(images)
+        return found
+
+    return run_compiled
+
+
+def _capturing_module(
+    network: nn.Module, graph: Graph, wanted: Mapping[str, fx.Node]
+) -> fx.GraphModule:
+    """`capture` as code: a graph that is run node by node would not be compiled at all."""
+    copied = fx.Graph()
+    twins: dict[fx.Node, fx.Node] = {}
+    output = copied.graph_copy(graph.graph, twins)
+    found = {}
+    for name, node in wanted.items():
+        found[name] = twins[node]
+        if node in graph.overwritten:
+            with copied.inserting_after(twins[node]):
+                found[name] = copied.call_method("clone", (twins[node],))
+    copied.output((output, found))
+    return fx.GraphModule(network, copied)

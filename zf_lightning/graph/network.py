@@ -1,0 +1,182 @@
+"""A network as a graph of operations: its layers, their names, and what each depends on.
+
+The module is traced once with torch.fx. How an operation is run is the business of whoever walks
+the graph; the module's mode, hooks, buffers and gradients stay as they are.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from zf_lightning.errors import UserError
+from zf_lightning.graph.inplace import overwritten, without_mutation
+from zf_lightning.graph.operations import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    LAYERS,
+    RECTIFIERS,
+    Kind,
+    evaluate,
+    find_ancestors,
+    find_dependent,
+    is_operation,
+)
+from zf_lightning.graph.trace import trace
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm
+
+
+class Graph:
+    """A traced network.
+
+    Args:
+        network: takes one batch of images `[N, C, H, W]`.
+        whole_modules: classes of modules that are one operation, besides those of PyTorch.
+
+    Raises:
+        UserError: the network cannot be traced, or takes more than one input.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, whole_modules: Collection[type[nn.Module]] = ()
+    ) -> None:
+        # torch.compile wraps a module; what is inside is what is meant.
+        self.network: nn.Module = getattr(network, "_orig_mod", network)
+        self.graph = trace(self.network, {LocalResponseNorm, *whole_modules})
+        inputs = [node for node in self.graph.nodes if node.op == "placeholder" and not node.args]
+        if len(inputs) != 1:
+            raise UserError(f"The network takes {len(inputs)} inputs; a deconvnet needs one.")
+        self.input: fx.Node = inputs[0]
+        without_mutation(self.network, self.graph, find_dependent(self.graph, self.input))
+        #: The nodes whose values depend on the image.
+        self.dependent = find_dependent(self.graph, self.input)
+        #: The nodes whose output a later operation may change in place.
+        self.overwritten = overwritten(self.network, self.graph)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the convolutions and fully connected layers, from the input on."""
+        return tuple(
+            self._name(node)
+            for node in self.graph.nodes
+            if self.is_kind(node, LAYERS) and node in self.dependent
+        )
+
+    @property
+    def weights(self) -> Tensor:
+        """The first floating-point weights: their type and device are those of images."""
+        parameters = self.network.parameters()
+        floating = (weights for weights in parameters if weights.is_floating_point())
+        return next(floating, torch.empty(0))
+
+    @property
+    def input_channels(self) -> int:
+        """Number of channels of an image: what the first convolution takes, or else 3."""
+        first = next((n for n in self.graph.nodes if self.is_kind(n, CONVOLUTIONS)), None)
+        if first is None or first.op != "call_module":
+            return 3
+        return int(self.network.get_submodule(str(first.target)).in_channels)  # type: ignore[arg-type]
+
+    def is_convolution(self, layer: str) -> bool:
+        """Whether a layer of `layers` is a convolution."""
+        return any(
+            self.is_kind(node, CONVOLUTIONS) and self._name(node) == layer
+            for node in self.graph.nodes
+        )
+
+    def is_kind(self, node: fx.Node, kinds: Kind) -> bool:
+        """Whether a node is an operation of one of these kinds."""
+        return is_operation(self.network, node, kinds)
+
+    def node(self, layer: str) -> fx.Node:
+        """The node whose output is meant by `layer`: a module's name, or a node's in the graph.
+
+        A convolution or a fully connected layer means what leaves the batch normalisation, the
+        ReLU, or both in this order, that directly follow it. Where a sum comes before the ReLU,
+        as behind the last convolution of a residual block, it ends before the sum.
+        Raises UserError if there is none, or if a module of that name is used more than once.
+        """
+        found = [
+            node
+            for node in self.graph.nodes
+            if node.op == "call_module" and node.target == layer and node in self.dependent
+        ] or [
+            node
+            for node in self.graph.nodes
+            if node in self.dependent and layer in (node.name, self._name(node))
+        ]
+        if not found:
+            raise UserError(
+                f"The network has no layer {layer}; it has {', '.join(self.layers) or 'none'}."
+            )
+        if len(found) > 1:
+            names = ", ".join(self._name(node) for node in found)
+            raise UserError(f"The module {layer} is used {len(found)} times: name one of {names}.")
+        node = found[0]
+        if self.is_kind(node, LAYERS):
+            for followers in (BATCH_NORMS, RECTIFIERS):
+                users = list(node.users)
+                if len(users) == 1 and self.is_kind(users[0], followers):
+                    node = users[0]
+        return node
+
+    def nodes(self, layers: Collection[str]) -> dict[str, fx.Node]:
+        """The node of each layer; raises UserError for one that does not exist."""
+        return {layer: self.node(layer) for layer in layers}
+
+    def walk(
+        self,
+        images: Tensor,
+        targets: Collection[fx.Node],
+        run: Callable[[fx.Node, Mapping[fx.Node, Any]], Any],
+    ) -> dict[fx.Node, Any]:
+        """Go up from `images` to `targets`, and return their values.
+
+        `run` runs each operation on what depends on the image; a value is dropped after its last
+        use.
+        """
+        needed = self.below(targets)
+        values: dict[fx.Node, Any] = {}
+        last_use = {source: node for node in needed for source in node.all_input_nodes}
+        for node in needed:
+            if node is self.input:
+                values[node] = images
+            elif node in self.dependent:
+                values[node] = run(node, values)
+            else:
+                value = evaluate(self.network, node, values)
+                values[node] = value.detach() if isinstance(value, Tensor) else value
+            for source in node.all_input_nodes:
+                if last_use[source] is node and source not in targets:
+                    del values[source]
+        return {node: values[node] for node in targets}
+
+    def below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
+        """The targets and all that they depend on, in the order of the network."""
+        needed = find_ancestors(targets)
+        return [node for node in self.graph.nodes if node in needed]
+
+    def sources(self, node: fx.Node) -> tuple[fx.Node, ...]:
+        """The nodes, dependent on the image, that an operation takes, as often as it does."""
+        found: list[fx.Node] = []
+        fx.map_arg((node.args, node.kwargs), found.append)
+        return tuple(source for source in found if source in self.dependent)
+
+    def asks_for_sizes(self, target: fx.Node) -> bool:
+        """Whether anything up to a node depends on the size of what was computed from the image."""
+        return any(
+            node not in self.dependent
+            and any(source in self.dependent for source in node.all_input_nodes)
+            for node in self.below([target])
+        )
+
+    def _name(self, node: fx.Node) -> str:
+        """What the user calls the layer of this node."""
+        if node.op != "call_module":
+            return node.name
+        calls = [other for other in self.graph.nodes if other.target == node.target]
+        if len(calls) == 1:
+            return str(node.target)
+        # The first use may be called like the module, by which none of the uses is meant.
+        return f"{node.name}_0" if node.name == node.target else node.name
