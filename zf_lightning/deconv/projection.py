@@ -15,7 +15,7 @@ from zf_lightning.deconv.precision import full_precision
 from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
-from zf_lightning.graph.operations import describe, fill_in
+from zf_lightning.graph.operations import describe, evaluate, fill_in, kind_of
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Most backward passes that share one forward pass of an image. A row of the batch is an image, and
@@ -107,13 +107,24 @@ class Projector:
         localities: dict[fx.Node, Locality] = {}
         shapes: dict[fx.Node, tuple[int, ...]] = {}
 
+        refused: dict[str, UserError] = {}
+
         def run(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
-            output, localities[node] = run_operation(self.graph, self.operations, node, values)
+            try:
+                output, localities[node] = run_operation(self.graph, self.operations, node, values)
+            except UserError as problem:
+                # Go on, to name all that have none.
+                refused.setdefault(kind_of(self.graph.network, node), problem)
+                return evaluate(self.graph.network, node, values)
             shapes[node] = tuple(output.shape[1:])
             return output
 
         with self._recording(images) as pixels:
             values = self.graph.walk(pixels, layers.values(), run)
+        if refused:
+            first, *others = refused
+            also = f" Nor have: {', '.join(others)}." if others else ""
+            raise UserError(f"{refused[first]}{also}")
         found = {layer: values[node] for layer, node in layers.items()}
         size = (images.shape[2], images.shape[3])
         outputs = {layer: output.detach() for layer, output in found.items()}

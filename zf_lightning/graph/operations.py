@@ -99,14 +99,21 @@ def find_ancestors(
     return needed
 
 
+def kind_of(network: nn.Module, node: fx.Node) -> str:
+    """What a node does: `module GELU`, `method 'permute'`, `function layer_norm`."""
+    if node.op == "call_module":
+        return f"module {type(network.get_submodule(str(node.target))).__name__}"
+    if node.op == "call_method":
+        return f"method '{node.target}'"
+    return f"function {getattr(node.target, '__name__', node.target)}"
+
+
 def describe(network: nn.Module, node: fx.Node) -> str:
     """A node for a message: `Node sigmoid (function sigmoid)`."""
+    kind = kind_of(network, node)
     if node.op == "call_module":
-        kind = type(network.get_submodule(str(node.target))).__name__
-        return f"Node {node.name} (module {node.target}, {kind})"
-    if node.op == "call_method":
-        return f"Node {node.name} (method '{node.target}')"
-    return f"Node {node.name} (function {getattr(node.target, '__name__', node.target)})"
+        kind = f"module {node.target}, {kind.split()[-1]}"
+    return f"Node {node.name} ({kind})"
 
 
 def fill_in(node: fx.Node, values: Mapping[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

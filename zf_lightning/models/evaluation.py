@@ -11,13 +11,14 @@ from torch import nn
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode, and afterwards each of its modules as it was."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
+    in_training = [module for module in network.modules() if module.training]
+    if in_training:
+        network.eval()
     try:
         yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module in in_training:
+            module.training = True
 
 
 def run_blank(network: nn.Module, *, input_size: int) -> Any:
