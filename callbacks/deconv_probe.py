@@ -54,7 +54,7 @@ class DeconvProbe(Callback):
         split: `val`, or `train` for the top training images, cropped and mirrored as in the epoch:
             see `callbacks.training_candidates`.
         seed: decides the random subset: the same maps in every epoch.
-        rule, norm: how the deconvnet goes backward, see `zf_lightning.deconv.Mode`.
+        method, norm: how a signal goes backward, see `zf_lightning.deconv.Method`.
 
     Raises:
         UserError: a layer or feature map does not exist, or an option is not legal.
@@ -67,7 +67,7 @@ class DeconvProbe(Callback):
     every_n_epochs: int = 1
     split: Split = "val"
     seed: int = 0
-    rule: Any = "deconvnet"
+    method: Any = "deconvnet"
     norm: Any = "identity"
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class DeconvProbe(Callback):
         if stage != "fit":
             return
         classifier = _classifier(pl_module)
-        deconvnet = Deconvnet(classifier.network, method=self.rule, norm=self.norm)
+        deconvnet = Deconvnet(classifier.network, method=self.method, norm=self.norm)
         try:
             layers = deconvnet.find_layers(self.layers)
         except UserError as mistake:

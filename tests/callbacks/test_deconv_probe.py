@@ -145,7 +145,7 @@ def test_maps_are_a_seeded_subset_a_list_or_all() -> None:
         ("probe.maps=some", "neither a number"),
         ("probe.maps=0", "neither a number"),
         ("probe.every_n_epochs=0", "at least 1"),
-        ("probe.rule=magic", "magic"),
+        ("probe.method=magic", "magic"),
         ("probe.top=0", "k=0"),
         ("probe.split=test", "neither val nor train"),
     ],

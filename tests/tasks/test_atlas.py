@@ -206,7 +206,7 @@ def test_another_look_needs_no_other_search(
     task.run(compose_config(*asked, one, "atlas.maps=[3]"))
     assert len(tiles(run)) == 4
     # Another method replaces them.
-    task.run(compose_config(*asked, one, "atlas.maps=[3]", "atlas.rule=guided"))
+    task.run(compose_config(*asked, one, "atlas.maps=[3]", "atlas.method=guided"))
     assert len(tiles(run)) == 2
     (path,) = (run / "atlas" / layer).glob("*.safetensors")
     assert Atlas.load(path).rule == "guided" and path.stat().st_mtime_ns > kept

@@ -36,7 +36,7 @@ def test_prints_and_writes_a_table_for_each_rule(
     compose_config: Compose, asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    result = task.run(compose_config(*asked, "sanity.rules=[deconvnet,gradient]"))
+    result = task.run(compose_config(*asked, "sanity.methods=[deconvnet,gradient]"))
     folder = tmp_path / "run"
     check_result(folder, result)
     assert result["layer"] == "last" and result["images"] == 10
@@ -61,7 +61,7 @@ def test_of_a_run_of_training(compose_config: Compose, tiny: list[str], tmp_path
     (tmp_path / "run").rename(run)
     options = [
         "sanity.layer=conv3",
-        "sanity.rules=guided",
+        "sanity.methods=guided",
         "sanity.units=2",
         "sanity.norm=jacobian",
     ]
@@ -75,8 +75,8 @@ def test_of_a_run_of_training(compose_config: Compose, tiny: list[str], tmp_path
     ("override", "words"),
     [
         ("sanity.layer=conv9", "no layer conv9"),
-        ("sanity.rules=[]", "sanity.rules is empty"),
-        ("sanity.rules=[magic]", "magic"),
+        ("sanity.methods=[]", "sanity.methods is empty"),
+        ("sanity.methods=[magic]", "magic"),
         ("sanity.units=0", "sanity.units=0 must be at least 1"),
         ("sanity.split=all", "sanity.split=all is not one of"),
         ("model.weights=null", "needs a trained network"),

@@ -132,7 +132,7 @@ class Probe:
     top: int = MISSING
     every_n_epochs: int = MISSING
     split: str = MISSING
-    rule: str = MISSING
+    method: str = MISSING
     norm: str = MISSING
 
 

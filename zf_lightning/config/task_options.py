@@ -29,7 +29,7 @@ class Atlas(TaskOptions):
     top: int = MISSING
     split: str = MISSING
     pictures: Any = field(default=MISSING, metadata=SEVERAL)
-    rule: str = MISSING
+    method: str = MISSING
     norm: str = MISSING
     keep_images: bool = MISSING
     save_every: float = MISSING
@@ -41,7 +41,7 @@ class Sanity(TaskOptions):
     units: int = MISSING
     images: int = MISSING
     split: str = MISSING
-    rules: Any = field(default=MISSING, metadata=SEVERAL)
+    methods: Any = field(default=MISSING, metadata=SEVERAL)
     norm: str = MISSING
 
 

@@ -48,7 +48,8 @@ class Locality:
 def combined(parts: Sequence[Locality]) -> Locality:
     """The locality of several operations in a row, of which one at most is not pointwise."""
     wider = [part for part in parts if part.support != POINTWISE or part.border_value]
-    in_crops = all(part.in_crops for part in parts)
+    # What comes before it would change what lies beyond the border.
+    in_crops = all(part.in_crops for part in parts) and wider in ([], [*parts[:1]])
     if len(wider) > 1:
         return Locality(UNKNOWN, in_crops=False)
     first = wider[0] if wider else Locality()

@@ -164,9 +164,11 @@ def paste(windows: Tensor, images: Tensor, which: Tensor, tops: Tensor, lefts: T
     ):
         first = max(top, 0), max(left, 0)
         last = min(top + height, images.shape[2]), min(left + width, images.shape[3])
-        images[image, :, first[0] : last[0], first[1] : last[1]] = window[
-            :, first[0] - top : last[0] - top, first[1] - left : last[1] - left
-        ]
+        # A window may lie wholly beyond the border, where a map was padded by more than it sees.
+        if first[0] < last[0] and first[1] < last[1]:
+            images[image, :, first[0] : last[0], first[1] : last[1]] = window[
+                :, first[0] - top : last[0] - top, first[1] - left : last[1] - left
+            ]
 
 
 def _through(source: ReceptiveField, support: Support) -> ReceptiveField:

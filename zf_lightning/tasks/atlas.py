@@ -47,7 +47,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     options = config.atlas
     if options.split not in SPLITS:
         raise UserError(f"atlas.split={options.split} is not one of {', '.join(SPLITS)}.")
-    deconvnet = Deconvnet(classifier.network, method=options.rule, norm=options.norm)
+    deconvnet = Deconvnet(classifier.network, method=options.method, norm=options.norm)
     layers = deconvnet.find_layers(plain(options.layers))
     size = classifier.preprocessing.input_size
     shapes = deconvnet.shapes(layers, (size, size))
@@ -97,7 +97,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "split": split,
         "images": search.images,
         "top": options.top,
-        "rule": options.rule,
+        "rule": options.method,
         "norm": options.norm,
         "layers": {
             layer: {
@@ -167,7 +167,7 @@ def _project(
         for layer, found in top.items():
             there = {}
             for tiles in Tiles.in_folder(folder, layer):
-                if (tiles.rule, tiles.norm) == (config.atlas.rule, config.atlas.norm):
+                if (tiles.rule, tiles.norm) == (config.atlas.method, config.atlas.norm):
                     there[tiles.path] = tiles.maps
                 else:
                     tiles.remove()

@@ -52,13 +52,15 @@ def run(config: DictConfig) -> dict[str, Any]:
             raise UserError(f"sanity.{name}={options[name]} must be at least 1.")
     if options.split not in SPLITS:
         raise UserError(f"sanity.split={options.split} is not one of {', '.join(SPLITS)}.")
-    rules = plain(options.rules)
-    rules = [rules] if isinstance(rules, str) else rules
+    methods = plain(options.methods)
+    methods = [methods] if isinstance(methods, str) else methods
     network = classifier.network
     # Before the data is prepared, which may take long: a mistake is reported at once.
-    deconvnets = {rule: Deconvnet(network, method=rule, norm=options.norm) for rule in rules}
+    deconvnets = {
+        method: Deconvnet(network, method=method, norm=options.norm) for method in methods
+    }
     if not deconvnets:
-        raise UserError("sanity.rules is empty: name deconvnet, guided or gradient.")
+        raise UserError("sanity.methods is empty: name deconvnet, guided or gradient.")
     deconvnet = next(iter(deconvnets.values()))
     layer = options.layer
     if layer == "last":
@@ -74,17 +76,17 @@ def run(config: DictConfig) -> dict[str, Any]:
     units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
     found = {}
     with tqdm(desc="randomising", unit="layer") as bar:
-        for rule in rules:
-            found[rule] = randomise_layers(
+        for method in methods:
+            found[method] = randomise_layers(
                 network,
                 images,
                 units,
-                method=rule,
+                method=method,
                 norm=options.norm,
                 seed=config.seed,
                 on_layer=bar.update,
             )
-    tables = [_table(rule, layer, of_rule, len(units)) for rule, of_rule in found.items()]
+    tables = [_table(method, layer, of_method, len(units)) for method, of_method in found.items()]
     for table in tables:
         table.write(folder)
     result = {
@@ -97,7 +99,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "layer": layer,
         "feature_maps": units.feature_maps.tolist(),
         "norm": options.norm,
-        "rules": {rule: _values(of_rule) for rule, of_rule in found.items()},
+        "rules": {method: _values(of_method) for method, of_method in found.items()},
         "known": KNOWN,
     }
     write_result(folder, result)
@@ -124,7 +126,7 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _table(rule: str, layer: str, found: Randomisation, units: int) -> Table:
+def _table(method: str, layer: str, found: Randomisation, units: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for one in found.layers:
         parts = [part.means() for part in (one.cascading, one.independent)]
@@ -134,10 +136,10 @@ def _table(rule: str, layer: str, found: Randomisation, units: int) -> Table:
     counted = [one.cascading.means()["units"] for one in found.layers]
     empty = units * len(counted) - int(sum(counted))
     return Table(
-        name=f"sanity_{rule}",
+        name=f"sanity_{method}",
         title=(
-            f"{rule}: projections of {units} units of {layer} beside those of the trained network, "
-            "when layers below are randomised"
+            f"{method}: projections of {units} units of {layer} beside those of the trained "
+            "network, when layers below are randomised"
         ),
         columns=(
             "randomised",

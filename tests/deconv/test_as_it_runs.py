@@ -1,0 +1,130 @@
+"""What is projected is the network that runs: hooks, weights made on the fly, odd paddings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+
+from tests.deconv.oracles import some_images
+from zf_lightning.deconv import Deconvnet, Units
+from zf_lightning.errors import UserError
+
+
+def chain(between: nn.Module | None = None, *, channels: int = 3) -> nn.Sequential:
+    torch.manual_seed(0)
+    first = nn.Conv2d(channels, 5, 3, padding=1)
+    last = nn.Conv2d(5, 4, 3, padding=1)
+    nn.init.constant_(last.bias, 1.0)
+    return nn.Sequential(first, nn.ReLU(), between or nn.Identity(), last, nn.ReLU()).double()
+
+
+def every_unit(layer: str, shape: tuple[int, ...]) -> Units:
+    maps, rows, columns = (
+        values.flatten()
+        for values in torch.meshgrid(*(torch.arange(size) for size in shape), indexing="ij")
+    )
+    return Units(layer, torch.zeros_like(maps), maps, rows, columns)
+
+
+def assert_as_it_runs(network: nn.Module, images: Tensor, layer: str = "3") -> None:
+    """Gradients of all units, in crops and in whole images, are those of the network's own pass."""
+    network.eval()
+    pixels = images.clone().requires_grad_()
+    output = network(pixels)
+    units = every_unit(layer, tuple(output.shape[1:]))
+    expected = torch.stack(
+        [
+            torch.autograd.grad(value, pixels, retain_graph=True)[0][0] * value.detach()
+            for value in output[0].flatten()
+        ]
+    )
+    for crops in (True, False):
+        found = Deconvnet(network, method="gradient", crops=crops).project(images, units)
+        torch.testing.assert_close(found.activations, output.detach().flatten())
+        torch.testing.assert_close(found.pixels, expected)
+
+
+@pytest.mark.parametrize("size", [1, 4, (2, 4), (None, 4), 8, 16, 5])
+def test_adaptive_max_pooling(size: Any) -> None:
+    assert_as_it_runs(chain(nn.AdaptiveMaxPool2d(size)), some_images(1, size=8))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_channels(channels: int) -> None:
+    network = chain(channels=channels)
+    images = torch.randn(1, channels, 8, 8, dtype=torch.float64)
+    assert_as_it_runs(network, images)
+    deconvnet = Deconvnet(network)
+    assert deconvnet.shapes(["3"], (8, 8)) == {"3": (4, 8, 8)}
+    assert deconvnet.receptive_fields(["3"], (8, 8))["3"].size == (5, 5)
+
+
+@pytest.mark.parametrize("padding", [2, 3, 4])
+def test_units_that_see_nothing_but_padding(padding: int) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding), nn.ReLU()).double()
+    assert_as_it_runs(network, some_images(1, size=6), "0")
+
+
+HOOKS: dict[str, Callable[[nn.Module], Any]] = {
+    "scales": lambda m: m.register_forward_hook(lambda module, inputs, output: 2 * output),
+    "ablates": lambda m: m.register_forward_hook(
+        lambda module, inputs, output: output * torch.tensor([1.0, 0, 1, 1, 0])[:, None, None]
+    ),
+    "shifts": lambda m: m.register_forward_pre_hook(lambda module, inputs: (inputs[0] - 0.5,)),
+    "reads": lambda m: m.register_forward_hook(lambda module, inputs, output: None),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hooks_that_change_values(hook: str) -> None:
+    network = chain()
+    HOOKS[hook](network[0])
+    assert_as_it_runs(network, some_images(1, size=7))
+
+
+MADE_WEIGHTS: dict[str, Callable[[nn.Module], Any]] = {
+    "weight_norm": parametrizations.weight_norm,
+    "old weight_norm": nn.utils.weight_norm,
+    "old spectral_norm": nn.utils.spectral_norm,
+    "prune": lambda module: prune.l1_unstructured(module, "weight", amount=0.5),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("kind", MADE_WEIGHTS)
+def test_weights_that_are_made_for_each_pass(kind: str) -> None:
+    network, images = chain(), some_images(1, size=7)
+    MADE_WEIGHTS[kind](network[0])
+    Deconvnet(network).project(images, every_unit("3", (1, 1, 1)))
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(1.5)
+    assert_as_it_runs(network, images)
+
+
+class Circular(nn.Conv2d):
+    """Pads in another way than it says."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(F.pad(input, (1, 1, 1, 1), "circular"), weight, bias)
+
+
+class AlwaysDropping(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return F.dropout(values)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Circular(5, 5, 3, padding=1), "module 2, Circular.*mode=circular"),
+        (AlwaysDropping(), "dropout that is always on"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(module: nn.Module, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Deconvnet(chain(module)).project(some_images(1, size=7), every_unit("3", (1, 1, 1)))
