@@ -150,7 +150,7 @@ def test_correspondence_of_landmarks(
         assert list(parts) == ["nose", "eye", "random"]
         low, high = parts["nose"]["below_random_95_percent"]
         assert low <= parts["nose"]["below_random"] <= high
-    assert result["paper"]["layers"]["layer 5"]["random"] == (0.107, 0.017)
+    assert result["paper"]["layers"]["layer 5"]["random"] == [0.107, 0.017]
 
 
 def test_a_folder_of_images_is_read_as_data_images_reads_it(tmp_path: Path) -> None:

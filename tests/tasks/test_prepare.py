@@ -32,7 +32,7 @@ def test_prepare_then_train(compose_config: Compose, tiny: list[str], tmp_path: 
 
 def test_a_folder_must_be_given(compose_config: Compose, tiny: list[str]) -> None:
     with pytest.raises(UserError, match=r"prepare\.format=png is not one of"):
-        prepare.run(compose_config(*tiny, "prepare.out=x", "prepare.format=png"))
+        prepare.run(compose_config("task=prepare", *tiny, "prepare.out=x", "prepare.format=png"))
 
 
 @pytest.mark.slow
