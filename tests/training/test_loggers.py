@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 import wandb
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from zf_lightning.errors import UserError
 from zf_lightning.results.tables import Cell, Table
-from zf_lightning.training.loggers import MetricsFile, log_configuration, wandb_logger
+from zf_lightning.training.loggers import (
+    MetricsFile,
+    log_configuration,
+    log_table,
+    wandb_logger,
+)
 from zf_lightning.training.wandb_runs import close_wandb, log_sweep_table
 
 
@@ -123,6 +130,18 @@ def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     assert list(sweep.glob("wandb/offline-run-*"))
     stored = next((sweep / "wandb").glob("offline-run-*/files/media/table/*.json"))
     assert "41.25" in stored.read_text()
+
+
+def test_a_table_is_a_text_of_tensorboard(tmp_path: Path) -> None:
+    rows: tuple[tuple[Cell, ...], ...] = (("mean", 41.5),)
+    table = Table("ensemble", "Errors", ("network", "top-1"), rows)
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    log_table([MetricsFile(tmp_path / "metrics.csv"), logger], table)
+    logger.finalize("success")
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    (text,) = events.Tensors("ensemble/text_summary")
+    assert "41.5" in text.tensor_proto.string_val[0].decode()
 
 
 def test_without_an_api_key_wandb_is_offline(
