@@ -38,7 +38,7 @@ class TrainingCandidates:
     def to(self, device: torch.device, *, first: bool) -> None:
         """Move to where the feature maps will be; forget what is restored, if not the `first`.
 
-        A checkpoint has the candidates of all processes, which one of them goes on with.
+        A checkpoint has the candidates of all processes; one of them resumes with these.
         """
         self._candidates.to(device)
         self._final.to(device)

@@ -235,9 +235,7 @@ def test_adaptive_unpooling(size: Any) -> None:
     torch.testing.assert_close(down(signal), expected)
 
 
-def test_windows_that_overlap_are_scattered_apart_on_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_windows_that_overlap_are_scattered_apart_on_a_gpu() -> None:
     values = noise(2, 3, 8, 8)
     for kernel, stride in (((3, 3), (2, 2)), ((3, 2), (1, 3)), ((4, 4), (4, 4))):
         _, switches = F.max_pool2d(values, kernel, stride, return_indices=True)

@@ -71,7 +71,7 @@ def test_a_network_of_torchvision_starts_from_weights(
     expected = [f"features.3.{name}" for name in ("squeeze", "expand1x1", "expand3x3")]
     assert list(atlas.layers) == expected
     path.unlink()
-    # The checkpoint needs the file no more, nor does a run that goes on from it.
+    # Neither the checkpoint nor a run that resumes from it needs the file any more.
     result = train.run(compose_config(*options, "trainer.max_epochs=2"))
     assert result["epochs"] == 2 and result["paper"] is None
     classifier = classifier_to_inspect(compose_config(f"ckpt={tmp_path / 'run'}"))

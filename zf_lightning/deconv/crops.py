@@ -16,7 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from zf_lightning.deconv.locality import POINTWISE, Locality, Pair, Support
+from zf_lightning.deconv.locality import (
+    POINTWISE,
+    Locality,
+    Pair,
+    Support,
+    plus_times,
+    smallest_around,
+)
 from zf_lightning.deconv.receptive_field import crop
 from zf_lightning.graph.network import Graph
 
@@ -192,25 +199,15 @@ def _sides(part: MapCrop, whole: MapCrop) -> tuple[int, int, int, int]:
 def _below(part: MapCrop, support: Support) -> MapCrop:
     """What the positions of a crop see of an operation's input."""
 
-    def both(first: Pair, factor: Pair, number: Pair) -> Pair:
-        return first[0] + factor[0] * number[0], first[1] + factor[1] * number[1]
-
     steps = (part.size[0] - 1, part.size[1] - 1)
     return MapCrop(
-        both(support.extent, support.stride, steps),
-        both((0, 0), part.jump, support.stride),
-        both(support.offset, part.offset, support.stride),
+        plus_times(support.extent, support.stride, steps),
+        plus_times((0, 0), part.jump, support.stride),
+        plus_times(support.offset, part.offset, support.stride),
         (0, 0),
     )
 
 
 def _union(part: MapCrop, other: MapCrop | None) -> MapCrop:
-    if other is None:
-        return part
-    starts = [min(part.offset[axis], other.offset[axis]) for axis in (0, 1)]
-    ends = [max(one.offset[axis] + one.size[axis] for one in (part, other)) for axis in (0, 1)]
-    return replace(
-        part,
-        size=(ends[0] - starts[0], ends[1] - starts[1]),
-        offset=(starts[0], starts[1]),
-    )
+    size, offset = smallest_around([part] if other is None else [part, other])
+    return replace(part, size=size, offset=offset)

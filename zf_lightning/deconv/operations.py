@@ -30,12 +30,12 @@ from zf_lightning.deconv.locality import (
     pair,
 )
 from zf_lightning.errors import UserError
-from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
+from zf_lightning.graph.operations import QUERIES, Operation, is_torch, name_of, operation_class
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm, contrast_normalisation
 
 Result = tuple[Tensor, Locality]
-#: Questions about a tensor that have no tensor for an answer.
-QUERIES = frozenset({"size", "dim", "numel", "ndimension", "is_contiguous", "__len__"})
+#: Inside a module its properties too are read (`__get__`), by code that was not traced.
+QUESTIONS = QUERIES | {"is_contiguous", "__len__", "__get__"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _SeenCalls(TorchFunctionMode):
         if torch.is_grad_enabled() != self._with_gradient:
             raise NoRule("an autograd function of the network's own has no backward rule.")
         name = getattr(func, "__name__", "")
-        if name in QUERIES or name == "__get__":
+        if name in QUESTIONS:
             answer = func(*args, **kwargs)
             if [*_tensors(answer)]:
                 raise NoRule("a property of a tensor that is a tensor has no backward rule.")

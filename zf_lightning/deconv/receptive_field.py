@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.deconv.locality import Locality, Pair, Support
+from zf_lightning.deconv.locality import Locality, Pair, Support, plus_times, smallest_around
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 
@@ -172,13 +172,10 @@ def paste(windows: Tensor, images: Tensor, which: Tensor, tops: Tensor, lefts: T
 
 
 def _through(source: ReceptiveField, support: Support) -> ReceptiveField:
-    def both(start: Pair, factor: Pair, number: Pair) -> Pair:
-        return start[0] + factor[0] * number[0], start[1] + factor[1] * number[1]
-
     return ReceptiveField(
-        both(source.size, source.jump, (support.extent[0] - 1, support.extent[1] - 1)),
-        both((0, 0), source.jump, support.stride),
-        both(source.offset, source.jump, support.offset),
+        plus_times(source.size, source.jump, (support.extent[0] - 1, support.extent[1] - 1)),
+        plus_times((0, 0), source.jump, support.stride),
+        plus_times(source.offset, source.jump, support.offset),
         source.map_size,
         source.input_size,
     )
@@ -190,12 +187,5 @@ def _whole(source: ReceptiveField) -> ReceptiveField:
 
 def _union(fields: list[ReceptiveField], map_size: Pair) -> ReceptiveField:
     """The smallest rectangle that holds those of all branches that meet at a node."""
-    offsets = [min(field.offset[axis] for field in fields) for axis in (0, 1)]
-    ends = [max(field.offset[axis] + field.size[axis] for field in fields) for axis in (0, 1)]
-    return ReceptiveField(
-        (ends[0] - offsets[0], ends[1] - offsets[1]),
-        fields[0].jump,
-        (offsets[0], offsets[1]),
-        map_size,
-        fields[0].input_size,
-    )
+    size, offset = smallest_around(fields)
+    return ReceptiveField(size, fields[0].jump, offset, map_size, fields[0].input_size)

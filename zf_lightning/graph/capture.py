@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from zf_lightning.graph.network import Graph
 from zf_lightning.graph.operations import find_ancestors
@@ -72,7 +72,7 @@ def compiled_capture(
 
     The layers' outputs cost next to nothing beside the compiled network's own forward pass.
     """
-    module = _capturing_module(graph.network, graph, graph.nodes(layers))
+    module = _capturing_module(graph, graph.nodes(layers))
     compiled = torch.compile(module, dynamic=False)
 
     def run_compiled(images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -83,9 +83,7 @@ def compiled_capture(
     return run_compiled
 
 
-def _capturing_module(
-    network: nn.Module, graph: Graph, wanted: Mapping[str, fx.Node]
-) -> fx.GraphModule:
+def _capturing_module(graph: Graph, wanted: Mapping[str, fx.Node]) -> fx.GraphModule:
     """`capture` as code: a graph that is run node by node would not be compiled at all."""
     copied = fx.Graph()
     twins: dict[fx.Node, fx.Node] = {}
@@ -97,4 +95,4 @@ def _capturing_module(
             with copied.inserting_after(twins[node]):
                 found[name] = copied.call_method("clone", (twins[node],))
     copied.output((output, found))
-    return fx.GraphModule(network, copied)
+    return fx.GraphModule(graph.network, copied)

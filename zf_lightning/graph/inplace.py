@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from zf_lightning.errors import UserError
-from zf_lightning.graph.operations import SAME_TENSOR, VIEWS, is_operation
+from zf_lightning.graph.operations import IN_PLACE, SAME_TENSOR, VIEWS, is_operation
 
 
 class InPlaceProxy(fx.Proxy):
@@ -95,7 +95,7 @@ def mutates(network: nn.Module, node: fx.Node) -> bool:
     elif node.op == "call_function":
         name = getattr(node.target, "__name__", "")
         if getattr(node.target, "__module__", "") == "_operator":
-            return name in ("iadd", "isub", "imul", "itruediv")
+            return name in IN_PLACE
     else:
         return False
     return (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))

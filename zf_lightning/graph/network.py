@@ -53,6 +53,8 @@ class Graph:
         self.dependent = find_dependent(self.graph, self.input)
         #: The nodes whose output a later operation may change in place.
         self.overwritten = overwritten(self.network, self.graph)
+        #: `below` for targets asked about before: every batch of crops asks again.
+        self._below: dict[frozenset[fx.Node], list[fx.Node]] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -154,8 +156,11 @@ class Graph:
 
     def below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
         """The targets and all that they depend on, in the order of the network."""
-        needed = find_ancestors(targets)
-        return [node for node in self.graph.nodes if node in needed]
+        key = frozenset(targets)
+        if key not in self._below:
+            needed = find_ancestors(targets)
+            self._below[key] = [node for node in self.graph.nodes if node in needed]
+        return self._below[key]
 
     def sources(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """The nodes, dependent on the image, that an operation takes, as often as it does."""
