@@ -12,7 +12,7 @@ from scipy.io import savemat
 from torchvision.models import AlexNet_Weights
 
 from tests.conftest import Compose
-from zf_lightning.data import ImageNetSource
+from zf_lightning.data import ImageDataModule, ImageNetSource
 from zf_lightning.data.sources import imagenet_labels
 from zf_lightning.errors import UserError
 from zf_lightning.training import build as assembly
@@ -125,6 +125,22 @@ def test_validation_images_in_folders_are_the_same_set(tmp_path: Path) -> None:
     # Of these, torchvision knows two names.
     assert second.class_names == ("tench", "n02012849", "English springer", "n03126707")
     assert second.devkit_ids is None
+
+
+@pytest.mark.parametrize("in_folders", [False, True])
+def test_validation_images_alone_are_enough_to_test_a_network(
+    in_folders: bool, tmp_path: Path
+) -> None:
+    (sorted_into_folders if in_folders else flat)(tmp_path)
+    devkit(tmp_path)
+    source = ImageNetSource(tmp_path)
+    assert by_number(source) == EXPECTED
+    # All classes that the devkit knows, with or without images.
+    assert source.class_names == NAMES
+    assert not len(source.split("train"))
+    data = ImageDataModule(source, batch_size=2)
+    with pytest.raises(UserError, match="no images of the split train"):
+        data.train_dataloader()
 
 
 def test_kaggles_folder(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from tests.conftest import Compose
 from tests.networks import Skipping
 from zf_lightning.atlas import Atlas
+from zf_lightning.data.decode import load_image
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.models import torchvision_network
+from zf_lightning.tasks import predict, train
 from zf_lightning.tasks import test as test_task
-from zf_lightning.tasks import train
+from zf_lightning.training.build import build_source
 from zf_lightning.training.checkpoint import load_classifier
 from zf_lightning.training.network import build_network
 
@@ -89,6 +91,47 @@ def test_weights_alone_are_enough_to_look_into_a_network(
     assert classifier.class_names[0] == "tench" and not classifier.training
     images = torch.randn(1, 3, 70, 70)
     assert torch.equal(classifier.network(images), network(images))
+
+
+def test_weights_alone_are_enough_to_test_a_network_and_to_predict(
+    compose_config: Compose,
+    tiny: list[str],
+    tmp_path: Path,
+    image_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The same as of a checkpoint with the same network."""
+    caplog.set_level("INFO")
+    torch.manual_seed(0)
+    network = Own(3).eval()
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "weights.pt")
+    known = ["model.preprocessing.mean=imagenet", "model.preprocessing.scale=imagenet"]
+    given = [*own(tiny), *known, f"model.weights={tmp_path / 'weights.pt'}", "logger=none"]
+    config = compose_config("task=test", *given)
+    result = test_task.run(config)
+    assert result["weights"] == str(tmp_path / "weights.pt") and "ckpt" not in result
+    assert "names no classes: its outputs are taken to be those of the data" in caplog.text
+    preprocess = classifier_to_inspect(config).preprocessing
+    files = build_source(config).split("test")
+    wrong = []
+    for image, label, *_ in (files[number] for number in range(len(files))):
+        with torch.no_grad():
+            crops = [network(crop).softmax(1) for crop in preprocess.ten_crops(image[None])]
+            one, ten = network(preprocess(image[None])), sum(crops)
+        wrong.append((int(one.argmax()) != label, int(ten.argmax()) != label))
+    errors = 100 * torch.tensor(wrong).float().mean(0)
+    assert result["test/top1_error"] == pytest.approx(errors[0].item())
+    assert result["test/top1_error_tencrop"] == pytest.approx(errors[1].item())
+    asked = [f"predict.root={image_folder}", "predict.crops=1"]
+    predict.run(compose_config("task=predict", *given, *asked))
+    guesses = (tmp_path / "run" / "predictions.txt").read_text().splitlines()
+    with torch.no_grad():
+        first = network(preprocess(load_image(image_folder / "red" / "000.png")[None]))
+    # The names of files come first, so that the third is of the last folder.
+    order = first.argsort(descending=True)[0] + 1
+    assert guesses[2] == " ".join(map(str, order.tolist()))
+    with pytest.raises(UserError, match=r"knows 3 classes .* has 2"):
+        test_task.run(compose_config("task=test", *given, "data.exclude=[red]"))
 
 
 def test_mistakes(compose_config: Compose, tiny: list[str], tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ class ImageDataModule(lightning.LightningDataModule):
             )
         workers = default_workers(self.workers, processes=on_this_machine)
         files = self.source.split(split)
+        if not len(files):
+            raise UserError(f"The data has no images of the split {split}.")
         sampler = EpochSampler(
             len(files),
             batch_size=self.batch_size,

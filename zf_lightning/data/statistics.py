@@ -52,7 +52,7 @@ def compute_statistics(
             count += len(whole)
             bar.update(len(batch.images))
     if not count:
-        raise UserError("No training image can be read.")
+        raise UserError("The data has no training image that can be read.")
     return statistics_of_sums(total, squares, count=count)
 
 

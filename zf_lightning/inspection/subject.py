@@ -19,7 +19,7 @@ from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
 from zf_lightning.data.sources.scan import image_names
 from zf_lightning.errors import UserError
-from zf_lightning.models import imagenet_class_names, load_weights, outputs_of, read_weights
+from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
 from zf_lightning.results.result import write_result
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
@@ -28,10 +28,11 @@ from zf_lightning.training.checkpoint import (
     check_same_classes,
     configuration_of,
     find_checkpoint,
+    find_checkpoints,
     load_classifier,
 )
 from zf_lightning.training.module import ImageClassifier
-from zf_lightning.training.network import build_network, check_network
+from zf_lightning.training.network import build_blank_network, check_network
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,31 @@ def load_subject(config: DictConfig) -> Subject:
     return Subject(classifier_to_inspect(config), config)
 
 
+def trained_networks(config: DictConfig) -> list[tuple[Path, ImageClassifier]]:
+    """The networks of `ckpt`, one or a list, or that of `model.weights`, each with its file."""
+    if config.ckpt is None:
+        classifier = classifier_to_inspect(config)
+        return [(Path(config.model.weights), classifier)]
+    return [(path, load_classifier(path).eval()) for path in find_checkpoints(config.ckpt)]
+
+
+def check_classes(
+    config: DictConfig, path: Path, classifier: ImageClassifier, found: Sequence[str]
+) -> None:
+    """Raise UserError if the data has other classes, `found`, than the network of `path` knows.
+
+    Of `model.weights` only their number is known: their order is taken to be that of the data.
+    """
+    known = classifier.class_names
+    if config.ckpt is None and len(found) == len(known) and tuple(found) != known:
+        classifier.class_names = tuple(found)
+        log.info(
+            f"{path} names no classes: its outputs are taken to be those of the data in order, "
+            f"{found[0]}, {found[1]} … {found[-1]}."
+        )
+    check_same_classes(path, known=classifier.class_names, found=found)
+
+
 def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
     """The trained network of `ckpt`, or of `model` with `model.weights`, in evaluation mode.
 
@@ -118,23 +144,24 @@ def classifier_to_inspect(config: DictConfig) -> ImageClassifier:
             f"{path} brings no statistics of training images: say what the network expects, "
             "as model.preprocessing.mean=imagenet model.preprocessing.scale=imagenet."
         )
-    with torch.device("meta"):
-        blank = build_network(model, classes=1000)
     # Where the last layer is not among the weights, loading them says what they are.
-    classes = outputs_of(weights, blank) or 1000
+    classes = classes_of(weights, build_blank_network(model, classes=1000), classes=1000)
     names = imagenet_class_names() if classes == 1000 else list(map(str, range(classes)))
     classifier = ImageClassifier(model, names, seed=config.seed)
-    load_weights(classifier.network, weights, path=path, last_may_differ=False)
+    load_weights(classifier.network, weights, path=path)
     check_network(classifier.network, input_size=model["input_size"], classes=classes)
     return classifier.eval()
 
 
 def configuration_to_inspect(config: DictConfig) -> DictConfig:
-    """The configuration with the data of `ckpt`, where the command line does not say otherwise."""
+    """The configuration with the data of `ckpt`, where the command line does not say otherwise.
+
+    Of several checkpoints the first counts.
+    """
     if config.ckpt is None:
         return config
     overrides = overridden(config)
-    return configuration_of(find_checkpoint(config.ckpt), config, overrides)
+    return configuration_of(find_checkpoints(config.ckpt)[0], config, overrides)
 
 
 def load_pictures(config: DictConfig, subject: Subject) -> Pictures:

@@ -17,7 +17,7 @@ from zf_lightning.models.specification import (
     apply_ablation,
 )
 from zf_lightning.models.torchvision_network import imagenet_class_names, torchvision_network
-from zf_lightning.models.weights import load_weights, outputs_of, read_weights
+from zf_lightning.models.weights import classes_of, load_weights, read_weights
 
 __all__ = [
     "ContrastNormalisation",
@@ -28,12 +28,12 @@ __all__ = [
     "apply_ablation",
     "build_convnet",
     "check_input_scale",
+    "classes_of",
     "filter_rms",
     "imagenet_class_names",
     "initialise",
     "layer_table",
     "load_weights",
-    "outputs_of",
     "parameter_count",
     "read_weights",
     "renormalise_filters",

@@ -16,20 +16,20 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.config.instantiate import save_configuration
-from zf_lightning.config.options import overridden
 from zf_lightning.data import LabelledFiles, image_names
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.subject import file_loader
+from zf_lightning.inspection.subject import (
+    check_classes,
+    configuration_to_inspect,
+    file_loader,
+    trained_networks,
+)
 from zf_lightning.results.result import write_result
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
-from zf_lightning.training.checkpoint import (
-    check_same_classes,
-    configuration_of,
-    find_checkpoints,
-    load_classifier,
-)
+from zf_lightning.training.checkpoint import check_same_classes
 from zf_lightning.training.ensemble import Ensemble
+from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +52,18 @@ def run(config: DictConfig) -> dict[str, Any]:
     names = sorted(image_names(root), key=lambda name: (Path(name).name, name))
     if not names:
         raise UserError(f"predict.root={root} is not a folder with images.")
-    paths = find_checkpoints(config.ckpt)
-    members = [load_classifier(path).eval() for path in paths]
+    networks = trained_networks(config)
+    paths, members = [path for path, _ in networks], [one for _, one in networks]
     class_names = members[0].class_names
-    for path, member in zip(paths, members, strict=True):
+    for path, member in networks:
         check_same_classes(path, known=member.class_names, found=class_names)
-    numbers = class_numbers(config, paths[0], class_names)
+    numbers = class_numbers(config, paths[0], members[0])
     folder = Path(config.paths.run)
     save_configuration(config, folder)
     _predict(config, Ensemble(members).eval(), root, names, numbers, class_names)
     result = {
         "task": "predict",
-        "ckpt": list(map(str, paths)),
+        "weights" if config.ckpt is None else "ckpt": list(map(str, paths)),
         "images": len(names),
         "crops": options.crops,
         "class_ids": options.class_ids,
@@ -73,19 +73,18 @@ def run(config: DictConfig) -> dict[str, Any]:
     return result
 
 
-def class_numbers(config: DictConfig, path: Path, class_names: tuple[str, ...]) -> list[int]:
+def class_numbers(config: DictConfig, path: Path, classifier: ImageClassifier) -> list[int]:
     """The number of each class in the predictions, in the order of the labels.
 
     Raises UserError where the devkit's numbers are asked for and the data lacks them.
     """
     choice = config.predict.class_ids
     if choice == "position":
-        return list(range(1, len(class_names) + 1))
+        return list(range(1, len(classifier.class_names) + 1))
     if choice != "devkit":
         raise UserError(f"predict.class_ids={choice} is neither position nor devkit.")
-    data = configuration_of(path, config, overridden(config))
-    source = assembly.build_source(data)
-    check_same_classes(path, known=class_names, found=source.class_names)
+    source = assembly.build_source(configuration_to_inspect(config))
+    check_classes(config, path, classifier, source.class_names)
     found = getattr(source, "devkit_ids", None)
     if found is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""task=test: the errors of a checkpoint, or of several together, on one and ten crops (Table 2)."""
+"""task=test: errors of a checkpoint, of several together, or of weights (Table 2)."""
 
 import logging
 from collections.abc import Sequence
@@ -11,19 +11,18 @@ from zf_lightning import paper
 from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.config.options import overridden
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.subject import (
+    check_classes,
+    configuration_to_inspect,
+    trained_networks,
+)
 from zf_lightning.models import parameter_count
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import check_count, error_lines, write_result
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.sweep import override_key
 from zf_lightning.training import build as assembly
-from zf_lightning.training.checkpoint import (
-    check_same_classes,
-    check_same_network,
-    configuration_of,
-    find_checkpoints,
-    load_classifier,
-)
+from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.ensemble import MEMBER, Ensemble
 from zf_lightning.training.loggers import log_table
 from zf_lightning.training.module import ImageClassifier
@@ -33,23 +32,23 @@ log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> dict[str, Any]:
-    """Test `ckpt` on the test split and write `result.json`; its contents are returned.
+    """Test `ckpt`, or `model.weights`, on the test split; returns what `result.json` holds.
 
     Network and data are the checkpoint's own, unless the command line names others. Several
     checkpoints are tested as an ensemble, on the data of the first, and each alone.
     """
-    paths = find_checkpoints(config.ckpt)
-    overrides = overridden(config)
-    config = configuration_of(paths[0], config, overrides)
-    classifiers = [load_classifier(path) for path in paths]
+    networks = trained_networks(config)
+    paths, classifiers = [path for path, _ in networks], [one for _, one in networks]
+    config = configuration_to_inspect(config)
     source = assembly.build_source(config)
-    if any(override_key(o).split(".")[0] in ("model", "ablation") for o in overrides):
+    named = {override_key(override).split(".")[0] for override in overridden(config)}
+    if config.ckpt is not None and named & {"model", "ablation"}:
         if len(paths) > 1:
             raise UserError("Several checkpoints bring networks of their own: leave out model=….")
         model = assembly.build_model_options(config)
         check_same_network(paths[0], model=model, class_names=source.class_names)
-    for path, classifier in zip(paths, classifiers, strict=True):
-        check_same_classes(path, known=classifier.class_names, found=source.class_names)
+    for path, classifier in networks:
+        check_classes(config, path, classifier, source.class_names)
     data = assembly.build_datamodule(config, source)
     trainer = assembly.build_trainer(config, callbacks=False)
     tested = classifiers[0] if len(paths) == 1 else Ensemble(classifiers)
@@ -68,7 +67,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     check_count(trainer, figures[names.TEST_IMAGES], expected, bad=figures[names.TEST_BAD_FILES])
     result = {
         "task": "test",
-        "ckpt": str(paths[0]) if len(paths) == 1 else list(map(str, paths)),
+        "weights" if config.ckpt is None else "ckpt": (
+            str(paths[0]) if len(paths) == 1 else list(map(str, paths))
+        ),
         "model": "+".join(dict.fromkeys(c.hparams["model"]["name"] for c in classifiers)),
         "data": config.data.name,
         "classes": len(classifiers[0].class_names),

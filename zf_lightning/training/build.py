@@ -83,7 +83,7 @@ def load_start(config: DictConfig, classifier: ImageClassifier) -> None:
     model, classes = classifier.hparams["model"], len(classifier.class_names)
     check_network(classifier.network, input_size=model["input_size"], classes=classes)
     if path is not None:
-        kept = load_weights(classifier.network, read_weights(path), path=path, last_may_differ=True)
+        kept = load_weights(classifier.network, read_weights(path), path=path, classes=classes)
         replaced = f"; {', '.join(kept)} start anew, for other classes" if kept else ""
         log.info(f"Weights from {path}{replaced}")
 

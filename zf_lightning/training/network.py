@@ -1,9 +1,11 @@
 """The network of a model's configuration: of layers, from torchvision, or the user's own."""
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from hydra.utils import get_object
 from torch import Tensor, nn
 
@@ -30,6 +32,15 @@ def build_network(model: Mapping[str, Any], *, classes: int) -> nn.Module:
         raise UserError(f"model.network: {node['_target_']} made no torch.nn.Module.")
     initialise(network, model["initialisation"])
     return network
+
+
+def build_blank_network(model: Mapping[str, Any], *, classes: int) -> nn.Module:
+    """A network to look names and shapes up in, without memory for its weights where it can be."""
+    with contextlib.suppress(RuntimeError, NotImplementedError), torch.device("meta"):
+        return build_network(model, classes=classes)
+    # It reads a value while it is built, as torch.linspace(…).item(), and there are none.
+    with torch.random.fork_rng(devices=[]):
+        return build_network(model, classes=classes)
 
 
 def check_network(network: nn.Module, *, input_size: int, classes: int) -> None:

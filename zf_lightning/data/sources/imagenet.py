@@ -27,6 +27,10 @@ class ImageNetSource(FolderSource):
     tested on: the test labels are not public, and the paper does so too. Class names are such as
     "tench"; `class_ids` are the wnids.
 
+    `val` alone is enough to test a trained network: without `train` there is nothing to learn from,
+    and the classes are those of the devkit or of Kaggle's `LOC_synset_mapping.txt`, or else the
+    folders of `val`.
+
     Args:
         root: the folder, see `expected`.
         exclude: wnids to leave out.
@@ -63,8 +67,12 @@ class ImageNetSource(FolderSource):
     def _read_splits(self) -> dict[Split, LabelledFiles]:
         folder = self._folder_of_images()
         self._labels = find_labels([self.root, *(self.root / part for part in IMAGES[1:])])
-        self._class_ids = self._classes_in(folder / "train")
         train, val = folder / "train", folder / "val"
+        known = tuple(sorted(set(self._labels.words) - self.exclude))
+        if not train.is_dir() and known:
+            self._class_ids = known
+        else:
+            self._class_ids = self._classes_in(train if train.is_dir() else val)
         if not folder_names(val):
             validation = self._flat_validation(val)
         elif loose := image_names(val, nested=False):
@@ -74,6 +82,9 @@ class ImageNetSource(FolderSource):
             )
         else:
             validation = self._labelled(val)
+        if not train.is_dir():
+            validation = self._checked(validation, val, train=self.root)
+            return {"train": validation.subset([]), "val": validation}
         return {
             "train": self._checked(self._labelled(train), train, train=train),
             "val": self._checked(validation, val, train=train),
@@ -83,10 +94,10 @@ class ImageNetSource(FolderSource):
         return shown_names(self._class_ids, self._labels.words)
 
     def _folder_of_images(self) -> Path:
-        for part in IMAGES:
-            folder = self.root / part
+        folders = [self.root / part for part in IMAGES if (self.root / part / "val").is_dir()]
+        for folder in folders:
             train = folder / "train"
-            if train.is_dir() and (folder / "val").is_dir():
+            if train.is_dir():
                 if not folder_names(train) and any(train.glob("n*.tar")):
                     raise UserError(
                         f"{train} holds an archive of each class; unpack them: cd {train} && for "
@@ -100,6 +111,8 @@ class ImageNetSource(FolderSource):
                 " torchvision.datasets import ImageNet; [ImageNet('ROOT', split) for split in "
                 "('train', 'val')]\"."
             )
+        if folders:
+            return folders[0]
         raise UserError(f"{self.root} has no folders train and val; {self.expected}.")
 
     def _flat_validation(self, folder: Path) -> LabelledFiles:
