@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 
+from zf_lightning.errors import reason_of
+
 log = logging.getLogger(__name__)
 
 RECORD = "failure.json"
@@ -35,10 +37,9 @@ class FirstFailure(Callback):
         """Write the note, unless another process has."""
         if trainer.world_size == 1 or not isinstance(exception, Exception):
             return
-        text = str(exception).strip().split("\n")[0]
         note = {
             "process": trainer.global_rank,
-            "what": f"failed with {type(exception).__name__}: {text}",
+            "what": f"failed with {type(exception).__name__}: {reason_of(exception)}",
         }
         # Now: on its way out Lightning ends the others by a signal too.
         killed = _killed_process(trainer)

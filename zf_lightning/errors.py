@@ -12,3 +12,8 @@ class UserError(ValueError):
 
 class UnreadableImage(UserError):
     """A file that is not an image, or not a whole one."""
+
+
+def reason_of(problem: BaseException) -> str:
+    """The first line of an exception's message, or its class's name where it has none."""
+    return str(problem).strip().split("\n")[0] or type(problem).__name__

@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from zf_lightning.config import schema
 from zf_lightning.config.instantiate import suggestion
 from zf_lightning.config.task_options import TASK_OPTIONS
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 
 NO_LAUNCHER = (
     "This launcher needs an extra package: hydra-joblib-launcher or hydra-submitit-launcher. In "
@@ -69,7 +69,7 @@ def composition_message(mistake: Exception) -> str:
         return f"There is no group {override.group(1)} of options to choose from."
     if mistake.__cause__ is not None:
         # "Error merging override data.batch_size=abc", and why.
-        return " ".join(f"{mistake}: {str(mistake.__cause__).splitlines()[0]}".split())
+        return " ".join(f"{mistake}: {reason_of(mistake.__cause__)}".split())
     return " ".join(str(mistake).split())
 
 

@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.system.files import write_whole
 
 _RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
@@ -51,7 +51,7 @@ def instantiate(node: DictConfig | Mapping[str, Any], *arguments: Any, **options
         cause = problem.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        reason = str(cause or problem).strip().split("\n")[0]
+        reason = reason_of(cause or problem)
         raise UserError(f"{values.get('_target_')} could not be made: {reason}") from problem
 
 
@@ -83,9 +83,8 @@ def _check_options(node: dict[str, Any], where: str) -> None:
     try:
         signature = inspect.signature(get_object(target))
     except (ImportError, AttributeError, ValueError) as problem:
-        reason = str(problem).strip().split("\n")[0]
         raise UserError(
-            f"{where or 'The configuration'}: there is no {target} ({reason})."
+            f"{where or 'The configuration'}: there is no {target} ({reason_of(problem)})."
         ) from None
     except TypeError:
         # Not everything that can be called has a signature to check against.

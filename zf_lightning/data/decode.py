@@ -38,7 +38,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as transforms
 
-from zf_lightning.errors import UnreadableImage
+from zf_lightning.errors import UnreadableImage, reason_of
 
 #: Height and width of a stored sample in pixels.
 STORED_SIZE = 256
@@ -158,4 +158,4 @@ def _reason(path: Path | str, problem: Exception) -> str:
         return "it is empty" if empty else "its format is not known"
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror
-    return str(problem).strip().split("\n")[0] or type(problem).__name__
+    return reason_of(problem)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 
 #: Entries of a training's file that hold the weights; the first that is there counts, and may hold
 #: another of them.
@@ -38,7 +38,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         found = load_file(path) if path.suffix == ".safetensors" else _load_tensors(path)
     except Exception as problem:
         # What is not a file of weights may fail in any way at all.
-        reason = str(problem).strip().split("\n")[0]
+        reason = reason_of(problem)
         raise UserError(f"model.weights={path} cannot be read as weights ({reason}).") from problem
     if isinstance(found, _Skipped):
         raise UserError(

@@ -10,7 +10,7 @@ import wandb_workspaces.workspaces as workspaces
 from omegaconf import DictConfig, ListConfig
 
 from zf_lightning.config.options import names_of
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results import metric_names as names
 from zf_lightning.training.wandb_runs import has_api_key
 
@@ -41,9 +41,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         url = workspace.url
     except Exception as problem:
         # The errors of wandb's clients have no class in common.
-        reason = str(problem).strip().split("\n")[0]
         raise UserError(
-            f"Weights & Biases did not take the workspace ({reason}); the project "
+            f"Weights & Biases did not take the workspace ({reason_of(problem)}); the project "
             f"{options.project} must exist: upload a run first. logger.wandb.entity=NAME says "
             "whose it is."
         ) from problem

@@ -10,7 +10,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.config.renamed import with_current_targets
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.sweep import override_key
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.module import ImageClassifier
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as problem:
-        reason = str(problem).strip().split("\n")[0]
+        reason = reason_of(problem)
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}).") from problem
     parameters = contents.get("hyper_parameters", {}) if isinstance(contents, dict) else {}
     if not {"model", "class_names"} <= set(parameters):

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.wandb_runs import run_options
@@ -128,10 +128,9 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
             wandb = sys.modules.get("wandb")
             if wandb is None or not isinstance(problem, wandb.Error):
                 raise
-            reason = str(problem).strip().split("\n")[0]
             raise UserError(
-                f"Weights & Biases did not take the run ({reason}); to train without its server "
-                "use logger.wandb.mode=offline, and upload the run later."
+                f"Weights & Biases did not take the run ({reason_of(problem)}); to train without "
+                "its server use logger.wandb.mode=offline, and upload the run later."
             ) from problem
 
 

@@ -10,7 +10,7 @@ from hydra.utils import get_object
 from torch import Tensor, nn
 
 from zf_lightning.config.instantiate import check_target, instantiate
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.models import build_convnet, initialise
 from zf_lightning.models.evaluation import run_blank
 
@@ -52,10 +52,9 @@ def check_network(network: nn.Module, *, input_size: int, classes: int) -> None:
     try:
         found = run_blank(network, input_size=input_size)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as problem:
-        reason = str(problem).strip().split("\n")[0]
         raise UserError(
-            f"{kind} does not take an image of {input_size} pixels ({reason}); choose its input "
-            "with model.input_size."
+            f"{kind} does not take an image of {input_size} pixels ({reason_of(problem)}); choose "
+            "its input with model.input_size."
         ) from problem
     if not isinstance(found, Tensor) or found.dim() != 2:
         given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 
 SCHEMES = ("s3://", "gs://", "azure://", "r2://", "hf://")
 
@@ -49,8 +49,7 @@ def download(url: str, path: Path, options: Mapping[str, Any]) -> None:
     except Exception as problem:
         # Each service's client has exceptions of its own, without a common class.
         log.debug("download of %s failed", url, exc_info=True)
-        reason = str(problem).strip().split("\n")[0] or type(problem).__name__
-        raise UserError(f"{url} cannot be fetched ({reason}).") from problem
+        raise UserError(f"{url} cannot be fetched ({reason_of(problem)}).") from problem
 
 
 @functools.lru_cache(maxsize=8)

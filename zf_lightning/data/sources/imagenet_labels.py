@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.models.torchvision_network import imagenet_class_names
 from zf_lightning.system.compat import imagenette_names
 from zf_lightning.system.digests import digest_of
@@ -120,7 +120,7 @@ def _read_meta(content: bytes, labels: ImageNetLabels) -> None:
                 labels.devkit_ids[str(row[1])] = int(row[0])
                 labels.words[str(row[1])] = str(row[2])
     except Exception as problem:
-        reason = str(problem).split("\n")[0]
+        reason = reason_of(problem)
         raise UserError(f"The devkit's {META} is not as expected ({reason}).") from problem
 
 

@@ -14,7 +14,7 @@ from zf_lightning.data.sources.base import LabelledFiles, Split
 from zf_lightning.data.sources.folder import FolderSource
 from zf_lightning.data.sources.imagenet_labels import shown_names
 from zf_lightning.data.sources.scan import folder_names, image_names
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -126,5 +126,4 @@ def download(name: str, root: Path, fetch: Callable[[Path], Any]) -> None:
     try:
         fetch(root)
     except (OSError, RuntimeError) as problem:
-        reason = str(problem).strip().split("\n")[0]
-        raise UserError(f"{name} could not be downloaded ({reason}).") from problem
+        raise UserError(f"{name} could not be downloaded ({reason_of(problem)}).") from problem
