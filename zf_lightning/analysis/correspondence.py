@@ -108,7 +108,7 @@ def correspondence(
     Raises:
         UserError: fewer than two images, a part outside an image, or a layer that does not exist.
     """
-    observed = network if isinstance(network, ObservedNetwork) else ObservedNetwork(network)
+    observed = ObservedNetwork.of(network)
     layers = list(observed.middle_and_late if layers is None else layers)
     if len(images) < 2:
         raise UserError("Correspondence compares images: give at least two.")
@@ -121,32 +121,28 @@ def correspondence(
             raise UserError(f"{part} of image {int(outside.nonzero()[0])} lies outside the image.")
     originals = _features(observed, images, layers, batch_size, rectified)
     by_part: dict[str, dict[str, Consistency]] = {layer: {} for layer in layers}
-    starts: dict[str, Tensor] = {}
+    starts = {part: around(centres, size) for part, centres in parts.items()}
 
-    def distances(tops: Tensor, lefts: Tensor) -> dict[str, Tensor]:
-        device = images.device
-        masked = hide(images, tops.to(device), lefts.to(device), size, fill)
+    def distances(places: Tensor) -> dict[str, Tensor]:
+        masked = hide(images, places, size, fill)
         features = _features(observed, masked, layers, batch_size, rectified)
         return {
             layer: sign_distances(originals[layer] - features[layer], changed_only=changed_only)
             for layer in layers
         }
 
-    for part, centres in parts.items():
-        tops, lefts = around(centres, size)
-        starts[part] = torch.stack([tops, lefts], 1)
-        for layer, found in distances(tops, lefts).items():
+    for part, places in starts.items():
+        for layer, found in distances(places).items():
             by_part[layer][part] = Consistency(found[None])
     generator = torch.Generator().manual_seed(seed)
-    image_size = (int(images.shape[2]), int(images.shape[3]))
-    places = [random_starts(len(images), image_size, size, generator) for _ in range(draws)]
-    drawn = [distances(*place) for place in places]
+    random = [random_starts(len(images), images.shape[2:], size, generator) for _ in range(draws)]
+    drawn = [distances(places) for places in random]
     return Correspondence(
         by_part,
         {layer: Consistency(torch.stack([found[layer] for found in drawn])) for layer in layers},
         size,
         starts,
-        torch.stack(places[0], 1),
+        random[0],
     )
 
 
@@ -158,9 +154,8 @@ def sign_distances(differences: Tensor, *, changed_only: bool = False) -> Tensor
     signs = differences.sign()
     if not changed_only:
         return torch.stack([(signs != own).double().mean(1) for own in signs]).cpu()
-    return torch.stack(
-        [(signs * own < 0).double().sum(1) / (signs * own != 0).double().sum(1) for own in signs]
-    ).cpu()
+    products = (signs * own for own in signs)
+    return torch.stack([(p < 0).double().sum(1) / (p != 0).double().sum(1) for p in products]).cpu()
 
 
 def below_random(

@@ -135,7 +135,7 @@ def images_that_excite(
     Returns:
         By layer int64 `[C]`, and the number of images.
     """
-    observed = network if isinstance(network, ObservedNetwork) else ObservedNetwork(network)
+    observed = ObservedNetwork.of(network)
     names = list(layers)
     counts: dict[str, Tensor] = {}
     images = 0

@@ -105,7 +105,7 @@ def invariance(
     Raises:
         UserError: a transformation, layer or class does not exist.
     """
-    observed = network if isinstance(network, ObservedNetwork) else ObservedNetwork(network)
+    observed = ObservedNetwork.of(network)
     layers = [observed.layers[0], observed.last_hidden] if layers is None else list(layers)
     if len(labels) != len(pictures):
         raise UserError(f"There are {len(pictures)} pictures, but {len(labels)} labels.")

@@ -1,4 +1,4 @@
-"""A network that shows what its layers put out, on the way to its output."""
+"""`ObservedNetwork`: a network whose layers' outputs are seen on the way to its scores."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -33,15 +33,15 @@ class ObservedNetwork:
         self.graph = Graph(network)
         self.network = self.graph.network
 
+    @classmethod
+    def of(cls, network: "nn.Module | ObservedNetwork") -> "ObservedNetwork":
+        """The network itself if it is observed already: tracing takes time."""
+        return network if isinstance(network, cls) else cls(network)  # type: ignore[arg-type]
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers with weights, from the input on; the last gives the classes."""
         return self.graph.layers
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network's weights are, and images have to be."""
-        return next(self.network.parameters(), torch.empty(0)).device
 
     @property
     def hidden_convolutions(self) -> tuple[str, ...]:
@@ -82,11 +82,6 @@ class ObservedNetwork:
             number = len(self.hidden_convolutions)
             middle = self.hidden_convolutions[max(0, round(number * 2 / 3) - 1)]
         return middle, late
-
-    def check_layers(self, layers: Collection[str]) -> None:
-        """Raise UserError for a layer that does not exist."""
-        for layer in layers:
-            self.graph.node(layer)
 
     def run(
         self,

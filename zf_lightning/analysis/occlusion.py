@@ -1,7 +1,9 @@
 """Sensitivity to occlusion: what hiding each place of an image changes (Sec. 4.2, Fig. 7)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +93,7 @@ def occlude(
     Raises:
         UserError: the layer does not exist or has no feature maps, or the square does not fit.
     """
-    observed = network if isinstance(network, ObservedNetwork) else ObservedNetwork(network)
+    observed = ObservedNetwork.of(network)
     layer = observed.last_convolution if layer is None else layer
     height, width = int(images.shape[2]), int(images.shape[3])
     tops, lefts = grid_starts(height, size, stride), grid_starts(width, size, stride)
@@ -99,60 +101,48 @@ def occlude(
         raise UserError(f"batch_size is {batch_size}, but must be at least 1.")
     if labels is not None and len(labels) != len(images):
         raise UserError(f"There are {len(images)} images, but {len(labels)} labels.")
+    positions = torch.cartesian_prod(torch.tensor(tops), torch.tensor(lefts)).view(-1, 2)
     found = []
-    for place in range(len(images)):
-        image = images[place]
+    for place, image in enumerate(images):
         known = None if labels is None else labels[place]
         start = _unoccluded(observed, image[None], layer, known)
-        run = _changed if windows else _occluded
+        run = (_run_windows if windows else _run_whole)(observed, image, size, fill, layer)
         parts = []
-        places = torch.cartesian_prod(torch.tensor(tops), torch.tensor(lefts)).view(-1, 2)
-        positions = places.split(batch_size)
-        for number, batch in enumerate(run(observed, image, positions, size, fill, start, layer)):
-            parts.append(batch)
+        for some in positions.split(batch_size):
+            totals: list[Tensor] = []
+            scores = run(some, partial(_add_total, totals, start["feature_map"]))
+            log_probabilities = _log_probabilities(scores)[:, start["label"]]
+            parts.append((totals[0].float(), log_probabilities, scores.argmax(1)))
             if progress is not None:
-                progress(len(positions[number]))
-        shape = (len(tops), len(lefts))
+                progress(len(some))
         activation, log_probability, most_probable = (
-            torch.cat(values).cpu().view(shape) for values in zip(*parts, strict=True)
+            torch.cat(values).cpu().view(len(tops), len(lefts))
+            for values in zip(*parts, strict=True)
         )
         found.append(
             Occlusion(
-                tuple(tops),
-                tuple(lefts),
-                size,
-                (height, width),
-                layer,
-                start.feature_map,
-                start.total,
-                activation,
-                start.label,
-                start.log_probability,
-                log_probability,
-                start.predicted,
-                most_probable,
+                tops=tuple(tops),
+                lefts=tuple(lefts),
+                size=size,
+                image_size=(height, width),
+                layer=layer,
+                activation=activation,
+                log_probability=log_probability,
+                most_probable=most_probable,
+                **start,
             )
         )
     return found
 
 
-#: Total activation, log-probability and most probable class `[N]` of occluded images.
-_Answers = tuple[Tensor, Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class _Unoccluded:
-    feature_map: int
-    total: float
-    label: int
-    log_probability: float
-    predicted: int
+#: From positions `[N, 2]` of the square and what sees the layer, to scores `[N, classes]`.
+_Run = Callable[[Tensor, Callable[[str, Any], None]], Tensor]
 
 
 def _unoccluded(
     observed: ObservedNetwork, image: Tensor, layer: str, label: int | None
-) -> _Unoccluded:
-    """The strongest feature map and the class to follow."""
+) -> dict[str, Any]:
+    """The strongest feature map and the class to follow, as fields of `Occlusion`."""
     totals: list[Tensor] = []
 
     def total(_: str, output: Tensor) -> None:
@@ -166,71 +156,53 @@ def _unoccluded(
     if not 0 <= label < len(log_probabilities):
         raise UserError(f"There is no class {label}: the network has {len(log_probabilities)}.")
     feature_map = int(totals[0].argmax())
-    return _Unoccluded(
-        feature_map,
-        float(totals[0][feature_map]),
-        label,
-        float(log_probabilities[label]),
-        predicted,
-    )
+    return {
+        "feature_map": feature_map,
+        "total_activation": float(totals[0][feature_map]),
+        "label": label,
+        "log_probability_unoccluded": float(log_probabilities[label]),
+        "predicted": predicted,
+    }
 
 
-def _occluded(
-    observed: ObservedNetwork,
-    image: Tensor,
-    positions: Sequence[Tensor],
-    size: int,
-    fill: Tensor | float,
-    start: _Unoccluded,
-    layer: str,
-) -> Iterator[_Answers]:
-    """Run whole images, each with the square at one of `positions` `[N, 2]`."""
-    for some in positions:
-        tops, lefts = some.to(image.device).unbind(1)
-        hidden = hide(image.expand(len(some), *image.shape), tops, lefts, size, fill)
-        totals: list[Tensor] = []
-
-        def total(_: str, output: Tensor, totals: list[Tensor] = totals) -> None:
-            totals.append(output[:, start.feature_map].double().sum((1, 2)))
-
-        yield _answers(totals, observed.run(hidden, [layer], total), start)
+def _add_total(totals: list[Tensor], feature_map: int, _: str, output: Changed | Tensor) -> None:
+    if isinstance(output, Changed):
+        totals.append(output.totals(feature_map))
+    else:
+        totals.append(output[:, feature_map].double().sum((1, 2)))
 
 
-def _changed(
-    observed: ObservedNetwork,
-    image: Tensor,
-    positions: Sequence[Tensor],
-    size: int,
-    fill: Tensor | float,
-    start: _Unoccluded,
-    layer: str,
-) -> Iterator[_Answers]:
-    """The same by what the square changed alone."""
+def _run_whole(
+    observed: ObservedNetwork, image: Tensor, size: int, fill: Tensor | float, layer: str
+) -> _Run:
+    """Run whole images with the square in them."""
+
+    def run(positions: Tensor, observe: Callable[[str, Any], None]) -> Tensor:
+        hidden = hide(image.expand(len(positions), *image.shape), positions, size, fill)
+        return observed.run(hidden, [layer], observe)
+
+    return run
+
+
+def _run_windows(
+    observed: ObservedNetwork, image: Tensor, size: int, fill: Tensor | float, layer: str
+) -> _Run:
+    """Compute only what the square changes."""
     ends = torch.tensor([image.shape[1] - size, image.shape[2] - size])
     filled = torch.as_tensor(fill, dtype=image.dtype, device=image.device).expand(image.shape)
     changed_pass = ChangedPass(observed, image[None], (layer,))
-    for some in positions:
+
+    def run(positions: Tensor, observe: Callable[[str, Any], None]) -> Tensor:
         # Where the square is cut off at the border, its window holds pixels beside it too.
-        tops, lefts = torch.minimum(some, ends).to(image.device).unbind(1)
-        each = torch.zeros(len(some), dtype=torch.int64, device=image.device)
+        starts = torch.minimum(positions, ends)
+        tops, lefts = starts.to(image.device).unbind(1)
+        each = torch.zeros(len(positions), dtype=torch.int64, device=image.device)
         around, _ = crop(image[None], each, tops, lefts, (size, size))
         filling, _ = crop(filled[None], each, tops, lefts, (size, size))
-        beside = some.to(image.device) - torch.stack([tops, lefts], 1)
-        windows = hide(around, beside[:, 0], beside[:, 1], size, filling)
-        totals: list[Tensor] = []
+        windows = hide(around, positions - starts, size, filling)
+        return changed_pass.run(windows, tops, lefts, observe)
 
-        def total(_: str, output: Changed | Tensor, totals: list[Tensor] = totals) -> None:
-            if isinstance(output, Changed):
-                totals.append(output.totals(start.feature_map))
-            else:
-                totals.append(output[:, start.feature_map].double().sum((1, 2)))
-
-        yield _answers(totals, changed_pass.run(windows, tops, lefts, total), start)
-
-
-def _answers(totals: list[Tensor], scores: Tensor, start: _Unoccluded) -> _Answers:
-    log_probabilities = _log_probabilities(scores)
-    return totals[0].float(), log_probabilities[:, start.label], scores.argmax(1)
+    return run
 
 
 def _log_probabilities(scores: Tensor) -> Tensor:

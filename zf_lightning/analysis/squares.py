@@ -24,37 +24,36 @@ def grid_starts(length: int, size: int, stride: int) -> list[int]:
     return [step * stride for step in range(count)]
 
 
-def hide(images: Tensor, tops: Tensor, lefts: Tensor, size: int, fill: Tensor | float) -> Tensor:
+def hide(images: Tensor, starts: Tensor, size: int, fill: Tensor | float) -> Tensor:
     """Images `[N, 3, H, W]` with a square of `fill` in each, cut off at the border.
 
     Args:
-        tops, lefts: `[N]` int64, first row and column of each square; may be negative.
+        starts: `[N, 2]` int64, first row and column of each square; may be negative.
         size: height and width in pixels.
         fill: a number, or values that broadcast to `[3, H, W]`.
     """
-    rows = torch.arange(images.shape[2], device=images.device) - tops[:, None]
-    columns = torch.arange(images.shape[3], device=images.device) - lefts[:, None]
+    starts = starts.to(images.device)
+    rows = torch.arange(images.shape[2], device=images.device) - starts[:, :1]
+    columns = torch.arange(images.shape[3], device=images.device) - starts[:, 1:]
     inside = ((rows >= 0) & (rows < size))[:, None, :, None]
     inside = inside & ((columns >= 0) & (columns < size))[:, None, None, :]
     value = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
     return torch.where(inside, value, images)
 
 
-def around(centres: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """First rows and columns `[N]` of squares around centres `[N, 2]` (row, column), in pixels.
+def around(centres: Tensor, size: int) -> Tensor:
+    """First row and column `[N, 2]` of squares around centres `[N, 2]` (row, column), in pixels.
 
     Coordinates are continuous: the middle of the first pixel is 0.5.
     """
-    starts = torch.round(centres.double() - size / 2).to(torch.int64)
-    return starts[:, 0], starts[:, 1]
+    return torch.round(centres.double() - size / 2).to(torch.int64)
 
 
 def random_starts(
     count: int, image_size: Sequence[int], size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """First rows and columns `[count]` of squares that lie anywhere inside an image, uniformly."""
+) -> Tensor:
+    """First row and column `[count, 2]` of squares drawn uniformly inside an image."""
     ends = [length - size + 1 for length in image_size]
     if min(ends) < 1:
         raise UserError(f"A square of {size} pixels is larger than the image of {image_size}.")
-    tops, lefts = (torch.randint(end, (count,), generator=generator) for end in ends)
-    return tops, lefts
+    return torch.stack([torch.randint(end, (count,), generator=generator) for end in ends], 1)

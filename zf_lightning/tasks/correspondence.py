@@ -100,8 +100,7 @@ def _figure(
     display = subject.display(pixels)
     starts = {**found.starts, "random": found.random_starts}
     masked = {
-        part: hide(display, places[:, 0], places[:, 1], found.size, grey).numpy()
-        for part, places in starts.items()
+        part: hide(display, places, found.size, grey).numpy() for part, places in starts.items()
     }
     values = {
         layer: {part: (row["delta"], row["spread"]) for part, row in of_layer.items()}

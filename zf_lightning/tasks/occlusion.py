@@ -40,8 +40,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     stride = max(1, round(size / 4)) if options.stride is None else options.stride
     observed = ObservedNetwork(subject.network)
     layer = observed.last_convolution if options.layer is None else options.layer
-    observed.check_layers([layer])
-    find_atlas(config, layer, 0)  # A mistake is reported before the long part.
+    # A mistake is reported before the long part.
+    observed.graph.node(layer)
+    find_atlas(config, layer, 0)
     inputs = subject.prepare(pictures.pixels)
     positions = len(grid_starts(subject.input_size, size, stride)) ** 2
     with tqdm(total=positions * len(inputs), desc="occluding", unit="position") as bar:
