@@ -8,7 +8,7 @@ from PIL import Image
 
 from zf_lightning.figures.correspondence import correspondence_figure
 from zf_lightning.figures.evolution import JUMP, evolution_curves, evolution_panel
-from zf_lightning.figures.filter_statistics import FilterStatistics, filter_statistics_figure
+from zf_lightning.figures.filters import FilterStatistics, filter_statistics_figure
 from zf_lightning.figures.invariance import InvarianceRow, invariance_figure
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure, projection_tiles
 from zf_lightning.figures.style import COLOURS, distinct, first_name
@@ -121,7 +121,7 @@ def test_five_images_at_most_and_every_part_are_shown() -> None:
     for number in (2, 5, 9):
         pictures = RNG.integers(0, 255, (number, 3, 30, 30), dtype=np.uint8)
         masked = {part: pictures for part in parts}
-        sizes.append(correspondence_figure(pictures, masked, values, subtitle="conv5").height)
+        sizes.append(correspondence_figure(pictures, masked, values).height)
     assert sizes[0] < sizes[1] == sizes[2]
 
 

@@ -1,4 +1,4 @@
-"""The paper's other questions, as pure functions of a network and images (Sec. 4)."""
+"""The paper's analyses besides the deconvnet, as functions of a network and images (Sec. 4)."""
 
 from zf_lightning.analysis.correspondence import (
     Consistency,
@@ -7,36 +7,20 @@ from zf_lightning.analysis.correspondence import (
     correspondence,
 )
 from zf_lightning.analysis.evolution import LayerEvolution, epochs_to_show, evolution
-from zf_lightning.analysis.filters import (
-    FirstLayer,
-    FrequencyContent,
-    first_layer,
-    frequency_content,
-    images_that_excite,
-)
+from zf_lightning.analysis.filters import first_layer, frequency_content, images_that_excite
 from zf_lightning.analysis.invariance import Invariance, invariance, transformed
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.analysis.occlusion import Occlusion, occlude
-from zf_lightning.analysis.randomisation import (
-    Randomisation,
-    Randomised,
-    Similarity,
-    randomise_layers,
-    strongest_units,
-)
+from zf_lightning.analysis.randomisation import Randomisation, randomise_layers, strongest_units
 
 __all__ = [
     "Consistency",
     "Correspondence",
-    "FirstLayer",
-    "FrequencyContent",
     "Invariance",
     "LayerEvolution",
     "ObservedNetwork",
     "Occlusion",
     "Randomisation",
-    "Randomised",
-    "Similarity",
     "below_random",
     "correspondence",
     "epochs_to_show",

@@ -1,4 +1,4 @@
-"""Whether projections depend on what a network has learnt: its weights are drawn anew by layer.
+"""Randomised weights, layer by layer: do projections depend on what a network has learnt?
 
 The sanity check of Adebayo et al. (2018): a picture that explains a trained network should change
 when the network's weights do. Choices that they leave to their user:
@@ -14,8 +14,9 @@ when the network's weights do. Choices that they leave to their user:
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -162,18 +163,17 @@ def randomise_layers(
 
 def _projections(deconvnet: Deconvnet, images: Tensor, units: Units) -> list[Tensor]:
     """The projection `[3, h, w]` of each unit in the part of the image that it sees."""
-    field = deconvnet.receptive_fields([units.layer], (images.shape[2], images.shape[3]))[
-        units.layer
-    ]
+    layer, size = units.layer, (images.shape[2], images.shape[3])
+    field = deconvnet.receptive_fields([layer], size)[layer]
     found = []
     for start in range(0, len(units), deconvnet.batch_size):
         some = units[slice(start, start + deconvnet.batch_size)]
-        state = deconvnet.forward(images[some.images], [units.layer])
+        state = deconvnet.forward(images[some.images], [layer])
         each = torch.arange(len(some), device=images.device)
-        signal = torch.zeros_like(state.outputs[units.layer])
+        signal = torch.zeros_like(state.outputs[layer])
         at = (some.feature_maps, some.rows, some.columns)[: signal.dim() - 1]
         signal[(each, *at)] = 1
-        pixels = state.backward(units.layer, signal, each).cpu()
+        pixels = state.backward(layer, signal, each).cpu()
         for picture, row, column in zip(
             pixels, some.rows.tolist(), some.columns.tolist(), strict=True
         ):
@@ -199,19 +199,12 @@ def _weights_below(
             continue
         # Weights that a function is called with.
         for source in node.all_input_nodes:
-            weights = _attribute(network, source.target) if source.op == "get_attr" else None
+            weights = attrgetter(str(source.target))(network) if source.op == "get_attr" else None
             if isinstance(weights, nn.Parameter) and weights.dim() > 1:
                 found[str(source.target)] = [weights]
     if not found:
         raise UserError(f"There are no weights below {layer} to randomise.")
     return list(found.items())
-
-
-def _attribute(network: nn.Module, target: Any) -> Any:
-    value: Any = network
-    for name in str(target).split("."):
-        value = getattr(value, name)
-    return value
 
 
 def _drawn(weights: Tensor, generator: torch.Generator) -> Tensor:
@@ -228,19 +221,14 @@ def _fill(parts: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
 
 
 def _similarity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Similarity:
-    rows = torch.tensor(list(_compared(first, second)), dtype=torch.float64)
-    return Similarity(*rows.unbind(1))
-
-
-def _compared(
-    first: Sequence[Tensor], second: Sequence[Tensor]
-) -> Iterator[tuple[float, float, float]]:
+    rows = []
     for one, other in zip(first, second, strict=True):
         one, other = one.nan_to_num(0, 0, 0), other.nan_to_num(0, 0, 0)
-        if not one.any() or not other.any():
-            yield (float("nan"),) * 3
-            continue
-        yield _rank(one, other), _rank(one.abs(), other.abs()), _ssim(one, other)
+        row = (float("nan"),) * 3
+        if one.any() and other.any():
+            row = _rank(one, other), _rank(one.abs(), other.abs()), _ssim(one, other)
+        rows.append(row)
+    return Similarity(*torch.tensor(rows, dtype=torch.float64).unbind(1))
 
 
 def _rank(one: Tensor, other: Tensor) -> float:

@@ -27,8 +27,6 @@ def correspondence_figure(
     pictures: NDArray[np.uint8],
     masked: Mapping[str, NDArray[np.uint8]],
     values: Mapping[str, Mapping[str, tuple[float, float]]],
-    *,
-    subtitle: str = "",
 ) -> Image.Image:
     """Draw the first five images with each part hidden, and the sign change of each part.
 
@@ -36,7 +34,6 @@ def correspondence_figure(
         pictures: `[N, 3, H, W]`.
         masked: by part, the last one random places, `[N, 3, H, W]`.
         values: by layer and part: Delta and its spread.
-        subtitle: stands above.
     """
     shown = min(len(pictures), IMAGES_SHOWN)
     columns = {"original": pictures, **masked}
@@ -50,8 +47,6 @@ def correspondence_figure(
             show_pixels(grid[row][column], as_pixels(of_part[row]), title)
     axes = right.subplots()
     _draw_values(axes, list(masked), values)
-    if subtitle:
-        figure.suptitle(subtitle, fontsize=FONT_SIZE)
     return to_image(figure)
 
 

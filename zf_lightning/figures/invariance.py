@@ -31,7 +31,7 @@ class InvarianceRow:
     transformation: str
     unit: str
     values: Sequence[float]
-    #: By layer `[V, N]`.
+    #: By layer `[V, N]`, as shares of the untransformed features' norm.
     distances: Mapping[str, NDArray[np.floating]]
     #: `[V, N]`.
     probabilities: NDArray[np.floating]
@@ -40,14 +40,10 @@ class InvarianceRow:
     example_values: Sequence[float]
 
 
-def invariance_figure(
-    rows: Sequence[InvarianceRow], class_names: Sequence[str], *, relative: bool = True
-) -> Image.Image:
+def invariance_figure(rows: Sequence[InvarianceRow], class_names: Sequence[str]) -> Image.Image:
     """Draw a row a transformation: pictures, distances in each layer, probability of the class.
 
-    Args:
-        class_names: of the N pictures.
-        relative: distances are shares of the untransformed features' norm.
+    `class_names` are those of the N pictures.
     """
     layers = list(rows[0].distances)
     figure = new_figure(13, 2.5 * len(rows) + 0.3)
@@ -56,7 +52,6 @@ def invariance_figure(
         len(rows), len(width_ratios), squeeze=False, gridspec_kw={"width_ratios": width_ratios}
     )
     names = distinct([shortened(first_name(name), 24) for name in class_names])
-    unit = "relative" if relative else "Euclidean"
     for row, axes in zip(rows, panels, strict=True):
         xlabel = f"{row.transformation} ({row.unit})"
         axes[0].set_axis_off()
@@ -78,7 +73,7 @@ def invariance_figure(
                     **series_style(number) | {"linestyle": LINE_STYLES[number // len(COLOURS) % 3]},
                 )
             distance = column <= len(layers)
-            plain_axes(axes[column], xlabel, f"{unit} distance" if distance else "probability")
+            plain_axes(axes[column], xlabel, "relative distance" if distance else "probability")
             title = shortened(layers[column - 1], 30) if distance else "probability of the class"
             axes[column].set_title(title, fontsize=FONT_SIZE)
             axes[column].set_ylim(0, None if distance else 1.02)

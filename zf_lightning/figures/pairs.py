@@ -15,9 +15,9 @@ from zf_lightning.figures.canvas import (
     sheet,
 )
 
-TILE = 128
-GAP = 16
-CAPTION = 20
+TILE, GAP, CAPTION = 128, 16, 20
+#: Pairs side by side.
+COLUMNS = 4
 
 
 def pair_sheet(
@@ -25,13 +25,9 @@ def pair_sheet(
     *,
     title: str,
     subtitle: str = "",
-    columns: int = 4,
 ) -> Image.Image:
-    """A sheet of pairs side by side, each with a caption below it.
-
-    `pairs` are two pictures `[H, W, 3]` and the caption of each pair.
-    """
-    columns = max(1, min(columns, len(pairs)))
+    """A sheet of pairs: two pictures `[H, W, 3]` side by side, and a caption below them."""
+    columns = max(1, min(COLUMNS, len(pairs)))
     rows = -(-len(pairs) // columns)
     width, height = columns * (2 * TILE + GAP) - GAP, rows * (TILE + CAPTION + GAP) - GAP
     picture, draw, top = sheet(width, height, title=title, subtitle=subtitle)

@@ -12,8 +12,7 @@ from zf_lightning.analysis.filters import dominance, renormalised, white_noise
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.atlas import Atlas, epoch_files
 from zf_lightning.errors import UserError
-from zf_lightning.figures.filter_statistics import FilterStatistics, filter_statistics_figure
-from zf_lightning.figures.filters import filter_sheet
+from zf_lightning.figures.filters import FilterStatistics, filter_sheet, filter_statistics_figure
 from zf_lightning.figures.grid import layer_panel
 from zf_lightning.inspection.subject import (
     Subject,

@@ -1,4 +1,4 @@
-"""Where a network is read: its stages, and what leaves each of them (Table 7).
+"""Stages of a network, and what leaves each of them, for classifiers (Table 7).
 
 The rule, for any network that can be traced. All that reaches the output passes through certain
 values, in a chain: after a convolution of ZFNet, after the sum that ends a residual block, after
