@@ -14,6 +14,7 @@ def test_finds_the_strongest_images_and_projects_them() -> None:
     labels = torch.zeros(11)
     batches = [(images[start : start + 4], labels[start : start + 4]) for start in (0, 4, 8)]
     found = deconvnet.top_activations(batches, layers=["conv2", "fc4"], k=3, keep_images=True)
+    assert list(found) == ["conv2", "fc4"] and "conv2" in found and "conv9" not in found
     outputs = deconvnet.forward(images, ["conv2", "fc4"]).outputs
     for layer, strongest in (("conv2", outputs["conv2"].amax((2, 3))), ("fc4", outputs["fc4"])):
         values, order = strongest.float().T.sort(descending=True, stable=True)

@@ -1,6 +1,7 @@
 """The tasks that look into a network: on a run's checkpoint, and on one image with weights."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,21 @@ def test_landmarks_follow_the_centre_square(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("name,x\n")
     with pytest.raises(UserError, match="a column file"):
         read_landmarks(tmp_path / "empty.csv", tmp_path)
+
+
+def test_parts_of_the_embedded_dataset_are_landmarks(tmp_path: Path) -> None:
+    records = {}
+    for number, name in enumerate(("cat", "face")):
+        write_images(tmp_path / "test" / name, 2, hue=number)
+        parts = {"nose": [25, 20], "left_ear" if name == "cat" else "hair": [15, 9]}
+        records |= {f"test/{name}/{image:03}.png": {"parts": parts} for image in range(2)}
+    table = tmp_path / "parts.json"
+    table.write_text(json.dumps({"classes": {}, "images": records}))
+    found = read_landmarks(table, tmp_path / "test" / "cat")
+    assert list(found.parts) == ["nose", "left_ear"] and len(found.files) == 2
+    assert found.parts["nose"][0].tolist() == [128, 128]
+    with pytest.raises(UserError, match="choose one, as images="):
+        read_landmarks(table, tmp_path)
 
 
 def test_evolution_of_a_run(trained: Path, compose_config: Compose, tmp_path: Path) -> None:

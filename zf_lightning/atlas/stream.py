@@ -1,6 +1,6 @@
 """The strongest images of every feature map, found in a stream of batches (Sec. 4.1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,20 @@ from zf_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
-class FoundActivations:
-    """The strongest images of some layers, and the images themselves if they were kept."""
+class FoundActivations(Mapping[str, TopImages]):
+    """The strongest images by layer, and the images themselves if they were kept."""
 
     layers: dict[str, TopImages]
     kept: KeptImages | None
 
     def __getitem__(self, layer: str) -> TopImages:
         return self.layers[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
 
     def units(self, layer: str, feature_map: int) -> tuple[Tensor, Units]:
         """The images `[N, 3, H, W]` that excite a feature map most, and the units to project.

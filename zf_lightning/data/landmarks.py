@@ -1,10 +1,12 @@
-"""Landmarks of images, from a CSV file with the columns `file`, `<part>_x`, `<part>_y`."""
+"""Landmarks: from a CSV file (`file`, `<part>_x`, `<part>_y`) or the embedded `parts.json`."""
 
 import csv
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageOps
@@ -12,6 +14,9 @@ from torch import Tensor
 
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.errors import UserError
+
+#: An image, and by part its place (x, y) as it was written.
+Described = tuple[Path, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -24,42 +29,71 @@ class Landmarks:
 
 
 def read_landmarks(path: Path, folder: Path, parts: Sequence[str] | None = None) -> Landmarks:
-    """Read the table, and find the images that it names in `folder`.
+    """Read a table, and find the images that it names in `folder`.
 
     Coordinates are pixels of each image as it is on the disk, x to the right and y down; columns
-    without a partner are passed over.
+    without a partner are passed over. Of the embedded dataset's `parts.json` the images below
+    `folder` are taken.
     Raises UserError for a table or an image that cannot be read, or a part that is not there.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as opened:
-            rows = list(csv.DictReader(opened))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".json":
+            described = json.loads(text)["images"]
+        else:
+            rows = list(csv.DictReader(text.splitlines(keepends=True)))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as problem:
         raise UserError(f"landmarks={path} cannot be read ({problem}).") from None
-    columns = list(rows[0]) if rows else []
-    named = [c[:-2] for c in columns if c and c.endswith("_x") and f"{c[:-2]}_y" in columns]
-    if "file" not in columns or not named:
-        raise UserError(
-            f"landmarks={path} needs rows, a column file, and columns like nose_x and nose_y."
-        )
+    if path.suffix == ".json":
+        found = _of_drawn_images(path, described, folder)
+    else:
+        found = _of_rows(path, rows, folder)
+    named = [part for part in found[0][1] if all(part in places for _, places in found)]
     missing = [part for part in parts or () if part not in named]
-    if missing:
-        raise UserError(f"landmarks={path} has no part {missing[0]}; it has {', '.join(named)}.")
-    chosen = list(parts or named)
-    files = tuple(folder / row["file"] for row in rows)
-    places: dict[str, list[tuple[float, float]]] = {part: [] for part in chosen}
-    for number, (row, file) in enumerate(zip(rows, files, strict=True), 2):
-        size = _image_size(file)
-        for part in chosen:
+    if missing or not named:
+        which = f"no part {missing[0]}; it has" if missing else "no part common to its images;"
+        raise UserError(f"landmarks={path} has {which} {', '.join(named) or 'choose a class'}.")
+    sizes = [_image_size(file) for file, _ in found]
+    chosen = {}
+    for part in parts or named:
+        places = []
+        for number, ((_, of_image), size) in enumerate(zip(found, sizes, strict=True), 2):
             try:
-                x, y = float(row[f"{part}_x"]), float(row[f"{part}_y"])
+                x, y = map(float, of_image[part])
                 if not (math.isfinite(x) and math.isfinite(y)):
                     raise ValueError
             except (TypeError, ValueError):
                 raise UserError(
                     f"landmarks={path}, line {number}: {part} has no position."
                 ) from None
-            places[part].append(in_stored_picture((y, x), size))
-    return Landmarks(files, {part: torch.tensor(found) for part, found in places.items()})
+            places.append(in_stored_picture((y, x), size))
+        chosen[part] = torch.tensor(places)
+    return Landmarks(tuple(file for file, _ in found), chosen)
+
+
+def _of_rows(path: Path, rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Described]:
+    columns = list(rows[0]) if rows else []
+    named = [c[:-2] for c in columns if c and c.endswith("_x") and f"{c[:-2]}_y" in columns]
+    if "file" not in columns or not named:
+        raise UserError(
+            f"landmarks={path} needs rows, a column file, and columns like nose_x and nose_y."
+        )
+    return [
+        (folder / row["file"], {part: (row[f"{part}_x"], row[f"{part}_y"]) for part in named})
+        for row in rows
+    ]
+
+
+def _of_drawn_images(path: Path, described: Mapping[str, Any], folder: Path) -> list[Described]:
+    inside = folder.resolve()
+    files = {path.parent.resolve() / name: one["parts"] for name, one in described.items()}
+    found = [(file, parts) for file, parts in files.items() if file.is_relative_to(inside)]
+    if not found or len({file.parent for file, _ in found}) > 1:
+        raise UserError(
+            f"landmarks={path} describes images of several classes: choose one, as "
+            f"images={path.parent / 'test' / 'cat'}."
+        )
+    return found
 
 
 def in_stored_picture(place: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:

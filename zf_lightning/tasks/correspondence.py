@@ -1,5 +1,6 @@
 """task=correspondence: the same part hidden in several images (Fig. 8 and Table 1)."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from zf_lightning.figures.correspondence import correspondence_figure
 from zf_lightning.inspection.subject import Subject, finish, load_subject, square_size
 from zf_lightning.results.tables import Cell, Table, Value
 
+log = logging.getLogger(__name__)
+
 
 def run(config: DictConfig) -> dict[str, Any]:
     """Table 1 for the parts of `landmarks`; write the figure and `result.json`."""
@@ -26,19 +29,26 @@ def run(config: DictConfig) -> dict[str, Any]:
     if config.landmarks is None:
         raise UserError(
             "task=correspondence needs landmarks=FILE.csv with the columns file, and NAME_x and "
-            "NAME_y for each part."
+            "NAME_y for each part, or the embedded dataset's parts.json and images=FOLDER."
         )
     table = Path(config.landmarks).expanduser()
     folder = table.parent if config.images is None else Path(str(config.images)).expanduser()
     subject = load_subject(config)
     landmarks = read_landmarks(table, folder, options.parts)
-    pixels = torch.stack([load_image(file) for file in landmarks.files])
     parts = {part: in_input(places, subject.input_size) for part, places in landmarks.parts.items()}
-    for part, places in parts.items():
-        outside = ((places < 0) | (places >= subject.input_size)).any(1).nonzero()
-        if len(outside):
-            name = landmarks.files[int(outside[0])].name
-            raise UserError(f"{part} of {name} lies outside what the network sees of it.")
+    seen = torch.stack(
+        [((places >= 0) & (places < subject.input_size)).all(1) for places in parts.values()]
+    ).all(0)
+    files = [file for file, whole in zip(landmarks.files, seen, strict=True) if whole]
+    if len(files) < len(seen):
+        log.warning(
+            f"{len(seen) - len(files)} of {len(seen)} images are left out: a part lies outside "
+            "what the network sees of them."
+        )
+    if not files:
+        raise UserError("No image is left: the network takes the middle of each.")
+    pixels = torch.stack([load_image(file) for file in files])
+    parts = {part: places[seen] for part, places in parts.items()}
     observed = ObservedNetwork(subject.network)
     found = correspondence(
         observed,

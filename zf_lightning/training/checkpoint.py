@@ -1,5 +1,6 @@
 """Checkpoints: writing, finding and loading them, and the configuration in them."""
 
+import logging
 import pickle
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from zf_lightning.errors import UserError, reason_of
 from zf_lightning.sweep import override_key
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.module import ImageClassifier
+
+log = logging.getLogger(__name__)
 
 #: Parts of a configuration that define what was learnt, and from what data.
 LEARNT = ("model", "ablation", "data", "seed")
@@ -137,7 +140,26 @@ def configuration_of(
         key = override_key(override)
         if "." in key and key.split(".")[0] in parts:
             OmegaConf.update(result, key, OmegaConf.select(current, key), force_add=True)
+    if "data" in parts and not {"data", "data.root", "paths.data"} & set(
+        map(override_key, overrides)
+    ):
+        _find_data(result, path)
     return result
+
+
+def _find_data(result: DictConfig, path: Path) -> None:
+    """Take the data from where the run had it, if it is there and not where it is to be now.
+
+    A run that was started in another folder would draw or download its dataset again.
+    """
+    root = OmegaConf.select(result, "data.root")
+    written = path.parent.parent / "config.yaml"
+    if root is None or Path(root).exists() or not written.is_file():
+        return
+    before = OmegaConf.select(OmegaConf.load(written), "data.root")
+    if before is not None and Path(before).is_dir():
+        log.info(f"The images are those in {before}, as the run had them.")
+        OmegaConf.update(result, "data.root", before)
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], where: str = "") -> list[str]:
