@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zf_lightning.figures.comparison import Panel, Series, comparison_figure
 from zf_lightning.figures.correspondence import correspondence_figure
 from zf_lightning.figures.evolution import JUMP, evolution_curves, evolution_panel
 from zf_lightning.figures.filters import FilterStatistics, filter_statistics_figure
 from zf_lightning.figures.invariance import InvarianceRow, invariance_figure
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure, projection_tiles
-from zf_lightning.figures.style import COLOURS, distinct, first_name
+from zf_lightning.figures.style import COLOURS, distinct, first_name, to_svg
 
 RNG = np.random.default_rng(0)
 
@@ -62,6 +63,16 @@ def test_more_classes_than_colours_are_others() -> None:
     most_probable = np.arange(99).reshape(9, 11)
     picture = occlusion_figure([panels(most_probable=most_probable)], ["cat"])
     assert share(picture, rgb("#B8BCC2")) > 0.02
+
+
+def test_a_class_may_be_called_like_a_formula_or_a_tag() -> None:
+    names = [r"$\frac{", "</svg><script>alert(1)</script>"]
+    most_probable = np.arange(99).reshape(9, 11) % 2
+    row = panels(most_probable=most_probable, class_name=names[0], name="$$_{x.jpg")
+    assert occlusion_figure([row], names).width > 1000
+    figure = comparison_figure(names, [Panel("%", [Series(names[1], [1.0, 2.0])])])
+    svg = to_svg(figure)
+    assert "<script" not in svg and svg.count("</svg>") == 1
 
 
 def test_flat_maps_and_many_rows_are_drawn() -> None:

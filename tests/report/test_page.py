@@ -90,6 +90,19 @@ def test_a_page_counts_one_epoch_and_no_top5_error_of_five_classes(tmp_path: Pat
     assert "top-1 not a number" in page and "top-1 12.50 %" in page
 
 
+def test_a_task_has_its_pictures_on_a_page_and_names_are_text(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    (tmp_path / "figures").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "figures" / "a<b>&.png")
+    values = {"layer": name, "ckpt": "/home/me/outputs/run/checkpoints/best.ckpt", "size": 1600}
+    (tmp_path / "result.json").write_text(json.dumps({"task": "occlusion", **values}))
+    page = write_report(tmp_path).read_text()
+    assert name not in page and "&lt;img src=x" in page
+    assert 'src="../figures/a%3Cb%3E%26.png"' in page and "a<b>" not in page
+    assert "run/checkpoints/best.ckpt" in page and "/home/me" not in page
+    assert "1,600" in page and 'href="../result.json"' in page
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_page_shows_the_last_epoch_of_the_asked_layer(folder: Path, tmp_path: Path) -> None:
     shown = shown_by_a_browser(f"{write_report(folder).as_uri()}#conv2", tmp_path)

@@ -41,6 +41,7 @@ def photograph(tmp_path: Path) -> list[str]:
         "model.name=squeezenet1_1",
         f"model.weights={tmp_path / 'weights.safetensors'}",
         "model.input_size=96",
+        "logger=csv",
         f"images={tmp_path / 'photographs' / '000.png'}",
     ]
 
@@ -50,6 +51,9 @@ def check(tmp_path: Path, result: dict[str, Any], *figures: str) -> None:
     folder = tmp_path / "run"
     check_result(folder, result)
     assert (folder / "config.yaml").exists()
+    page = (folder / "report" / "index.html").read_text()
+    assert all(f"../figures/{name}.png" in page for name in figures)
+    assert str(tmp_path) not in page, "a page is handed on"
     assert {f.name for f in (folder / "figures").iterdir()} >= {f"{name}.png" for name in figures}
     for name in figures:
         with Image.open(folder / "figures" / f"{name}.png") as picture:
@@ -60,7 +64,7 @@ def test_occlusion_of_images_of_the_checkpoints_data(
     trained: Path, compose_config: Compose, tmp_path: Path
 ) -> None:
     config = compose_config(
-        "task=occlusion", f"ckpt={trained}", "images=[0,3]", "occlusion.size=20"
+        "task=occlusion", f"ckpt={trained}", "logger=csv", "images=[0,3]", "occlusion.size=20"
     )
     result = occlusion.run(config)
     check(tmp_path, result, "occlusion")
@@ -204,7 +208,9 @@ def test_parts_of_the_embedded_dataset_are_landmarks(tmp_path: Path) -> None:
 
 
 def test_evolution_of_a_run(trained: Path, compose_config: Compose, tmp_path: Path) -> None:
-    config = compose_config("task=evolution", f"ckpt={trained}", "evolution.layers=[conv1,conv5]")
+    config = compose_config(
+        "task=evolution", f"ckpt={trained}", "logger=csv", "evolution.layers=[conv1,conv5]"
+    )
     result = evolution.run(config)
     check(tmp_path, result, "evolution", "evolution_conv1", "evolution_conv5")
     assert result["epochs"] == [1, 2]
@@ -220,7 +226,7 @@ def test_filters_of_two_networks(trained: Path, compose_config: Compose, tmp_pat
     other = tmp_path / "other"
     shutil.copytree(trained, other)
     options = [f"filters.compare={other}", "filters.images=5", "filters.rms_limit=0.01"]
-    result = filters.run(compose_config("task=filters", f"ckpt={trained}", *options))
+    result = filters.run(compose_config("task=filters", f"ckpt={trained}", "logger=csv", *options))
     names = ["filters", "filters_one_scale", "second_layer", "filter_statistics"]
     check(tmp_path, result, *names, "filters_compared", "second_layer_compared")
     one, same = result["networks"]

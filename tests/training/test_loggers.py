@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import wandb
 from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import OmegaConf
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from zf_lightning.errors import UserError
@@ -19,7 +21,7 @@ from zf_lightning.training.loggers import (
     log_table,
     wandb_logger,
 )
-from zf_lightning.training.wandb_runs import close_wandb, log_sweep_table
+from zf_lightning.training.wandb_runs import close_wandb, log_figures, log_sweep_table
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -130,6 +132,18 @@ def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     assert list(sweep.glob("wandb/offline-run-*"))
     stored = next((sweep / "wandb").glob("offline-run-*/files/media/table/*.json"))
     assert "41.25" in stored.read_text()
+
+
+def test_the_figures_of_a_task_are_a_run(tmp_path: Path) -> None:
+    picture = tmp_path / "occlusion.png"
+    Image.new("RGB", (8, 6)).save(picture)
+    config = OmegaConf.create({"task": {"name": "occlusion"}, "ckpt": None, "logger": {}})
+    assert log_figures(config, {"occlusion": picture}) is None
+    config.logger.wandb = options(tmp_path / "run", "offline") | {"folder": str(tmp_path / "run")}
+    upload = log_figures(config, {"occlusion": picture})
+    assert upload is not None and upload.startswith(f"wandb sync {tmp_path}/run/wandb/offline-run")
+    media = next((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*.png"))
+    assert media.name.startswith("occlusion")
 
 
 def test_a_table_is_a_text_of_tensorboard(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,18 +34,26 @@ def new_figure(width: float, height: float) -> Figure:
 
 def to_image(figure: Figure) -> Image.Image:
     """A drawn figure as a picture."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    canvas = FigureCanvasAgg(_as_written(figure))
+    with matplotlib.rc_context({"text.parse_math": False}):
+        canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def to_svg(figure: Figure) -> str:
     """A figure as an SVG element: the same figure gives the same text."""
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "zf-lightning"}):
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
+    with matplotlib.rc_context({"svg.hashsalt": "zf-lightning", "text.parse_math": False}):
+        FigureCanvasSVG(_as_written(figure)).print_svg(text, metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def _as_written(figure: Figure) -> Figure:
+    """The figure with every text as it is: a class may be called `$1`, and is no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
 
 
 def series_style(number: int, *, published: bool = False) -> dict[str, Any]:

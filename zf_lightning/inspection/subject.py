@@ -20,6 +20,7 @@ from zf_lightning.data.sources.base import SPLITS
 from zf_lightning.data.sources.scan import image_names
 from zf_lightning.errors import UserError
 from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
+from zf_lightning.report.page import write_report
 from zf_lightning.results.result import write_result
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
@@ -33,6 +34,7 @@ from zf_lightning.training.checkpoint import (
 )
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.network import build_blank_network, check_network
+from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)
 
@@ -284,16 +286,20 @@ def finish(
     figures: Mapping[str, Image.Image],
     lines: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write `figures/`, `config.yaml` and `result.json` of a run, and report where they are."""
+    """Write `figures/`, `result.json` and the page of a run, and report where they are."""
     folder = Path(config.paths.run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    files = {name: folder / "figures" / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        figure.save(folder / "figures" / f"{name}.png")
+        figure.save(files[name])
     save_configuration(config, folder)
     complete = {"task": config.task.name, **result}
     write_result(folder, complete)
+    page = write_report(folder)
     for line in lines:
         log.info(line)
-    names = "".join(f"figures/{name}.png, " for name in figures)
-    log.info(f"Everything is in {folder}: {names}result.json, run.log")
+    log.info(f"Everything is in {folder}, as {page} shows.")
+    upload = log_figures(config, files)
+    if upload:
+        log.info(f"To upload the figures to Weights & Biases: {upload}")
     return complete

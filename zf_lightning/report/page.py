@@ -1,4 +1,4 @@
-"""`report/index.html`: the result, the curves, and the grids of each layer and epoch."""
+"""`report/index.html`: the result, the curves, and the pictures of a run."""
 
 import json
 import re
@@ -11,6 +11,10 @@ from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import counted
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+#: Tasks with a picture for each layer; those of a training have epochs.
+WITH_LAYERS = ("train", "atlas")
+#: Files of a run that its page links.
+FILES = ("result.json", "config.yaml", "run.log", "metrics.csv")
 PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.png")
 
 
@@ -19,15 +23,23 @@ def write_report(folder: Path) -> Path:
 
     It may be called after each epoch, and again when the result is there.
     """
+    path = folder / "result.json"
+    result = json.loads(path.read_text()) if path.exists() else {}
     layers, epochs = find_pictures(folder / "figures")
+    figures = []
+    if result.get("task", "train") not in WITH_LAYERS:
+        # Pictures of a whole task, one below the other.
+        figures, layers, epochs = layers, [], []
     return write_page(
         folder / "report" / "index.html",
         "run.html",
         name=folder.resolve().name,
-        result=_read_result(folder / "result.json"),
+        result=_rows(result),
         curves=draw_curves(folder / "metrics.csv"),
+        figures=figures,
         layers=layers,
         epochs=epochs,
+        files=[file for file in FILES if (folder / file).exists()],
     )
 
 
@@ -47,22 +59,31 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _read_result(path: Path) -> list[tuple[str, str]]:
-    if not path.exists():
-        return []
-    result: dict[str, Any] = json.loads(path.read_text())
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     if result.get("task") == "atlas":
         return _atlas_rows(result)
-    if result.get("task") == "train" and names.VAL_TOP1 in result:
-        return _training_rows(result)
-    return []
+    if result.get("task") == "train":
+        return _training_rows(result) if names.VAL_TOP1 in result else []
+    return [
+        (key.replace("_", " "), f"{value:,}" if isinstance(value, int) else _short_path(str(value)))
+        for key, value in result.items()
+        if isinstance(value, str | int | float)
+    ]
+
+
+def _short_path(text: str) -> str:
+    """A checkpoint or a folder without where it lies on the machine: a page is handed on."""
+    path = Path(text)
+    if not path.is_absolute():
+        return text
+    return "/".join(path.parts[-3:] if path.suffix == ".ckpt" else path.parts[-1:])
 
 
 def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     layers: dict[str, dict[str, int]] = result["layers"]
     maps = sum(layer["feature_maps"] for layer in layers.values())
     return [
-        ("network", f"{result['model']} ({result['weights']})"),
+        ("network", f"{result['model']} ({_short_path(result['weights'])})"),
         ("data", f"{result['data']}: {result['images']:,} {images_of(result['split'])}"),
         (
             "feature maps",

@@ -9,13 +9,14 @@ import os
 import shlex
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning.errors import UserError
+from zf_lightning.config.instantiate import plain
+from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
 from zf_lightning.system.processes import is_first_process
@@ -90,6 +91,27 @@ def close_wandb(*, failed: bool = False) -> str | None:
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
 
 
+def log_figures(config: DictConfig, figures: Mapping[str, Path]) -> str | None:
+    """Log the pictures of a task without a Trainer as a run; returns how to upload it if offline.
+
+    Nothing happens without `logger.wandb`; a server that refuses is a warning.
+    """
+    options = config.logger.get("wandb")
+    if options is None or not figures:
+        return None
+    import wandb
+
+    values = {key: plain(value) for key, value in options.items() if key != "_target_"}
+    try:
+        run = wandb.init(
+            **run_options(**values), job_type=config.task.name, config={"ckpt": str(config.ckpt)}
+        )
+        run.log({name: wandb.Image(str(path)) for name, path in figures.items()})
+    except wandb.Error as problem:
+        log.warning(f"The figures were not logged to Weights & Biases: {reason_of(problem)}")
+    return close_wandb()
+
+
 def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | None:
     """Log the table of a sweep as a run of its own, in the group of the sweep's jobs.
 
@@ -120,7 +142,7 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
         run = wandb.init(**options_of_run)
         run.log({"table": wandb.Table(columns=[*columns], data=rows)})
     except wandb.Error as problem:
-        log.warning(f"The table was not logged to Weights & Biases: {str(problem).strip()}")
+        log.warning(f"The table was not logged to Weights & Biases: {reason_of(problem)}")
     if close_wandb() is None:
         return None
     # The shell fills in the stars.
