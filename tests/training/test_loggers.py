@@ -180,6 +180,19 @@ def test_without_an_api_key_wandb_is_offline(
     assert shown.stdout.startswith(f"wandb sync {tmp_path / 'run'}")
 
 
+def test_runs_can_be_grouped_by_ablation_and_name_no_path() -> None:
+    logged: list[dict] = []
+
+    class Kept(MetricsFile):
+        def log_hyperparams(self, params: dict, *args: object, **options: object) -> None:
+            logged.append(params)
+
+    values = {"ablation": {"a": {"convs": {}}, "b": {}}, "paths": {"run": "/home/me/x"}, "seed": 1}
+    log_configuration([Kept("metrics.csv")], values)
+    log_configuration([Kept("metrics.csv")], {"ablation": {}})
+    assert logged == [{"ablation": "a+b", "paths": {}, "seed": 1}, {"ablation": "none"}]
+
+
 def test_a_server_that_refuses_is_one_sentence() -> None:
     class Refusing(MetricsFile):
         def log_hyperparams(self, *args: object, **options: object) -> None:

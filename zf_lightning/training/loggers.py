@@ -119,8 +119,10 @@ def wandb_logger(**of_run: Any) -> WandbLogger:
 def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
     """Give each logger the configuration; this is also where wandb first meets its server.
 
+    Ablations are one value, by which runs can be grouped; paths of the machine are left out.
     Raises UserError if wandb refuses the key, or cannot be reached within its 90 seconds.
     """
+    values = {**_without_paths(values), "ablation": "+".join(values.get("ablation", ())) or "none"}
     for logger in loggers:
         try:
             logger.log_hyperparams(values)
@@ -132,6 +134,16 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
                 f"Weights & Biases did not take the run ({reason_of(problem)}); to train without "
                 "its server use logger.wandb.mode=offline, and upload the run later."
             ) from problem
+
+
+def _without_paths(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {
+            key: _without_paths(value)
+            for key, value in values.items()
+            if not (isinstance(value, str) and Path(value).is_absolute())
+        }
+    return values
 
 
 def log_table(loggers: Sequence[Logger], table: Table) -> None:
