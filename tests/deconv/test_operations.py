@@ -13,6 +13,7 @@ from tests.deconv.oracles import randomise
 from zf_lightning.deconv import Method
 from zf_lightning.deconv.backward import disjoint_windows, keep_switches
 from zf_lightning.deconv.operations import NoRule, Operations
+from zf_lightning.deconv.projection import run_module
 from zf_lightning.errors import UserError
 
 
@@ -74,8 +75,10 @@ def run(
     """
     values = tuple(v.clone().requires_grad_() if isinstance(v, Tensor) else v for v in values)
     operations = Operations(method or Method())
-    run_any = operations.run_module if isinstance(operation, nn.Module) else operations.run_function
-    output, _ = run_any(operation, values, options, None)
+    if isinstance(operation, nn.Module):
+        output, _ = run_module(operations, operation, values, options, None)
+    else:
+        output, _ = operations.run_function(operation, values, options, None)
     tensors = [value for value in values if isinstance(value, Tensor)]
 
     def down(signal: Tensor, images: Tensor | None = None) -> Tensor:

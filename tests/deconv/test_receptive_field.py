@@ -179,5 +179,5 @@ def test_branches_of_different_stride_are_refused() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.coarse(x) + self.fine(x)
 
-    with pytest.raises(UserError, match="different stride meet at node add"):
+    with pytest.raises(UserError, match="different stride lead from node x to add"):
         Deconvnet(Uneven()).receptive_fields(["add"], (12, 12))

@@ -9,40 +9,33 @@ that of whole images, also at the borders.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from zf_lightning.deconv.locality import (
-    POINTWISE,
-    Locality,
-    Pair,
-    Support,
-    plus_times,
-    smallest_around,
-)
-from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.deconv.backward import with_backward
+from zf_lightning.deconv.locality import POINTWISE, Locality, Support
+from zf_lightning.deconv.receptive_field import ReceptiveField, crop
 from zf_lightning.graph.network import Graph
 
+#: What picks positions out of `[U, h, w]`: a mask, or a list of them.
+Beyond = Tensor | tuple[Tensor, ...]
 
-@dataclass(frozen=True)
-class MapCrop:
-    """What units of one layer see of the feature maps of a node, as `(vertical, horizontal)`.
 
-    The unit at `(row, column)` sees `size` positions from `offset + (row, column) * jump` on.
-    """
+class Cut(NamedTuple):
+    """What an operation takes of a crop of one of its inputs."""
 
-    size: Pair
-    jump: Pair
-    offset: Pair
-    map_size: Pair
-
-    def starts(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """First row and first column `[U]`, possibly negative."""
-        return self.offset[0] + rows * self.jump[0], self.offset[1] + columns * self.jump[1]
+    source: fx.Node
+    #: What the units see of the input by way of this operation, and no other.
+    part: ReceptiveField
+    #: Left, right, top, bottom: what the crop has around that part.
+    sides: tuple[int, int, int, int]
+    #: Whether the operation sees what lies beyond the border.
+    sees_border: bool
 
 
 @dataclass(frozen=True)
@@ -51,61 +44,65 @@ class CropPlan:
 
     #: The layer's own.
     node: fx.Node
-    nodes: dict[fx.Node, MapCrop]
+    nodes: dict[fx.Node, ReceptiveField]
     #: Of every operation, in whole images.
     localities: Mapping[fx.Node, Locality]
+    cuts: Mapping[fx.Node, list[Cut]]
     #: Values computed in a unit's crops, as a share of those of a whole image.
     share: float
-
-    @property
-    def map_size(self) -> Pair:
-        """Height and width of the layer's feature maps."""
-        return self.nodes[self.node].map_size
 
 
 def plan_crops(
     graph: Graph,
     target: fx.Node,
+    fields: Mapping[fx.Node, ReceptiveField],
     localities: Mapping[fx.Node, Locality],
     shapes: Mapping[fx.Node, tuple[int, ...]],
-    input_size: Pair,
 ) -> CropPlan | None:
     """The crops of the units of a node, for images of one size.
 
     None where units are not computed in crops: an operation below them has no position or cannot be
-    run on crops, or branches of different stride meet.
+    run on crops.
 
     Args:
-        localities, shapes: of the operations below, as a pass of whole images found them.
+        fields: what the units see, from `fields_below`.
+        localities, shapes: see there.
     """
-    if graph.asks_for_sizes(target) or len(shapes[target]) != 3:
+    order = [node for node in graph.below([target]) if node in fields and node in localities]
+    runs = all(localities[node].in_crops and len(shapes[node]) == 3 for node in order)
+    if graph.asks_for_sizes(target) or not runs:
         return None
-
-    def map_size(node: fx.Node) -> Pair:
-        return input_size if node is graph.input else (shapes[node][-2], shapes[node][-1])
-
-    found = {target: MapCrop((1, 1), (1, 1), (0, 0), map_size(target))}
-    inside, everything = 0, 0
-    order = [node for node in graph.below([target]) if node in localities]
-    for node in reversed(order):
-        locality, crop_of_node, shape = localities[node], found[node], shapes[node]
-        support = locality.support
-        if not locality.in_crops or not isinstance(support, Support) or len(shape) != 3:
-            return None
-        inside += shape[0] * crop_of_node.size[0] * crop_of_node.size[1]
-        everything += shape[0] * shape[1] * shape[2]
-        below = _below(crop_of_node, support)
-        for source in graph.sources(node):
-            other = found.get(source)
-            if other is not None and other.jump != below.jump:
-                return None
-            found[source] = replace(_union(below, other), map_size=map_size(source))
+    inside = sum(shapes[node][0] * prod(fields[node].size) for node in order)
     return CropPlan(
         target,
-        {node: found[node] for node in (graph.input, *order)},
+        {node: fields[node] for node in (graph.input, *order)},
         {node: localities[node] for node in order},
-        inside / everything,
+        {node: _cuts(graph, node, fields, localities[node]) for node in order},
+        inside / sum(prod(shapes[node]) for node in order),
     )
+
+
+def _cuts(
+    graph: Graph, node: fx.Node, fields: Mapping[fx.Node, ReceptiveField], locality: Locality
+) -> list[Cut]:
+    assert isinstance(locality.support, Support)
+    sources = graph.sources(node)
+    # Beyond the border an operation on single positions hands on what is never looked at.
+    # Padding at the right and the bottom is on single positions too, but moves the border.
+    sees_border = locality.support != POINTWISE or any(
+        fields[source].input_size != fields[node].input_size for source in sources
+    )
+    found = []
+    for source in sources:
+        whole = fields[source]
+        part = fields[node].below(locality.support, whole.input_size)
+        (top, bottom), (left, right) = (
+            (before, whole.size[axis] - part.size[axis] - before)
+            for axis in (0, 1)
+            for before in [part.offset[axis] - whole.offset[axis]]
+        )
+        found.append(Cut(source, part, (left, right, top, bottom), sees_border))
+    return found
 
 
 class Positions:
@@ -118,61 +115,51 @@ class Positions:
     def __init__(self, images: Tensor, rows: Tensor, columns: Tensor) -> None:
         self.images, self.rows, self.columns = images, rows, columns
         # Read once: on a GPU each reading waits for all that is under way.
-        ends = torch.stack([rows.amin(), rows.amax(), columns.amin(), columns.amax()]).tolist()
-        self._ends = ((ends[0], ends[1]), (ends[2], ends[3]))
-        self._known: dict[MapCrop, Tensor | None] = {}
+        self._ends = torch.stack([*torch.stack([rows, columns]).aminmax(dim=1)], 1).tolist()
+        self._known: dict[ReceptiveField, Beyond | None] = {}
 
-    def beyond(self, part: MapCrop) -> Tensor | None:
-        """`[U, 1, h, w]` bool, True beyond the border; None if no crop reaches there."""
+    def beyond(self, part: ReceptiveField) -> Beyond | None:
+        """Where crops `[U, h, w]` lie beyond the border, as an index; None if none does."""
         if part not in self._known:
             self._known[part] = self._beyond(part) if self._crosses(part) else None
         return self._known[part]
 
-    def _crosses(self, part: MapCrop) -> bool:
+    def _crosses(self, part: ReceptiveField) -> bool:
         return any(
             part.offset[axis] + first * part.jump[axis] < 0
-            or part.offset[axis] + last * part.jump[axis] + part.size[axis] > part.map_size[axis]
+            or part.offset[axis] + last * part.jump[axis] + part.size[axis] > part.input_size[axis]
             for axis, (first, last) in enumerate(self._ends)
         )
 
-    def _beyond(self, part: MapCrop) -> Tensor:
+    def _beyond(self, part: ReceptiveField) -> Beyond:
         found = []
         for starts, size, length in zip(
-            part.starts(self.rows, self.columns), part.size, part.map_size, strict=True
+            part.starts(self.rows, self.columns), part.size, part.input_size, strict=True
         ):
             at = starts[:, None] + torch.arange(size, device=starts.device)
             found.append((at < 0) | (at >= length))
-        return (found[0][:, :, None] | found[1][:, None, :])[:, None]
+        mask = found[0][:, :, None] | found[1][:, None, :]
+        # Few positions are beyond: on a CPU a list of them takes a third of the time of a mask. On
+        # a GPU it would have to wait for their number.
+        return mask.nonzero(as_tuple=True) if mask.device.type == "cpu" else mask
 
 
 def crop_pixels(graph: Graph, plan: CropPlan, images: Tensor, units: Positions) -> Tensor:
     """What units see of images `[N, C, H, W]`: `[U, C, h, w]`, zero beyond the border."""
-    part = plan.nodes[graph.input]
-    pixels, _ = crop(images, units.images, *part.starts(units.rows, units.columns), part.size)
+    field = plan.nodes[graph.input]
+    pixels, _ = crop(images, units.images, *field.starts(units.rows, units.columns), field.size)
     # On a CPU max pooling is fifteen times as fast so, convolution twice.
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def crop_inputs(
-    graph: Graph, plan: CropPlan, units: Positions, node: fx.Node, values: Mapping[fx.Node, Any]
+    plan: CropPlan, units: Positions, node: fx.Node, values: Mapping[fx.Node, Any]
 ) -> dict[fx.Node, Any]:
     """The values that an operation takes, cropped to what it sees, its border value beyond."""
-    whole, locality = plan.nodes[node], plan.localities[node]
-    assert isinstance(locality.support, Support)
-    sees = _below(whole, locality.support)
-    sources = graph.sources(node)
-    # Beyond the border an operation on single positions hands on what is never looked at.
-    # Padding at the right and the bottom is on single positions too, but moves the border.
-    spatial = locality.support != POINTWISE or any(
-        plan.nodes[source].map_size != whole.map_size for source in sources
-    )
     taken = dict(values)
-    for source in sources:
-        given = plan.nodes[source]
-        part = replace(sees, map_size=given.map_size)
-        sides = _sides(part, given)
-        cut = F.pad(values[source], [-side for side in sides]) if any(sides) else values[source]
-        taken[source] = _filled(cut, units.beyond(part) if spatial else None, locality.border_value)
+    for source, part, sides, sees_border in plan.cuts[node]:
+        beyond = units.beyond(part) if sees_border else None
+        taken[source] = _cut(values[source], sides, beyond, plan.localities[node].border_value)
     return taken
 
 
@@ -181,33 +168,30 @@ def fill_output(plan: CropPlan, units: Positions, node: fx.Node, output: Tensor)
     if not plan.localities[node].border_value:
         return output
     # Times a signal of zero, infinities would be NaN.
-    return _filled(output, units.beyond(plan.nodes[node]), 0.0)
+    return _cut(output, (0, 0, 0, 0), units.beyond(plan.nodes[node]), 0.0)
 
 
-def _filled(values: Tensor, where: Tensor | None, value: float) -> Tensor:
-    # Not masked_fill, which would lose the memory format.
-    return values if where is None else values.clone().masked_fill_(where, value)
+def _cut(
+    values: Tensor, sides: tuple[int, int, int, int], beyond: Beyond | None, border_value: float
+) -> Tensor:
+    """Without its sides, and with `border_value` beyond the border, where no signal goes back.
 
+    Autograd's own way back takes five times as long, to copy and to fill by a mask.
+    """
+    if beyond is None and not any(sides):
+        return values
 
-def _sides(part: MapCrop, whole: MapCrop) -> tuple[int, int, int, int]:
-    """Left, right, top, bottom: what a crop has around a part of it."""
-    before = [part.offset[axis] - whole.offset[axis] for axis in (0, 1)]
-    after = [whole.size[axis] - part.size[axis] - before[axis] for axis in (0, 1)]
-    return before[1], after[1], before[0], after[0]
+    def fill(part: Tensor, value: float) -> None:
+        if beyond is not None:
+            part.permute(0, 2, 3, 1)[beyond] = value
 
+    def backward(signal: Tensor) -> Tensor:
+        left, right, top, bottom = sides
+        whole = F.pad(signal, sides) if any(sides) else signal.clone()
+        fill(whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right], 0.0)
+        return whole
 
-def _below(part: MapCrop, support: Support) -> MapCrop:
-    """What the positions of a crop see of an operation's input."""
-
-    steps = (part.size[0] - 1, part.size[1] - 1)
-    return MapCrop(
-        plus_times(support.extent, support.stride, steps),
-        plus_times((0, 0), part.jump, support.stride),
-        plus_times(support.offset, part.offset, support.stride),
-        (0, 0),
-    )
-
-
-def _union(part: MapCrop, other: MapCrop | None) -> MapCrop:
-    size, offset = smallest_around([part] if other is None else [part, other])
-    return replace(part, size=size, offset=offset)
+    with torch.no_grad():
+        cut = F.pad(values, [-side for side in sides]) if any(sides) else values.clone()
+        fill(cut, border_value)
+    return with_backward(values, cut, backward)

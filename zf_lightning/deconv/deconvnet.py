@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from zf_lightning.deconv.backward import Method, MethodName, NormName
 from zf_lightning.deconv.crops import CropPlan
 from zf_lightning.deconv.geometry import Geometries
 from zf_lightning.deconv.operations import Operations
-from zf_lightning.deconv.projection import ForwardState, Part, Projector
+from zf_lightning.deconv.projection import ForwardState, Part, Projector, projecting
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
     crop,
@@ -76,7 +76,7 @@ class Deconvnet:
         self.graph = Graph(network, whole_modules=self.operations.whole_modules)
         self.batch_size = batch_size
         self.crops = crops
-        self._geometries = Geometries(self.graph, self._projector.forward)
+        self._geometries = Geometries(self.graph, self._forward)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -105,7 +105,11 @@ class Deconvnet:
         Raises UserError for a layer that does not exist, or an operation that has no backward rule.
         """
         _check_images(images)
-        return self._projector.forward(images, self.graph.nodes(layers))
+        return self._forward(images, self.graph.nodes(layers))
+
+    def _forward(self, images: Tensor, nodes: Mapping[str, fx.Node]) -> ForwardState:
+        with projecting(self.graph.network, images.device):
+            return self._projector.forward(images, nodes)
 
     def with_feature_maps(
         self, images: Tensor, layers: Collection[str]
@@ -204,17 +208,17 @@ class Deconvnet:
         Raises:
             UserError: a unit does not exist, or an operation below it has no rule.
         """
-        number = len(units)
-        pixels = images.new_zeros(number, *images.shape[1:])
-        activations = images.new_zeros(number)
+        pixels = images.new_zeros(len(units), *images.shape[1:])
+        activations = images.new_zeros(len(units))
         groups = by_layer(units, images.device)
-        for part in self._parts(images, [group for group, _ in groups]):
-            places = groups[part.group][1][part.places]
-            activations[places] = part.activations
-            if part.starts is None:
-                pixels[places] = part.pixels
-            else:
-                paste(part.pixels, pixels, places, *part.starts)
+        with projecting(self.graph.network, images.device):
+            for part in self._parts(images, [group for group, _ in groups]):
+                places = groups[part.group][1][part.places]
+                activations[places] = part.activations
+                if part.starts is None:
+                    pixels[places] = part.pixels
+                else:
+                    paste(part.pixels, pixels, places, *part.starts)
         return Projections(pixels, activations)
 
     def project_windows(self, images: Tensor, units: Sequence[Unit] | Units) -> WindowProjections:
@@ -230,23 +234,22 @@ class Deconvnet:
     def project_layers(self, images: Tensor, groups: Sequence[Units]) -> list[WindowProjections]:
         """Like `project_windows` for several layers, which share what they have in common."""
         size = (images.shape[2], images.shape[3])
-        geometries = self._geometries.of({group.layer for group in groups}, tuple(images.shape[1:]))
-        fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
         parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
-        for part in self._parts(images, groups):
-            field = fields[part.units.layer]
-            tops, lefts = field.tiles(part.units.rows, part.units.columns)
-            windows = part.pixels
-            if part.starts is None:
-                each = torch.arange(len(part.units), device=images.device)
-                windows, _ = crop(part.pixels, each, tops, lefts, field.tile_size)
-            elif field.exceeds_input:
-                each = torch.arange(len(part.units), device=images.device)
-                at = (tops - part.starts[0], lefts - part.starts[1])
-                windows, _ = crop(part.pixels, each, *at, field.tile_size)
-            inside = inside_image(tops, lefts, field.tile_size, size)
-            found = WindowProjections(windows, part.activations, tops, lefts, inside)
-            parts[part.group].append((part.places, found))
+        with projecting(self.graph.network, images.device):
+            layers = {group.layer for group in groups}
+            geometries = self._geometries.of(layers, tuple(images.shape[1:]))
+            fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
+            for part in self._parts(images, groups):
+                field = fields[part.units.layer]
+                tops, lefts = field.tiles(part.units.rows, part.units.columns)
+                windows = part.pixels
+                if part.starts is None or field.exceeds_input:
+                    top, left = part.starts or (0, 0)
+                    each = torch.arange(len(part.units), device=images.device)
+                    windows, _ = crop(windows, each, tops - top, lefts - left, field.tile_size)
+                inside = inside_image(tops, lefts, field.tile_size, size)
+                found = WindowProjections(windows, part.activations, tops, lefts, inside)
+                parts[part.group].append((part.places, found))
         return [_in_order(found) for found in parts]
 
     def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[Part]:
@@ -275,12 +278,8 @@ class Deconvnet:
 
 def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjections:
     order = torch.cat([places for places, _ in parts]).argsort()
-    return WindowProjections(
-        *(
-            torch.cat([getattr(part, name) for _, part in parts])[order]
-            for name in ("pixels", "activations", "tops", "lefts", "inside")
-        )
-    )
+    columns = zip(*(vars(part).values() for _, part in parts), strict=True)
+    return WindowProjections(*(torch.cat(column)[order] for column in columns))
 
 
 def _check_images(images: Tensor) -> None:

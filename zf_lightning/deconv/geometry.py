@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from zf_lightning.deconv.crops import CropPlan, plan_crops
 from zf_lightning.deconv.projection import ForwardState
-from zf_lightning.deconv.receptive_field import ReceptiveField, receptive_field
+from zf_lightning.deconv.receptive_field import ReceptiveField, fields_below
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 
@@ -42,8 +42,7 @@ class Geometries:
     def __init__(
         self, graph: Graph, forward: Callable[[Tensor, Mapping[str, fx.Node]], ForwardState]
     ) -> None:
-        self._graph = graph
-        self._forward = forward
+        self._graph, self._forward = graph, forward
         self._known: dict[tuple[str, tuple[int, ...]], Geometry] = {}
 
     def of(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, Geometry]:
@@ -54,10 +53,14 @@ class Geometries:
             blank = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
             state = self._forward(blank, self._graph.nodes(unknown))
             for layer in unknown:
-                where = (self._graph, state.nodes[layer], state.localities, state.shapes)
-                self._known[layer, shape] = Geometry(
-                    tuple(state.outputs[layer].shape[1:]),
-                    plan_crops(*where, state.input_size),
-                    receptive_field(*where, state.input_size),
-                )
+                self._known[layer, shape] = self._find(state, state.nodes[layer])
         return {layer: self._known[layer, shape] for layer in layers}
+
+    def _find(self, state: ForwardState, node: fx.Node) -> Geometry:
+        where = state.localities, state.shapes
+        try:
+            fields = fields_below(self._graph, node, *where)
+        except UserError as problem:
+            return Geometry(state.shapes[node], None, problem)
+        plan = plan_crops(self._graph, node, fields, *where)
+        return Geometry(state.shapes[node], plan, fields[self._graph.input])

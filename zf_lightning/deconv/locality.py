@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 Pair = tuple[int, int]
 
@@ -61,25 +61,3 @@ def pair(number: int | Sequence[int]) -> Pair:
     if isinstance(number, int):
         return number, number
     return (number[0], number[1]) if len(number) > 1 else (number[0], number[0])
-
-
-class Rectangle(Protocol):
-    """Some positions of a map, from `offset` on."""
-
-    @property
-    def size(self) -> Pair: ...
-
-    @property
-    def offset(self) -> Pair: ...
-
-
-def plus_times(first: Pair, factor: Pair, number: Pair) -> Pair:
-    """`first + factor * number` on each axis."""
-    return first[0] + factor[0] * number[0], first[1] + factor[1] * number[1]
-
-
-def smallest_around(parts: Sequence[Rectangle]) -> tuple[Pair, Pair]:
-    """Size and offset of the smallest rectangle that holds all of `parts`."""
-    starts = [min(part.offset[axis] for part in parts) for axis in (0, 1)]
-    ends = [max(part.offset[axis] + part.size[axis] for part in parts) for axis in (0, 1)]
-    return (ends[0] - starts[0], ends[1] - starts[1]), (starts[0], starts[1])

@@ -9,14 +9,13 @@ function, the name of a method of tensors, or a module's class (then it gets the
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from zf_lightning.deconv import backward
 from zf_lightning.deconv.backward import Method
@@ -26,16 +25,14 @@ from zf_lightning.deconv.locality import (
     UNKNOWN,
     Locality,
     Support,
-    combined,
     pair,
 )
 from zf_lightning.errors import UserError
-from zf_lightning.graph.operations import QUERIES, Operation, is_torch, name_of, operation_class
+from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm, contrast_normalisation
+from zf_lightning.system.compat import has_hooks
 
 Result = tuple[Tensor, Locality]
-#: Inside a module its properties too are read (`__get__`), by code that was not traced.
-QUESTIONS = QUERIES | {"is_contiguous", "__len__", "__get__"}
 
 
 @dataclass(frozen=True)
@@ -53,23 +50,20 @@ class Operations:
     @property
     def whole_modules(self) -> frozenset[type[nn.Module]]:
         """Classes of modules that are run as one operation, not as what they consist of."""
-        return frozenset(MODULES) | {kind for kind in self.rules if isinstance(kind, type)}
+        return frozenset({LocalResponseNorm, *(k for k in self.rules if isinstance(k, type))})
 
     def run_module(
         self, module: nn.Module, args: Sequence[Any], kwargs: Any, crop: Locality | None
-    ) -> Result:
-        """Run a module on values of the image. Raises UserError for an operation without rule."""
+    ) -> Result | None:
+        """Run a module that is one operation; None if it consists of others, to be run instead."""
         kind = operation_class(self.whole_modules, module)
         if kind in self.rules:
             return _by_user(self.rules[kind], (module, *args), kwargs)
-        if kind is not None:
-            return MODULES[kind](self.method, crop, module, *args, **kwargs)
-        seen = _SeenCalls(self, crop, args)
-        with seen:
-            output = module(*args, **kwargs)
-        if not isinstance(output, Tensor) or not seen.depends_on_image(output):
-            raise UserError("its output is computed by code that cannot be followed.")
-        return output, combined(seen.localities)
+        if type(module) not in MODULES or kwargs or not _is_plain(module):
+            return None
+        name, attributes = MODULES[type(module)]
+        options = {attribute: getattr(module, attribute) for attribute in attributes}
+        return self.run_function(getattr(F, name), args, options, crop)
 
     def run_function(
         self, function: Any, args: Sequence[Any], kwargs: Any, crop: Locality | None
@@ -95,59 +89,6 @@ class Operations:
 
 class NoRule(UserError):
     """An operation that a signal cannot go down through."""
-
-
-class _SeenCalls(TorchFunctionMode):
-    """Runs the operations inside a module by their rules."""
-
-    def __init__(self, operations: Operations, crop: Locality | None, inputs: Sequence[Any]):
-        super().__init__()
-        self.operations, self.crop = operations, crop
-        self.localities: list[Locality] = []
-        self._with_gradient = torch.is_grad_enabled()
-        #: Kept alive, so that no other tensor gets the same id.
-        self._from_image = {id(tensor): tensor for tensor in _tensors(inputs)}
-
-    def depends_on_image(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._from_image
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if not any(map(self.depends_on_image, _tensors((args, kwargs)))):
-            return func(*args, **kwargs)
-        if torch.is_grad_enabled() != self._with_gradient:
-            raise NoRule("an autograd function of the network's own has no backward rule.")
-        name = getattr(func, "__name__", "")
-        if name in QUESTIONS:
-            answer = func(*args, **kwargs)
-            if [*_tensors(answer)]:
-                raise NoRule("a property of a tensor that is a tensor has no backward rule.")
-            return answer
-        args, kwargs = (self._without_gradient(values) for values in (args, kwargs))
-        output, locality = self.operations.run_function(func, args, kwargs, self.crop)
-        self._from_image[id(output)] = output
-        self.localities.append(locality)
-        return output
-
-    def _without_gradient(self, values: Any) -> Any:
-        """Weights need no gradient: autograd would keep the feature maps for it."""
-        if isinstance(values, Tensor):
-            return values if self.depends_on_image(values) else values.detach()
-        if isinstance(values, dict):
-            return {key: self._without_gradient(value) for key, value in values.items()}
-        if isinstance(values, list | tuple) and [*_tensors(values)]:
-            return [self._without_gradient(value) for value in values]
-        return values
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(tuple(values.values()))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _tensors(value)
 
 
 def _by_user(rule: Callable[..., Tensor], args: Sequence[Any], kwargs: Any) -> Result:
@@ -357,24 +298,11 @@ def _contrast_normalisation(
     k: float = 1.0,
 ) -> Result:
     """The arXiv text does not say how it goes down; the ECCV text leaves it out there."""
-    return _normalised(call.method, values, size, alpha, beta, k), Locality()
-
-
-def _normalised(
-    method: Method, values: Tensor, size: int, alpha: float, beta: float, k: float
-) -> Tensor:
-    if method.norm == "jacobian":
-        return contrast_normalisation(values, size, alpha, beta, k)
+    if call.method.norm == "jacobian":
+        return contrast_normalisation(values, size, alpha, beta, k), Locality()
     with torch.no_grad():
         output = contrast_normalisation(values, size, alpha, beta, k)
-    return backward.pass_through(values, output)
-
-
-def _contrast_normalisation_module(
-    method: Method, crop: Locality | None, module: LocalResponseNorm, values: Tensor
-) -> Result:
-    output = _normalised(method, values, module.size, module.alpha, module.beta, module.k)
-    return output, Locality()
+    return backward.pass_through(values, output), Locality()
 
 
 def _batch_norm(
@@ -496,7 +424,20 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     **dict.fromkeys(ARITHMETIC, _arithmetic),
     **dict.fromkeys(("clone", "contiguous", "neg"), _pointwise),
 }
-#: Modules of ours whose forward pass is an autograd function.
-MODULES: Mapping[type[nn.Module], Callable[..., Result]] = {
-    LocalResponseNorm: _contrast_normalisation_module
+#: Modules that do nothing but call a function with these attributes. Others are run themselves, and
+#: so would these be, to the same end; but seeing each call that a module makes takes longer than a
+#: small operation.
+MODULES: Mapping[type[nn.Module], tuple[str, tuple[str, ...]]] = {
+    nn.Conv2d: ("conv2d", ("weight", "bias", "stride", "padding", "dilation", "groups")),
+    nn.MaxPool2d: ("max_pool2d", ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
+    nn.ReLU: ("relu", ()),
+    nn.BatchNorm2d: ("batch_norm", ("running_mean", "running_var", "weight", "bias", "eps")),
+    LocalResponseNorm: ("local_response_norm", ("size", "alpha", "beta", "k")),
 }
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module of MODULES does what its class does, without hooks or another padding."""
+    replaced = vars(module).keys() & {"forward", "_conv_forward"}
+    padding, switches = (getattr(module, name, None) for name in ("padding_mode", "return_indices"))
+    return not (has_hooks(module) or replaced or switches) and padding in (None, "zeros")

@@ -1,16 +1,16 @@
-"""Which pixels a unit sees: receptive fields from the graph, and the windows they cut out.
+"""Receptive fields, found from the graph, and the windows of pixels that they cut out.
 
 A window may lie beyond the image's border, where a convolution or a pool was padded.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.deconv.locality import Locality, Pair, Support, plus_times, smallest_around
+from zf_lightning.deconv.locality import EVERYWHERE, Locality, Pair, Support
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 
@@ -33,7 +33,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The receptive field of a layer's units, in input pixels as `(vertical, horizontal)`.
+    """What units of a layer see of an image, or of the maps below them, `(vertical, horizontal)`.
 
     The unit at `(row, column)` sees `size` pixels from `offset + (row, column) * jump` on. A unit
     of a fully connected layer sees all that any position below it sees. Near a border a unit may
@@ -45,7 +45,12 @@ class ReceptiveField:
     offset: Pair
     #: Height and width of the layer's feature maps; (1, 1) if it has none.
     map_size: Pair
+    #: Height and width of what is seen.
     input_size: Pair
+
+    def starts(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """First row and first column `[U]` of the windows of units, possibly negative."""
+        return self.offset[0] + rows * self.jump[0], self.offset[1] + columns * self.jump[1]
 
     def window(self, row: int = 0, column: int = 0) -> Window:
         """The unit's window, possibly beyond the borders."""
@@ -60,7 +65,7 @@ class ReceptiveField:
     @property
     def exceeds_input(self) -> bool:
         """Whether the receptive field is larger than the image, so that its tile is clipped."""
-        return self.size[0] > self.input_size[0] or self.size[1] > self.input_size[1]
+        return self.tile_size != self.size
 
     @property
     def tile_size(self) -> Pair:
@@ -73,47 +78,71 @@ class ReceptiveField:
         A tile is the unit's window, all of one size: what lies beyond the border belongs to it.
         Along an axis on which the receptive field exceeds the image, it is the whole image.
         """
-        starts = []
-        for axis, at in ((0, rows), (1, columns)):
-            start = self.offset[axis] + at * self.jump[axis]
-            starts.append(
-                torch.zeros_like(start) if self.size[axis] > self.input_size[axis] else start
-            )
-        return starts[0], starts[1]
+        tops, lefts = self.starts(rows, columns)
+        fits = [self.size[axis] <= self.input_size[axis] for axis in (0, 1)]
+        return tops * fits[0], lefts * fits[1]
+
+    def below(self, support: Support, input_size: Pair) -> "ReceptiveField":
+        """What the units see of the input of an operation, given what they see of its output."""
+        return ReceptiveField(
+            _on_each_axis(support.extent, support.stride, (self.size[0] - 1, self.size[1] - 1)),
+            _on_each_axis((0, 0), support.stride, self.jump),
+            _on_each_axis(support.offset, support.stride, self.offset),
+            self.map_size,
+            input_size,
+        )
+
+    def union(self, other: "ReceptiveField") -> "ReceptiveField":
+        """The smallest that holds both, of the same units and the same maps."""
+        starts = [min(self.offset[axis], other.offset[axis]) for axis in (0, 1)]
+        ends = [max(one.offset[axis] + one.size[axis] for one in (self, other)) for axis in (0, 1)]
+        size = (ends[0] - starts[0], ends[1] - starts[1])
+        return replace(self, size=size, offset=(starts[0], starts[1]))
 
 
-def receptive_field(
+def _on_each_axis(first: Pair, factor: Pair, number: Pair) -> Pair:
+    return first[0] + factor[0] * number[0], first[1] + factor[1] * number[1]
+
+
+def fields_below(
     graph: Graph,
     target: fx.Node,
     localities: Mapping[fx.Node, Locality],
     shapes: Mapping[fx.Node, tuple[int, ...]],
-    input_size: Pair,
-) -> ReceptiveField | UserError:
-    """The receptive field of a node's units, for images of one size.
-
-    Where an operation's output has no rectangle in its input, the error that says so.
+) -> dict[fx.Node, ReceptiveField]:
+    """What a node's units see of every node below it, from the target to the graph's input.
 
     Args:
-        localities, shapes: of the operations below, as a pass of whole images found them.
+        localities, shapes: of the operations below and of the input, as a pass of whole images
+            found them.
+
+    Raises UserError where that is not a rectangle, the same for all units.
     """
-    fields = {graph.input: ReceptiveField((1, 1), (1, 1), (0, 0), input_size, input_size)}
-    for node in graph.below([target]):
-        if node not in localities:
-            continue
-        sources = [fields[source] for source in graph.sources(node)]
-        support = localities[node].support
-        if not isinstance(support, Support):
-            if support == "unknown":
-                return UserError(f"Receptive fields do not pass through node {node.name}.")
-            below = [_whole(source) for source in sources]
-        else:
-            below = [_through(source, support) for source in sources]
-        if any(field.jump != below[0].jump for field in below):
-            return UserError(f"Branches of different stride meet at node {node.name}.")
+
+    def map_size(node: fx.Node) -> Pair:
         shape = shapes[node]
-        map_size = (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1)
-        fields[node] = _union(below, map_size)
-    return fields[target]
+        return (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1)
+
+    size = map_size(target)
+    found = {target: ReceptiveField((1, 1), (1, 1), (0, 0), size, size)}
+    for node in reversed(graph.below([target])):
+        if node not in localities or node not in found:
+            continue
+        support = localities[node].support
+        if support == "unknown":
+            raise UserError(f"Receptive fields do not pass through node {node.name}.")
+        for source in graph.sources(node):
+            seen = map_size(source)
+            # Every position sees the whole map, wherever it is.
+            through = Support(seen, (0, 0)) if support == EVERYWHERE else support
+            field = found[node].below(through, seen)
+            other = found.get(source, field)
+            if other.jump != field.jump:
+                raise UserError(
+                    f"Branches of different stride lead from node {source.name} to {target.name}."
+                )
+            found[source] = field.union(other)
+    return found
 
 
 def crop(
@@ -158,34 +187,11 @@ def paste(windows: Tensor, images: Tensor, which: Tensor, tops: Tensor, lefts: T
         which: `[U]` int64, the image of each window.
         tops, lefts: `[U]` int64, first row and column of each window, may be negative.
     """
-    height, width = windows.shape[2:]
-    for window, image, top, left in zip(
+    size, image_size = (windows.shape[2], windows.shape[3]), (images.shape[2], images.shape[3])
+    for window, image, row, column in zip(
         windows, which.tolist(), tops.tolist(), lefts.tolist(), strict=True
     ):
-        first = max(top, 0), max(left, 0)
-        last = min(top + height, images.shape[2]), min(left + width, images.shape[3])
-        # A window may lie wholly beyond the border, where a map was padded by more than it sees.
-        if first[0] < last[0] and first[1] < last[1]:
-            images[image, :, first[0] : last[0], first[1] : last[1]] = window[
-                :, first[0] - top : last[0] - top, first[1] - left : last[1] - left
-            ]
-
-
-def _through(source: ReceptiveField, support: Support) -> ReceptiveField:
-    return ReceptiveField(
-        plus_times(source.size, source.jump, (support.extent[0] - 1, support.extent[1] - 1)),
-        plus_times((0, 0), source.jump, support.stride),
-        plus_times(source.offset, source.jump, support.offset),
-        source.map_size,
-        source.input_size,
-    )
-
-
-def _whole(source: ReceptiveField) -> ReceptiveField:
-    return _through(source, Support(extent=source.map_size, stride=(0, 0)))
-
-
-def _union(fields: list[ReceptiveField], map_size: Pair) -> ReceptiveField:
-    """The smallest rectangle that holds those of all branches that meet at a node."""
-    size, offset = smallest_around(fields)
-    return ReceptiveField(size, fields[0].jump, offset, map_size, fields[0].input_size)
+        top, left, height, width = Window(row, column, *size).clipped(image_size)
+        part = window[:, top - row :, left - column :]
+        # It is empty where the window lies wholly beyond the border, in padding.
+        images[image, :, top : top + height, left : left + width] = part[:, :height, :width]

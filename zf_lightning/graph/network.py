@@ -26,6 +26,9 @@ from zf_lightning.graph.operations import (
 from zf_lightning.graph.trace import trace
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
+#: A node to be run, whether it depends on the image, and the nodes that are not needed after it.
+Step = tuple[fx.Node, bool, list[fx.Node]]
+
 
 class Graph:
     """A traced network.
@@ -53,8 +56,7 @@ class Graph:
         self.dependent = find_dependent(self.graph, self.input)
         #: The nodes whose output a later operation may change in place.
         self.overwritten = overwritten(self.network, self.graph)
-        #: `below` for targets asked about before: every batch of crops asks again.
-        self._below: dict[frozenset[fx.Node], list[fx.Node]] = {}
+        self._known_steps: dict[frozenset[fx.Node], list[Step]] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -138,29 +140,39 @@ class Graph:
         `run` runs each operation on what depends on the image; a value is dropped after its last
         use.
         """
-        needed = self.below(targets)
         values: dict[fx.Node, Any] = {}
-        last_use = {source: node for node in needed for source in node.all_input_nodes}
-        for node in needed:
+        for node, is_dependent, done in self._steps(targets):
             if node is self.input:
                 values[node] = images
-            elif node in self.dependent:
+            elif is_dependent:
                 values[node] = run(node, values)
             else:
                 value = evaluate(self.network, node, values)
                 values[node] = value.detach() if isinstance(value, Tensor) else value
-            for source in node.all_input_nodes:
-                if last_use[source] is node and source not in targets:
-                    del values[source]
+            for source in done:
+                del values[source]
         return {node: values[node] for node in targets}
+
+    def _steps(self, targets: Collection[fx.Node]) -> list[Step]:
+        """The nodes to be run for `targets`; found once, for every batch of crops asks again."""
+        key = frozenset(targets)
+        if key not in self._known_steps:
+            needed = self.below(targets)
+            last_use = {source: node for node in needed for source in node.all_input_nodes}
+            self._known_steps[key] = [
+                (
+                    node,
+                    node in self.dependent,
+                    [s for s in node.all_input_nodes if last_use[s] is node and s not in key],
+                )
+                for node in needed
+            ]
+        return self._known_steps[key]
 
     def below(self, targets: Collection[fx.Node]) -> list[fx.Node]:
         """The targets and all that they depend on, in the order of the network."""
-        key = frozenset(targets)
-        if key not in self._below:
-            needed = find_ancestors(targets)
-            self._below[key] = [node for node in self.graph.nodes if node in needed]
-        return self._below[key]
+        needed = find_ancestors(targets)
+        return [node for node in self.graph.nodes if node in needed]
 
     def sources(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """The nodes, dependent on the image, that an operation takes, as often as it does."""

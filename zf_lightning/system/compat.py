@@ -26,6 +26,14 @@ def is_compiled(module: "nn.Module") -> bool:
     return module._compiled_call_impl is not None
 
 
+def has_hooks(module: "nn.Module") -> bool:
+    """Whether hooks are called around the module's forward pass (torch 2.15.0)."""
+    from torch.nn.modules import module as common
+
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return bool(hooks or common._global_forward_hooks or common._global_forward_pre_hooks)
+
+
 def is_compile_error(exception: BaseException) -> bool:
     """Whether `torch.compile` failed, rather than what it compiled (torch 2.15.0)."""
     from torch._dynamo.exc import TorchDynamoException
