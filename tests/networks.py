@@ -35,6 +35,43 @@ class TwoOutputs(Skipping):
         return (logits, logits) if self.training else logits
 
 
+class Grey(Skipping):
+    """Takes images of one channel."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.stem = nn.Conv2d(1, 4, 5, stride=4)
+
+
+class ItemInit(Skipping):
+    """Reads values while it is built, which there are none of on the meta device."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
+
+
+class TupleChild(nn.Module):
+    """Has an inner module that gives a list of feature maps."""
+
+    class Backbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 5, 4), nn.Conv2d(8, 8, 3, 2)
+
+        def forward(self, images: Tensor) -> list[Tensor]:
+            first = F.relu(self.a(images))
+            return [first, F.relu(self.b(first))]
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = self.Backbone()
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images)[-1].mean((2, 3)))
+
+
 class Smooth(Skipping):
     """Has an operation without a rule."""
 

@@ -38,7 +38,8 @@ OWN = "torchvision.models.AlexNet"
 def test_every_choice_composes_and_its_targets_take_its_options(
     group: str, option: str, compose_config: Compose
 ) -> None:
-    asked = {"torchvision": ["model.name=alexnet"], "custom": [f"model.network._target_={OWN}"]}
+    named = ["model.name=alexnet"]
+    asked = {"torchvision": named, "timm": named, "custom": [f"model.network._target_={OWN}"]}
     config = compose_config(f"{group}={option}", "data.root=somewhere", *asked.get(option, []))
     schema.check_keys(config)
     check_target(plain(config))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.conftest import Compose
-from tests.networks import Skipping
+from tests.networks import ItemInit, Skipping
 from zf_lightning.atlas import Atlas
 from zf_lightning.data.decode import load_image
 from zf_lightning.errors import UserError
@@ -169,7 +169,11 @@ def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) ->
         ([*OWN, "model.input_size=3"], "does not take an image of 3 pixels"),
         ([*OWN, "+model.network.num_classes=4"], "gives 4 outputs, and there are 3 classes"),
         ([*OWN, "model.network._target_=tests.networks.no_module"], "made no torch.nn.Module"),
-        ([*OWN, "model.network._target_=tests.networks.TwoOutputs"], "tuple in training"),
+        (
+            [*OWN, "model.network._target_=tests.networks.Grey"],
+            "3 channels .*expected .* 1 channel",
+        ),
+        ([*OWN, "model.logits=scores"], "no tensor model.logits=scores"),
         ([*OWN, "model.network._target_=tests.networks.Smooth"], "gelu.* callbacks.probe=null"),
         ([*OWN, "probe.layers=[stem,conv9]"], "probe.layers: .* no layer conv9"),
         ([*OWN, "model.preprocessing.mean=[1,2]"], "or three numbers"),
@@ -182,6 +186,28 @@ def test_mistakes_are_one_sentence(
     short = [one for one in tiny if not one.startswith("model.")]
     with pytest.raises(UserError, match=words):
         train.run(compose_config(*short, "trainer.max_epochs=1", *overrides))
+
+
+@pytest.mark.parametrize("network", ["TwoOutputs", "ItemInit", "TupleChild"])
+def test_networks_as_people_write_them_are_trained(
+    network: str, compose_config: Compose, tiny: list[str]
+) -> None:
+    """Auxiliary outputs in training, values read in the constructor, a list between two modules."""
+    short = [one for one in tiny if not one.startswith("model.")]
+    target = f"model.network._target_=tests.networks.{network}"
+    options = [*OWN, target, "callbacks.probe=null", "trainer.max_epochs=1", "logger=none"]
+    result = train.run(compose_config(*short, *options))
+    assert result["epochs"] == 1
+
+
+def test_weights_of_a_network_that_reads_values_in_its_constructor(
+    compose_config: Compose, tmp_path: Path
+) -> None:
+    torch.save(ItemInit(5).state_dict(), tmp_path / "own.pt")
+    known = ["model.preprocessing.mean=imagenet", "model.preprocessing.scale=imagenet"]
+    target = "model.network._target_=tests.networks.ItemInit"
+    config = compose_config(*OWN, target, *known, f"model.weights={tmp_path / 'own.pt'}")
+    assert len(classifier_to_inspect(config).class_names) == 5
 
 
 def test_a_network_with_a_fixed_number_of_outputs_is_taken_as_it_is() -> None:

@@ -63,7 +63,8 @@ class Model:
     name: str = MISSING
     network: Any = MISSING
     weights: str | None = MISSING
-    input_size: int = MISSING
+    logits: Any = MISSING
+    input_size: int | None = MISSING
     width: float = MISSING
     initialisation: str = MISSING
     preprocessing: Preprocessing = field(default_factory=Preprocessing)

@@ -29,6 +29,7 @@ from zf_lightning.models import (
     load_weights,
     parameter_count,
     read_weights,
+    timm_preprocessing,
 )
 from zf_lightning.sweep.names import override_key
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
@@ -53,10 +54,30 @@ def build_model_options(config: DictConfig) -> dict[str, Any]:
     for key in map(override_key, config.get("overrides") or []):
         if key.startswith(("model.convs.", "model.fcs.")):
             _set_again(model, given, key)
+    if model.get("network") is not None:
+        model = _with_own_preprocessing(model)
     warning = check_input_scale(model["initialisation"], model["preprocessing"]["scale"])
     if warning:
         rank_zero_warn(warning)
     return model
+
+
+def _with_own_preprocessing(model: dict[str, Any]) -> dict[str, Any]:
+    """The options with what the network's published weights expect, where they say `own`."""
+    preprocessing = model["preprocessing"]
+    if model["input_size"] is not None and "own" not in preprocessing.values():
+        return model
+    if model["network"].get("_target_") != "zf_lightning.models.timm_network":
+        raise UserError(
+            "Only networks of timm know their own input: give model.input_size, "
+            "model.preprocessing.mean and model.preprocessing.scale."
+        )
+    own = timm_preprocessing(model["network"]["name"])
+    size = own["input_size"] if model["input_size"] is None else model["input_size"]
+    chosen = {
+        option: own[option] if value == "own" else value for option, value in preprocessing.items()
+    }
+    return {**model, "input_size": size, "preprocessing": chosen}
 
 
 def _set_again(model: dict[str, Any], given: dict[str, Any], key: str) -> None:

@@ -97,11 +97,6 @@ class ImageClassifier(ScoredModule):
             batch.images, batch.indices, seed=self.seed, epoch=self.current_epoch
         )
         logits = self.network(images)
-        if not isinstance(logits, Tensor):
-            raise UserError(
-                f"{type(self.network).__name__} gives {type(logits).__name__} in training: a "
-                "network here gives logits [N, classes] alone, without auxiliary outputs."
-            )
         losses = functional.cross_entropy(logits.float(), batch.labels, reduction="none")
         loss = (losses * batch.weights).mean()
         with torch.no_grad():

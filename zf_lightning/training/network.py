@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zf_lightning.config.instantiate import check_target, instantiate
 from zf_lightning.errors import UserError, reason_of
-from zf_lightning.models import build_convnet, initialise
+from zf_lightning.models import build_convnet, giving_logits, initialise
 from zf_lightning.models.evaluation import run_blank
 
 
@@ -31,12 +31,12 @@ def build_network(model: Mapping[str, Any], *, classes: int) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise UserError(f"model.network: {node['_target_']} made no torch.nn.Module.")
     initialise(network, model["initialisation"])
-    return network
+    return giving_logits(network, model.get("logits"))
 
 
 def build_blank_network(model: Mapping[str, Any], *, classes: int) -> nn.Module:
     """A network to look names and shapes up in, without memory for its weights where it can be."""
-    with contextlib.suppress(RuntimeError, NotImplementedError), torch.device("meta"):
+    with contextlib.suppress(UserError, RuntimeError), torch.device("meta"):
         return build_network(model, classes=classes)
     # It reads a value while it is built, as torch.linspace(…).item(), and there are none.
     with torch.random.fork_rng(devices=[]):
@@ -53,14 +53,14 @@ def check_network(network: nn.Module, *, input_size: int, classes: int) -> None:
         found = run_blank(network, input_size=input_size)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as problem:
         raise UserError(
-            f"{kind} does not take an image of {input_size} pixels ({reason_of(problem)}); choose "
-            "its input with model.input_size."
+            f"{kind} does not take an image of {input_size} pixels and 3 channels "
+            f"({reason_of(problem)}); choose its input with model.input_size."
         ) from problem
     if not isinstance(found, Tensor) or found.dim() != 2:
         given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise UserError(
             f"{kind} gives {given} for an image of {input_size} pixels: a network here gives "
-            "logits [N, classes] alone, without auxiliary outputs."
+            "logits [N, classes]; of several outputs, model.logits names them."
         )
     if found.shape[1] != classes:
         raise UserError(
