@@ -51,6 +51,13 @@ class ItemInit(Skipping):
         self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
 
 
+class Scaled(Skipping):
+    """Divides by 255 if the values look like bytes."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images / 255 if images.max() > 200 else images)
+
+
 class TupleChild(nn.Module):
     """Has an inner module that gives a list of feature maps."""
 

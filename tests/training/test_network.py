@@ -173,7 +173,10 @@ def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) ->
             [*OWN, "model.network._target_=tests.networks.Grey"],
             "3 channels .*expected .* 1 channel",
         ),
-        ([*OWN, "model.logits=scores"], "no tensor model.logits=scores"),
+        (
+            [*OWN, "model.network._target_=tests.networks.TwoOutputs", "model.logits=scores"],
+            "no tensor model.logits=scores .it has 0, 1",
+        ),
         ([*OWN, "model.network._target_=tests.networks.Smooth"], "gelu.* callbacks.probe=null"),
         ([*OWN, "probe.layers=[stem,conv9]"], "probe.layers: .* no layer conv9"),
         ([*OWN, "model.preprocessing.mean=[1,2]"], "or three numbers"),
@@ -188,11 +191,11 @@ def test_mistakes_are_one_sentence(
         train.run(compose_config(*short, "trainer.max_epochs=1", *overrides))
 
 
-@pytest.mark.parametrize("network", ["TwoOutputs", "ItemInit", "TupleChild"])
+@pytest.mark.parametrize("network", ["TwoOutputs", "ItemInit", "TupleChild", "Scaled"])
 def test_networks_as_people_write_them_are_trained(
     network: str, compose_config: Compose, tiny: list[str]
 ) -> None:
-    """Auxiliary outputs in training, values read in the constructor, a list between two modules."""
+    """Auxiliary outputs, values read in the constructor, a list inside, a branch on values."""
     short = [one for one in tiny if not one.startswith("model.")]
     target = f"model.network._target_=tests.networks.{network}"
     options = [*OWN, target, "callbacks.probe=null", "trainer.max_epochs=1", "logger=none"]

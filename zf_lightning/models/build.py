@@ -4,11 +4,12 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from zf_lightning.models.convnet import ConvNet
+from zf_lightning.models.evaluation import run_blank
 from zf_lightning.models.initialisation import check_initialisation, initialise
+from zf_lightning.models.output import find_logits
 
 
 def build_convnet(model: Mapping[str, Any], *, classes: int) -> ConvNet:
@@ -37,19 +38,31 @@ def parameter_count(network: nn.Module) -> int:
 def layer_table(network: nn.Module, *, input_size: int) -> list[tuple[str, tuple[int, ...], int]]:
     """Name, output shape `(C, H, W)` or `(units,)`, and parameter count of each part of a network.
 
-    A copy of it runs on the meta device: no memory, no time (the sizes in Fig. 3).
+    A copy of it runs on the meta device: no memory, no time (the sizes in Fig. 3). One that reads
+    values, which are not there, runs as it is.
     """
+    try:
+        return _layer_table(copy.deepcopy(network).to("meta"), input_size=input_size)
+    except (RuntimeError, NotImplementedError):
+        return _layer_table(network, input_size=input_size)
+
+
+def _layer_table(network: nn.Module, *, input_size: int) -> list[tuple[str, tuple[int, ...], int]]:
     rows: list[tuple[str, tuple[int, ...], int]] = []
-    on_meta = copy.deepcopy(network).to("meta").eval()
-    for name, module in on_meta.named_children():
-        if not isinstance(module, nn.ReLU | nn.Dropout):
-            module.register_forward_hook(
-                lambda part, _, output, name=name: rows.append(
-                    (name, tuple(output.shape[1:]), parameter_count(part))
-                )
+    hooks = [
+        module.register_forward_hook(
+            lambda part, _, output, name=name: rows.append(
+                (name, tuple(find_logits(output).shape[1:]), parameter_count(part))
             )
-    with torch.no_grad():
-        on_meta(torch.empty(1, 3, input_size, input_size, device="meta"))
+        )
+        for name, module in network.named_children()
+        if not isinstance(module, nn.ReLU | nn.Dropout)
+    ]
+    try:
+        run_blank(network, input_size=input_size)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return rows
 
 
