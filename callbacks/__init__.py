@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zf_lightning.callbacks.best_checkpoint import BestCheckpoint
     from zf_lightning.callbacks.deconv_probe import DeconvProbe
     from zf_lightning.callbacks.fast_network import FastNetwork
     from zf_lightning.callbacks.filter_renormalisation import FilterRenormalisation
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from zf_lightning.callbacks.wandb_artifacts import WandbArtifacts
 
 __all__ = [
+    "BestCheckpoint",
     "DeconvProbe",
     "FastNetwork",
     "FilterRenormalisation",

@@ -1,5 +1,8 @@
 """Exceptions that are shown to a user as a sentence, without a traceback."""
 
+from pathlib import Path
+from typing import Self
+
 
 class UserError(ValueError):
     """A mistake in what the user asked for: one sentence, what is wrong and what to do."""
@@ -12,6 +15,16 @@ class UserError(ValueError):
 
 class UnreadableImage(UserError):
     """A file that is not an image, or not a whole one."""
+
+
+class DamagedFile(UserError):
+    """A file that this project wrote and that is no longer what it wrote."""
+
+    @classmethod
+    def at(cls, path: str | Path, reason: object = "") -> Self:
+        """Say which file it is; of `reason` the first line."""
+        line = str(reason).strip().split("\n")[0].rstrip(".")
+        return cls(f"{path} is damaged{f' ({line})' if line else ''}.")
 
 
 def reason_of(problem: BaseException) -> str:

@@ -35,8 +35,9 @@ def test_the_earlier_runs_options_come_back_and_new_ones_win(tmp_path: Path) -> 
 
 def test_a_sweep_goes_on_as_a_sweep(tmp_path: Path) -> None:
     asked = earlier(tmp_path, "seed=1,2", sweep=True, flags=("--config-dir", "mine"))
-    expected = ["--config-dir", "mine", "-m", "seed=1,2", f"hydra.sweep.dir='{tmp_path}'"]
-    assert resumed_command([asked]) == resumed_command(["-m", asked]) == expected
+    mine, rest = ["--config-dir", "mine"], ["seed=1,2", f"hydra.sweep.dir='{tmp_path}'"]
+    assert resumed_command([asked, *mine]) == [*mine, "-m", *rest]
+    assert resumed_command(["-m", asked, *mine]) == ["-m", *mine, *rest]
 
 
 def test_last_is_the_newest_run_or_sweep_and_no_job_of_one(

@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import ROOT
-from zf_lightning.system.files import write_whole
+from zf_lightning.errors import UserError
+from zf_lightning.system.files import below, remove_unfinished, write_whole
+from zf_lightning.system.processes import claimed
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,38 @@ def test_several_processes_write_the_same_file(tmp_path: Path) -> None:
             assert len(text) == 100_000 and len(set(text)) == 1
     assert [writer.returncode for writer in writers] == [0, 0]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed_when_the_folder_is_claimed(tmp_path: Path) -> None:
+    kept = [".unfinished/1.json", ".a.unfinished", "a.0123abcd.unfinished", "b/.lock"]
+    # In a folder that another run may have claimed.
+    kept.append("b/.best.ckpt.0123abcd.unfinished")
+    left = [".last.ckpt.0123abcd.unfinished", "checkpoints/.best.ckpt.99aabbcc.unfinished"]
+    for name in kept + left:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with claimed(tmp_path):
+        assert all((tmp_path / name).exists() for name in kept)
+        assert not any((tmp_path / name).exists() for name in left)
+
+
+def test_a_killed_writer_leaves_what_is_removed(tmp_path: Path) -> None:
+    def killed(target: Path) -> None:
+        raise SystemExit
+
+    unlink, Path.unlink = Path.unlink, lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        with pytest.raises(SystemExit):
+            write_whole(tmp_path / "last.ckpt", killed)
+    finally:
+        Path.unlink = unlink  # type: ignore[method-assign]
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_unfinished(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "..", "a\0b"])
+def test_a_name_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"list\.csv names .* outside of"):
+        below(tmp_path, name, listed_in="list.csv")
+    assert below(tmp_path, "a/../b..c/d", listed_in="list.csv") == tmp_path / "a/../b..c/d"

@@ -4,7 +4,6 @@ On disk it is one safetensors file (`atlas/epoch=003.safetensors`), which is all
 and beside it an index in JSON for people and web pages.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from zf_lightning.errors import UserError
-from zf_lightning.system.files import write_whole
+from zf_lightning.errors import DamagedFile, UserError
+from zf_lightning.system.sealed import read_tensors, write_json, write_tensors
 
 FORMAT = "zf-lightning atlas 1"
 
@@ -140,37 +137,35 @@ class Atlas:
         """Write `path` (`….safetensors`) and the index beside it (`….json`), each atomically."""
         path = Path(path)
         tensors = {
-            f"{layer}/{name}": getattr(found, name).detach().cpu().contiguous()
+            f"{layer}/{name}": getattr(found, name)
             for layer, found in self.layers.items()
             for name in TENSORS
         }
-        header = json.dumps(self._header())
-        # One entry: safetensors writes several in random order, and equal atlases would differ.
-        write_whole(path, save(tensors, {FORMAT: header}))
+        write_tensors(path, FORMAT, tensors, self._header())
         # Last: where there is an index, there is a whole atlas.
-        index = json.dumps(self.index(), allow_nan=False)
-        write_whole(path.with_suffix(".json"), index + "\n")
+        write_json(path.with_suffix(".json"), self.index(), indent=None)
 
     @classmethod
     def load(cls, path: Path) -> "Atlas":
         """Read what `save` wrote. Raises UserError for a file that is something else."""
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            if FORMAT not in metadata:
-                raise UserError(f"{path} is not an atlas of this version ({FORMAT}).")
-            header = json.loads(metadata[FORMAT])
-            layers = {}
-            for layer, values in header.pop("layers").items():
-                tensors = {name: file.get_tensor(f"{layer}/{name}") for name in TENSORS}
-                layers[layer] = LayerAtlas(
+        header, tensors = read_tensors(path, FORMAT)
+        if not header:
+            raise UserError(f"{path} is not an atlas of this version ({FORMAT}).")
+        try:
+            layers = {
+                layer: LayerAtlas(
                     layer=layer,
                     receptive_field=tuple(values["receptive_field"]),
                     mismatches=[Mismatch(**one) for one in values["mismatches"]],
-                    **tensors,
+                    **{name: tensors[f"{layer}/{name}"] for name in TENSORS},
                 )
-        header["input_size"] = tuple(header["input_size"])
-        header["classes"] = tuple(header["classes"])
-        return cls(layers=layers, **header)
+                for layer, values in header.pop("layers").items()
+            }
+            header["input_size"] = tuple(header["input_size"])
+            header["classes"] = tuple(header["classes"])
+            return cls(layers=layers, **header)
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise DamagedFile.at(path, problem) from problem
 
     def index(self) -> dict[str, Any]:
         """The contents as plain data: each feature map's images, and where its tiles are."""

@@ -22,8 +22,8 @@ from zf_lightning import sweep
 from zf_lightning.cli.help import help_text
 from zf_lightning.cli.messages import clear_messages, missing_message
 from zf_lightning.cli.resume import resumed_command
-from zf_lightning.config import schema
-from zf_lightning.config.compose import CONF, with_overrides
+from zf_lightning.config import CONF, schema
+from zf_lightning.config.compose import with_overrides
 from zf_lightning.config.instantiate import check_target, plain
 from zf_lightning.errors import UserError
 from zf_lightning.system.processes import (

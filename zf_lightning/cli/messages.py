@@ -14,6 +14,7 @@ from zf_lightning.config import schema
 from zf_lightning.config.instantiate import suggestion
 from zf_lightning.config.task_options import TASK_OPTIONS
 from zf_lightning.errors import UserError, reason_of
+from zf_lightning.system.log_lines import escaped
 
 NO_LAUNCHER = (
     "This launcher needs an extra package: hydra-joblib-launcher or hydra-submitit-launcher. In "
@@ -81,7 +82,7 @@ def missing_message(text: str) -> str:
 
 
 def _fail(sentence: str) -> NoReturn:
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {escaped(sentence)}", file=sys.stderr)
     _write_to_log_file(f"error: {sentence}")
     sys.exit(1)
 

@@ -5,10 +5,12 @@ So the command of each run is kept in its folder, and `resume=` is replaced by i
 the command line.
 """
 
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from zf_lightning.cli.stored_command import check_command, read_command
+from zf_lightning.config.targets import trust
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import override_key, quoted
 from zf_lightning.sweep.command import RECORD, RUN_FOLDER, SWEEP_FOLDER, newest_folder
@@ -27,7 +29,7 @@ def resumed_command(arguments: Sequence[str]) -> list[str]:
     if not asked or asked[-1] == f"{OPTION}null":
         return [argument for argument in arguments if argument not in asked]
     folder = _find(asked[-1].removeprefix(OPTION))
-    earlier = json.loads((folder / RECORD).read_text())
+    earlier = read_command(folder)
     rest = [argument for argument in arguments if argument not in asked]
     overrides = [argument for argument in rest if _is_override(argument)]
     flags = [argument for argument in rest if not _is_override(argument)]
@@ -37,8 +39,14 @@ def resumed_command(arguments: Sequence[str]) -> list[str]:
         flags.append("-m")
     changed = {override_key(override) for override in overrides}
     kept = [override for override in earlier["overrides"] if override_key(override) not in changed]
+    # Where the configuration is said again, the earlier run's word does not count.
+    kept_flags = [] if any(flag.startswith("--config-") for flag in flags) else earlier["flags"]
+    for override in overrides:
+        if override_key(override) == "trust":
+            trust(*re.findall(r"[\w.]+", override.partition("=")[2]))
+    check_command(kept_flags, kept, file=folder / RECORD)
     place = SWEEP_FOLDER if earlier["sweep"] else RUN_FOLDER
-    return [*earlier["flags"], *flags, *kept, *overrides, f"{place}={quoted(str(folder))}"]
+    return [*kept_flags, *flags, *kept, *overrides, f"{place}={quoted(str(folder))}"]
 
 
 def _find(value: str) -> Path:

@@ -5,9 +5,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zf_lightning.config import schema
-
-CONF = Path(__file__).parents[1] / "conf"
+from zf_lightning.config import CONF, schema
+from zf_lightning.config.options import names_of
+from zf_lightning.config.targets import trust, trust_targets_in
 
 
 def compose(*overrides: str, folder: str | Path) -> DictConfig:
@@ -33,9 +33,13 @@ def compose(*overrides: str, folder: str | Path) -> DictConfig:
 def with_overrides(config: DictConfig, overrides: list[str] | tuple[str, ...]) -> DictConfig:
     """The composed configuration of a task: with what was asked for, without other tasks' options.
 
-    What was asked for is read by `options.overridden`.
+    What was asked for is read by `options.overridden`. Code that the user names here may be named
+    by a checkpoint too.
     """
     schema.drop_other_tasks(config)
     with open_dict(config):
         config.overrides = list(overrides)
+    trust_targets_in(OmegaConf.to_container(config, resolve=False))
+    if config.trust:
+        trust(*names_of(config.trust, option="trust"))
     return config

@@ -3,7 +3,6 @@
 import difflib
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,7 +11,6 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.errors import UserError, reason_of
-from zf_lightning.system.files import write_whole
 
 _RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
@@ -29,12 +27,6 @@ def plain(config: Any) -> Any:
     if isinstance(config, list):
         return [plain(value) for value in config]
     return config
-
-
-def save_configuration(config: Any, folder: str | Path) -> Path:
-    """Write `config.yaml`, as `plain` has the configuration, in a run's folder."""
-    values = OmegaConf.create(plain(config))
-    return write_whole(Path(folder) / "config.yaml", OmegaConf.to_yaml(values))
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], *arguments: Any, **options: Any) -> Any:

@@ -1,10 +1,14 @@
 """What was asked for: options that are one value or several, and those that were given."""
 
+import logging
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning.errors import UserError
+from zf_lightning.errors import UserError, reason_of
+
+log = logging.getLogger(__name__)
 
 
 def overridden(config: DictConfig) -> list[str]:
@@ -18,6 +22,19 @@ def overridden(config: DictConfig) -> list[str]:
             "zf_lightning.config.compose.compose, or set config.overrides to their list."
         )
     return list(config.overrides)
+
+
+def option_of_run(folder: Path, key: str) -> Any:
+    """An option in the `config.yaml` of a run's folder; None without one, or if it is damaged."""
+    path = folder / "config.yaml"
+    try:
+        return OmegaConf.select(OmegaConf.load(path), key)
+    except FileNotFoundError:
+        return None
+    except Exception as problem:
+        # The errors of YAML and of OmegaConf have no class in common.
+        log.warning(f"{path} is damaged ({reason_of(problem)}), and not used.")
+        return None
 
 
 def names_of(value: Any, *, option: str) -> list[str]:

@@ -187,6 +187,7 @@ class CommonOptions:
     seed: int = MISSING
     ckpt: Any = field(default=MISSING, metadata=SEVERAL)
     resume: str | None = MISSING
+    trust: Any = field(default=MISSING, metadata=SEVERAL)
     images: Any = field(default=MISSING, metadata=SEVERAL)
     split: str = MISSING
     label: Any = MISSING

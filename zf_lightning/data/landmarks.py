@@ -1,7 +1,6 @@
 """Landmarks: from a CSV file (`file`, `<part>_x`, `<part>_y`) or the embedded `parts.json`."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from torch import Tensor
 
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import below
+from zf_lightning.system.sealed import unsealed
 
 #: An image, and by part its place (x, y) as it was written.
 Described = tuple[Path, Mapping[str, Any]]
@@ -34,12 +35,13 @@ def read_landmarks(path: Path, folder: Path, parts: Sequence[str] | None = None)
     Coordinates are pixels of each image as it is on the disk, x to the right and y down; columns
     without a partner are passed over. Of the embedded dataset's `parts.json` the images below
     `folder` are taken.
-    Raises UserError for a table or an image that cannot be read, or a part that is not there.
+    Raises UserError for a table or an image that cannot be read, an image outside of `folder`, or
+    a part that is not there.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            described = json.loads(text)["images"]
+            described = unsealed(text, path=path)["images"]
         else:
             rows = list(csv.DictReader(text.splitlines(keepends=True)))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as problem:
@@ -78,15 +80,19 @@ def _of_rows(path: Path, rows: Sequence[Mapping[str, Any]], folder: Path) -> lis
         raise UserError(
             f"landmarks={path} needs rows, a column file, and columns like nose_x and nose_y."
         )
-    return [
-        (folder / row["file"], {part: (row[f"{part}_x"], row[f"{part}_y"]) for part in named})
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        file = below(folder, row["file"] or "", listed_in=f"landmarks={path}")
+        found.append((file, {part: (row[f"{part}_x"], row[f"{part}_y"]) for part in named}))
+    return found
 
 
 def _of_drawn_images(path: Path, described: Mapping[str, Any], folder: Path) -> list[Described]:
     inside = folder.resolve()
-    files = {path.parent.resolve() / name: one["parts"] for name, one in described.items()}
+    files = {
+        below(path.parent.resolve(), name, listed_in=f"landmarks={path}"): one["parts"]
+        for name, one in described.items()
+    }
     found = [(file, parts) for file, parts in files.items() if file.is_relative_to(inside)]
     if not found or len({file.parent for file, _ in found}) > 1:
         raise UserError(

@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zf_lightning.data.decode import STORED_SIZE
-from zf_lightning.system.files import write_whole
+from zf_lightning.errors import DamagedFile
+from zf_lightning.system.sealed import read_tensors, write_tensors
+
+FORMAT = "zf-lightning statistics 1"
+SHAPES = {
+    "mean_image": (3, STORED_SIZE, STORED_SIZE),
+    "channel_mean": (3,),
+    "channel_std": (3,),
+}
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,16 @@ class PixelStatistics:
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file, whole or not at all."""
-        write_whole(path, lambda file: save_file(vars(self), file))
+        write_tensors(path, FORMAT, vars(self), {})
 
     @classmethod
     def load(cls, path: Path) -> "PixelStatistics":
-        """Read what `save` wrote."""
-        return cls(**load_file(path))
+        """Read what `save` wrote. Raises FileNotFoundError, and DamagedFile for something else."""
+        _, tensors = read_tensors(path, FORMAT)
+        shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+        if shapes != SHAPES:
+            raise DamagedFile.at(path, f"it holds {shapes}")
+        return cls(**tensors)
 
 
 def statistics_of_sums(total: Tensor, squares: Tensor, *, count: int) -> PixelStatistics:

@@ -1,5 +1,6 @@
 """The training set's mean image and standard deviation, computed once and cached (Sec. 3)."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.data.loader import BatchLoader, collate
 from zf_lightning.data.pixel_statistics import PixelStatistics, statistics_of_sums
 from zf_lightning.data.sources.base import LabelledImages, SampleKey
-from zf_lightning.errors import UserError
+from zf_lightning.errors import DamagedFile, UserError
+
+log = logging.getLogger(__name__)
 
 #: Part of the cache's key: changes when the computation does.
 VERSION = 1
@@ -72,15 +75,27 @@ def cached_statistics(
     if files.known_statistics is not None:
         return files.known_statistics
     path = cache / f"statistics-{VERSION}-{files.content_key()[:16]}.safetensors"
-    if not path.exists():
+    found = _sound(path)
+    if found is None:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                statistics = compute_statistics(
+            found = _sound(path)
+            if found is None:
+                found = compute_statistics(
                     files, workers=workers, progress=progress, bad_files=bad_files
                 )
-                statistics.save(path)
-    return PixelStatistics.load(path)
+                found.save(path)
+    return found
+
+
+def _sound(path: Path) -> PixelStatistics | None:
+    try:
+        return PixelStatistics.load(path)
+    except FileNotFoundError:
+        return None
+    except DamagedFile as damage:
+        log.warning(f"{damage} It is computed again.")
+        return None
 
 
 class _InOrder(SequentialSampler):

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from zf_lightning.embedded.classes import CLASSES, PARTS
 from zf_lightning.embedded.draw import SPLITS
 from zf_lightning.embedded.worker import draw_all
-from zf_lightning.errors import UserError
+from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.system.cores import available_cores
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import read_json, write_json
 
 VERSION = 1
 """Raised whenever the same seed would give other images."""
@@ -80,8 +80,10 @@ def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
     if not root.is_dir():
         raise UserError(f"{root} is a file; give another folder for the embedded dataset.")
     try:
-        found = json.loads((root / "dataset.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        found = read_json(root / "dataset.json")
+    except DamagedFile as damage:
+        raise UserError(f"{damage} Remove {root} to have the dataset drawn anew.") from None
+    except (FileNotFoundError, NotADirectoryError):
         if any(root.iterdir()):
             raise UserError(
                 f"{root} contains files that are not the embedded dataset; give another folder, or "
@@ -108,5 +110,5 @@ def _draw_into(folder: Path, wanted: dict[str, Any], processes: int, progress: b
     images = dict(sorted(bar))
     assert len(images) == total
     parts = {"classes": {name: list(PARTS[name]) for name in CLASSES}, "images": images}
-    write_whole(folder / "parts.json", json.dumps(parts))
-    write_whole(folder / "dataset.json", json.dumps(wanted, indent=2) + "\n")
+    write_json(folder / "parts.json", parts, indent=None)
+    write_json(folder / "dataset.json", wanted)

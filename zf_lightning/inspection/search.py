@@ -1,22 +1,22 @@
 """Search for the top-k images of every feature map of a split: one pass, which can be resumed."""
 
-import json
+import logging
 import time
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from tqdm import tqdm
 
 from zf_lightning.atlas import KeptImages, TopActivations, TopImages
 from zf_lightning.data.loader import BatchLoader
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.precision import full_precision
-from zf_lightning.errors import UserError
+from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.system.compat import mark_updated
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import read_tensors, write_tensors
 from zf_lightning.training.module import ImageClassifier
+
+log = logging.getLogger(__name__)
 
 
 class AtlasSearch:
@@ -92,23 +92,25 @@ class AtlasSearch:
         tensors = {f"metric/{name}": value for name, value in self.metric.state_dict().items()}
         if self.cache is not None:
             tensors |= {f"kept/{name}": value for name, value in self.cache.state_dict().items()}
-        # One entry: safetensors writes several in random order.
-        header = json.dumps({"key": self.key, "batches": batches, "images": self.images})
-        content = {name: value.cpu().contiguous() for name, value in tensors.items()}
-        write_whole(self.file, save(content, {"search": header}))
+        header = {"key": self.key, "batches": batches, "images": self.images}
+        write_tensors(self.file, "search", tensors, header)
 
     def _load(self) -> int:
         """Restore the saved search; returns how many batches it has seen."""
-        if not self.file.exists():
+        try:
+            header, tensors = read_tensors(self.file, "search")
+            if not {"key", "batches", "images"} <= set(header):
+                raise DamagedFile.at(self.file)
+        except FileNotFoundError:
             return 0
-        with safe_open(str(self.file), framework="pt") as file:
-            header = json.loads(file.metadata()["search"])
-            if header["key"] != self.key:
-                raise UserError(
-                    f"{self.file.parent} contains an atlas of another network, data, batch size, "
-                    "layers, top, split or keep_images: give the same again, or another folder."
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except DamagedFile as damage:
+            log.warning(f"{damage} The search begins anew.")
+            return 0
+        if header["key"] != self.key:
+            raise UserError(
+                f"{self.file.parent} contains an atlas of another network, data, batch size, "
+                "layers, top, split or keep_images: give the same again, or another folder."
+            )
         parts: dict[str, dict[str, torch.Tensor]] = {"metric": {}, "kept": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition("/")

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import overridden
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
@@ -21,6 +21,7 @@ from zf_lightning.data.sources.scan import image_names
 from zf_lightning.errors import UserError
 from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
 from zf_lightning.report.page import write_report
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
@@ -292,7 +293,7 @@ def finish(
     files = {name: folder / "figures" / f"{name}.png" for name in figures}
     for name, figure in figures.items():
         figure.save(files[name])
-    save_configuration(config, folder)
+    record_run(config, folder)
     complete = {"task": config.task.name, **result}
     write_result(folder, complete)
     page = write_report(folder)

@@ -1,6 +1,6 @@
 """Feature maps to draw, their top-k images reloaded, and the files that hold their tiles."""
 
-import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zf_lightning.atlas import ImageBatch
+from zf_lightning.atlas import Atlas, ImageBatch
 from zf_lightning.data import LabelledImages
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.errors import UserError
+from zf_lightning.system.sealed import read_json
 from zf_lightning.training.module import ImageClassifier
+
+log = logging.getLogger(__name__)
 
 
 def chosen_maps(
@@ -84,7 +87,7 @@ def _read(files: LabelledImages, indices: Sequence[int]) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class Tiles:
-    """A complete file of task=atlas with the tiles of some feature maps of one layer."""
+    """A sound file of task=atlas with the tiles of some feature maps of one layer."""
 
     path: Path
     #: How they were projected.
@@ -94,16 +97,19 @@ class Tiles:
 
     @classmethod
     def in_folder(cls, folder: Path, layer: str) -> "Iterator[Tiles]":
-        """Those of a layer in the folder `atlas` of a run."""
+        """Those of a layer in the folder `atlas` of a run; damaged ones are removed."""
         # The index is written last: a file without one is incomplete.
-        for path in sorted((folder / layer).glob("*-*.json")):
-            index = json.loads(path.read_text())
-            maps = [
-                one["feature_map"]
-                for one in index["layers"][layer]["feature_maps"]
-                if one["tile"] is not None
-            ]
-            yield cls(path.with_suffix(".safetensors"), index["rule"], index["norm"], maps)
+        for index in sorted((folder / layer).glob("*-*.json")):
+            path = index.with_suffix(".safetensors")
+            try:
+                read_json(index)
+                atlas = Atlas.load(path)
+            except (FileNotFoundError, UserError) as problem:
+                log.warning(f"{problem} It is projected again.")
+                index.unlink()
+                path.unlink(missing_ok=True)
+                continue
+            yield cls(path, atlas.rule, atlas.norm, atlas.layers[layer].drawn.tolist())
 
     def remove(self) -> None:
         """Delete the file and its index."""

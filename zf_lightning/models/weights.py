@@ -1,6 +1,8 @@
 """Weights of a network from a file of the user's, as people save them."""
 
+import pickle
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zf_lightning.errors import UserError, reason_of
+from zf_lightning.errors import DamagedFile, UserError, reason_of
+from zf_lightning.system.sealed import check_archive
 
 #: Entries of a training's file that hold the weights; the first that is there counts, and may hold
 #: another of them.
@@ -36,9 +39,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         raise UserError(f"model.weights={path} does not exist.")
     try:
         found = load_file(path) if path.suffix == ".safetensors" else _load_tensors(path)
+    except DamagedFile:
+        raise
     except Exception as problem:
         # What is not a file of weights may fail in any way at all.
-        reason = reason_of(problem)
+        reason = unpickling_problem(problem) or reason_of(problem)
         raise UserError(f"model.weights={path} cannot be read as weights ({reason}).") from problem
     if isinstance(found, _Skipped):
         raise UserError(
@@ -78,12 +83,32 @@ class _Skipped:
 
 def _load_tensors(path: Path) -> Any:
     """What `torch.save` wrote, its tensors and containers; all else is a `_Skipped`."""
+    if zipfile.is_zipfile(path):
+        # Those of very old versions of torch have no checksums.
+        check_archive(path)
     try:
         others = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except ValueError:
         others = []  # The format before PyTorch 1.6 does not tell.
     with torch.serialization.safe_globals([(_Skipped, name) for name in others]):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def unpickling_problem(problem: Exception) -> str | None:
+    """Why torch refused to unpickle a file, without its advice to run the code that is in it.
+
+    None for other problems.
+    """
+    if not isinstance(problem, pickle.UnpicklingError):
+        return None
+    names = re.findall(r"GLOBAL ([\w.]+)", str(problem))
+    if not names:
+        return "it is not a file of tensors"
+    return (
+        f"it holds more than tensors and plain data, {names[0]}, and reading that could run code; "
+        "let whoever made it write the tensors alone: "
+        "safetensors.torch.save_file(network.state_dict(), 'weights.safetensors')"
+    )
 
 
 def classes_of(weights: Mapping[str, Tensor], network: nn.Module, *, classes: int) -> int:

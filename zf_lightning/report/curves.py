@@ -1,9 +1,9 @@
 """The curves of `metrics.csv` as a drawing."""
 
-import csv
 from pathlib import Path
 
 from zf_lightning.results import metric_names as names
+from zf_lightning.results.metrics_file import read_rows
 
 #: Panels of the drawing: title, unit, and the columns with their names.
 PANELS = (
@@ -19,10 +19,9 @@ PANELS = (
 
 def draw_curves(metrics: Path) -> list[str]:
     """Error, loss and learning rate over the steps, each an SVG element; none without values."""
-    if not metrics.exists():
+    rows = read_rows(metrics)
+    if not rows:
         return []
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
     # Imported here: a training run begins without matplotlib.
     from matplotlib.ticker import MaxNLocator
 

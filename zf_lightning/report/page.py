@@ -1,6 +1,5 @@
 """`report/index.html`: the result, the curves, and the pictures of a run."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from zf_lightning.report.curves import draw_curves
 from zf_lightning.report.html import write_page
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import counted
+from zf_lightning.system.sealed import read_json
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 #: Tasks with a picture for each layer; those of a training have epochs.
@@ -24,7 +24,7 @@ def write_report(folder: Path) -> Path:
     It may be called after each epoch, and again when the result is there.
     """
     path = folder / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
+    result = read_json(path) if path.exists() else {}
     layers, epochs = find_pictures(folder / "figures")
     figures = []
     if result.get("task", "train") not in WITH_LAYERS:

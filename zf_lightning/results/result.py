@@ -1,6 +1,5 @@
 """The result of a run: `result.json`, and the lines that a person reads at its end."""
 
-import json
 import math
 import re
 import struct
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zf_lightning import paper
 from zf_lightning.results import metric_names as names
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import write_json
 
 if TYPE_CHECKING:
     import lightning
@@ -46,8 +45,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> Path:
         contents["not_finite"] = not_finite
     result.clear()
     result.update(contents)
-    text = json.dumps(contents, indent=2, allow_nan=False)
-    return write_whole(folder / "result.json", f"{text}\n")
+    return write_json(folder / "result.json", contents)
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 
 from zf_lightning.sweep.names import override_key
 from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import write_json
 
 RECORD = "command.json"
 #: Where the results of a run and of a sweep go: `resume` decides that.
 RUN_FOLDER, SWEEP_FOLDER = "hydra.run.dir", "hydra.sweep.dir"
-NOT_KEPT = (RUN_FOLDER, SWEEP_FOLDER, "hydra.mode")
+#: Whom a user trusts is not for a file to say: `resume=` asks again.
+NOT_KEPT = (RUN_FOLDER, SWEEP_FOLDER, "hydra.mode", "trust")
 COMMAND_VARIABLE = "ZF_LIGHTNING_SWEEP_COMMAND"
 
 
@@ -26,7 +28,7 @@ def command_of(*, flags: Sequence[str], overrides: Sequence[str], sweep: bool) -
 
 def record_command(folder: Path, command: dict[str, Any]) -> None:
     """Keep the command of a run or a sweep in its folder."""
-    write_whole(folder / RECORD, json.dumps(command, indent=2) + "\n")
+    write_json(folder / RECORD, command)
     # A job is resumed with its sweep.
     if "sweep" not in map(override_key, command["overrides"]):
         remember_folder(folder)

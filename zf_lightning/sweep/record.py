@@ -1,13 +1,16 @@
 """The record of a sweep's job: `job.json` in its folder, and its result."""
 
-import json
+import logging
 import os
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zf_lightning.system.files import write_whole
+from zf_lightning.errors import DamagedFile
+from zf_lightning.system.sealed import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 RECORD = "job.json"
 SWEEP_VARIABLE = "ZF_LIGHTNING_SWEEP"
@@ -29,24 +32,32 @@ class Job:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The contents of `result.json`, or None if the job has not finished."""
-        path = self.folder / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        """The contents of `result.json`; None if it is damaged, or the job has not finished."""
+        return _read(self.folder / "result.json")
 
     def write(self) -> None:
         """Write `job.json`."""
         values = asdict(self)
         del values["folder"]
-        write_whole(self.folder / RECORD, json.dumps(values, indent=2) + "\n")
+        write_json(self.folder / RECORD, values)
 
     @classmethod
     def read(cls, folder: Path) -> "Job | None":
-        """The job of a folder, or None if it has none."""
-        path = folder / RECORD
-        if not path.exists():
+        """The job of a folder; None if it has none, or only a damaged record of it."""
+        values = _read(folder / RECORD)
+        if values is None:
             return None
-        values = json.loads(path.read_text())
         return cls(folder, **values | {"overrides": tuple(values["overrides"])})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return None
+    except DamagedFile as damage:
+        log.warning(f"{damage} It is as if it were not there.")
+        return None
 
 
 def begin_sweep() -> None:

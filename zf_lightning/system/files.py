@@ -1,10 +1,18 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and names that stay below their folder."""
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from zf_lightning.errors import UserError
+
+#: A file that `write_whole` has not finished, beside `NAME`: `.NAME.0a1b2c3d.unfinished`.
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.unfinished")
+#: The lock of the run that is at work in a folder.
+LOCK = ".lock"
 
 
 def write_whole(path: str | Path, contents: str | bytes | Callable[[Path], Any]) -> Path:
@@ -33,3 +41,25 @@ def write_whole(path: str | Path, contents: str | bytes | Callable[[Path], Any])
     finally:
         unfinished.unlink(missing_ok=True)
     return path
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder in which nobody is at work.
+
+    Not below folders that another run may have claimed.
+    """
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(place, name, LOCK).exists()]
+        for name in filter(UNFINISHED.fullmatch, files):
+            Path(place, name).unlink(missing_ok=True)
+
+
+def below(folder: Path, name: str, *, listed_in: object) -> Path:
+    """The file `name` of `folder`, as a list or a table of a stranger's has it.
+
+    Raises UserError, naming the list, for a name that leads out of the folder.
+    """
+    inside = os.path.normpath(name)
+    if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir or "\0" in name:
+        raise UserError(f"{listed_in} names {name!r}, which is outside of {folder}: refused.")
+    return folder / name

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import LOCK, remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +108,14 @@ def claimed(folder: Path) -> Iterator[None]:
     The system gives the folder back when a process ends, however it ends.
     Raises UserError if another run keeps it for longer than `PATIENCE`.
     """
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK)
     try:
         _acquire(lock, folder)
     except (NotImplementedError, OSError) as problem:
         # Some network file systems have no locks.
         log.warning(f"{folder} cannot be locked ({problem}): do not start two runs in it.")
+    else:
+        remove_unfinished(folder)
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
-from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
@@ -23,6 +23,7 @@ from zf_lightning.inspection.subject import configuration_to_inspect, load_subje
 from zf_lightning.inspection.top_images import Tiles, chosen_maps, image_batch, load_top_images
 from zf_lightning.report.page import write_report
 from zf_lightning.report.panel import atlas_panel
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
@@ -61,7 +62,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     # Where all splits are the same images, none of them is called validation.
     split = None if all(source.split(other) is files for other in SPLITS) else options.split
     data = assembly.build_datamodule(config, source)
-    save_configuration(config, folder)
+    record_run(config, folder, source)
     search = AtlasSearch(
         classifier,
         deconvnet,

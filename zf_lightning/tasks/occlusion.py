@@ -24,7 +24,8 @@ from zf_lightning.inspection.subject import (
     square_size,
 )
 from zf_lightning.inspection.top_images import Tiles
-from zf_lightning.training.checkpoint import find_checkpoint, read_checkpoint
+from zf_lightning.training.checkpoint import find_checkpoint
+from zf_lightning.training.checkpoint_file import read_checkpoint
 
 log = logging.getLogger(__name__)
 #: Images in one figure.

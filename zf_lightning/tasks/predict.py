@@ -15,7 +15,6 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.data import LabelledFiles, image_names
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import (
@@ -24,6 +23,7 @@ from zf_lightning.inspection.subject import (
     file_loader,
     trained_networks,
 )
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
@@ -59,7 +59,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         check_same_classes(path, known=member.class_names, found=class_names)
     numbers = class_numbers(config, paths[0], members[0])
     folder = Path(config.paths.run)
-    save_configuration(config, folder)
+    record_run(config, folder)
     _predict(config, Ensemble(members).eval(), root, names, numbers, class_names)
     result = {
         "task": "predict",

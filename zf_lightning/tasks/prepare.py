@@ -6,8 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data.shards.prepare import Prepared, prepare_shards
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.training import build as assembly
 
@@ -31,7 +32,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         workers=config.data.workers,
     )
     folder = Path(config.paths.run)
-    save_configuration(config, folder)
+    record_run(config, folder, source)
     result = {
         "task": "prepare",
         "data": config.data.name,

@@ -10,12 +10,13 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
-from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
 from zf_lightning.inspection.top_images import load_top_images
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.training import build as assembly
@@ -72,7 +73,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     count = min(options.images, len(files))
     chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
     images = load_top_images(files, chosen, classifier).inputs
-    save_configuration(config, folder)
+    record_run(config, folder)
     units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
     found = {}
     with tqdm(desc="randomising", unit="layer") as bar:

@@ -8,7 +8,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zf_lightning import paper
-from zf_lightning.config.instantiate import save_configuration
 from zf_lightning.config.options import overridden
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import (
@@ -18,6 +17,7 @@ from zf_lightning.inspection.subject import (
 )
 from zf_lightning.models import parameter_count
 from zf_lightning.results import metric_names as names
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import check_count, error_lines, write_result
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.sweep import override_key
@@ -79,7 +79,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         folder = Path(config.paths.run)
-        save_configuration(config, folder)
+        record_run(config, folder, source)
         write_result(folder, result)
         who = str(paths[0]) if len(paths) == 1 else f"{len(paths)} networks together"
         log.info(f"\n{who} on {int(figures[names.TEST_IMAGES]):,} of {expected:,} test images:")

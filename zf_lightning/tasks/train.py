@@ -11,13 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.callbacks.first_failure import first_failure
 from zf_lightning.callbacks.stall import Stall
-from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.instantiate import plain
 from zf_lightning.data import ImageDataModule
 from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
 from zf_lightning.results import metric_names as names
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import (
     check_count,
     counted,
@@ -28,7 +29,8 @@ from zf_lightning.results.result import (
 from zf_lightning.sweep import Job, changes_layers
 from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
-from zf_lightning.training.checkpoint import check_same_network, read_checkpoint
+from zf_lightning.training.checkpoint import check_same_network
+from zf_lightning.training.checkpoint_file import checkpoint_to_resume, read_checkpoint
 from zf_lightning.training.loggers import log_configuration
 from zf_lightning.training.module import LAST_CROPS, ImageClassifier
 from zf_lightning.training.wandb_runs import close_wandb
@@ -60,12 +62,12 @@ def run(config: DictConfig) -> dict[str, Any]:
         description={"config": OmegaConf.to_yaml(config)},
         statistics=assembly.training_statistics(config, model, data),
     )
-    last = folder / "checkpoints" / "last.ckpt"
-    if not last.exists():
+    earlier = checkpoint_to_resume(folder / "checkpoints")
+    if earlier is None:
         assembly.load_start(config, classifier)
     else:
-        check_same_network(last, model=model, class_names=source.class_names)
-        log.info(f"Resuming from {last}")
+        check_same_network(earlier, model=model, class_names=source.class_names)
+        log.info(f"Resuming from {earlier}")
     if is_first_process():
         # It says that a run is complete: this one is not.
         (folder / "result.json").unlink(missing_ok=True)
@@ -77,10 +79,12 @@ def run(config: DictConfig) -> dict[str, Any]:
     assembly.describe_network(classifier, input_size=model["input_size"])
     failed = True
     try:
-        _log_configuration(trainer, config)
+        if trainer.is_global_zero:
+            record_run(config, folder, source)
+        log_configuration(trainer.loggers, plain(config))
         # For a user's own network or callback; this project's random numbers have their own seeds.
         lightning.seed_everything(config.seed, workers=True, verbose=False)
-        _fit(trainer, classifier, data, last if last.exists() else None, folder)
+        _fit(trainer, classifier, data, earlier, folder)
         result = _test(trainer, classifier, data, config, model)
         failed = False
     finally:
@@ -96,11 +100,11 @@ def _fit(
     trainer: lightning.Trainer,
     classifier: ImageClassifier,
     data: ImageDataModule,
-    last: Path | None,
+    earlier: Path | None,
     folder: Path,
 ) -> None:
     try:
-        trainer.fit(classifier, data, ckpt_path=last, weights_only=True)
+        trainer.fit(classifier, data, ckpt_path=earlier, weights_only=True)
     except SystemExit:
         # Lightning leaves so after Ctrl-C.
         if trainer.interrupted:
@@ -214,13 +218,6 @@ def _check_limits(trainer: lightning.Trainer) -> None:
                 f"trainer.limit_{name}_batches=0 leaves nothing to {purpose} by; use a small "
                 f"number, as trainer.limit_{name}_batches=1."
             )
-
-
-def _log_configuration(trainer: lightning.Trainer, config: DictConfig) -> None:
-    values = plain(config)
-    if trainer.is_global_zero:
-        save_configuration(config, config.paths.run)
-    log_configuration(trainer.loggers, values)
 
 
 def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:

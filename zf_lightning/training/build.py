@@ -35,7 +35,7 @@ from zf_lightning.sweep.names import override_key
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_workers
 from zf_lightning.system.devices import ACCELERATORS, chosen_device
 from zf_lightning.system.processes import is_first_process
-from zf_lightning.training.checkpoint import WholeCheckpointFile
+from zf_lightning.training.checkpoint_file import WholeCheckpointFile
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.network import check_network
 

@@ -1,43 +1,24 @@
-"""Checkpoints: writing, finding and loading them, and the configuration in them."""
+"""Checkpoints: finding and loading them, and the configuration in them."""
 
 import logging
-import pickle
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
+from zf_lightning.config.options import option_of_run
 from zf_lightning.config.renamed import with_current_targets
-from zf_lightning.errors import UserError, reason_of
+from zf_lightning.config.targets import check_stored
+from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.sweep import override_key
-from zf_lightning.system.files import write_whole
+from zf_lightning.training.checkpoint_file import read_checkpoint
 from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
 
 #: Parts of a configuration that define what was learnt, and from what data.
 LEARNT = ("model", "ablation", "data", "seed")
-
-
-class WholeCheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, beside the one that it replaces.
-
-    Lightning writes it to the system's temporary folder and moves it. Where that is another file
-    system the move is a copy, and a run that is killed meanwhile has half a checkpoint and nothing
-    to resume from.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        """Write `checkpoint` to `path`; addresses as s3://… are left to Lightning."""
-        if "://" in str(path):
-            super().save_checkpoint(checkpoint, path, storage_options)
-        else:
-            write_whole(path, lambda target: torch.save(checkpoint, target))
 
 
 def find_checkpoint(ckpt: Any) -> Path:
@@ -69,26 +50,9 @@ def find_checkpoints(ckpt: Any) -> list[Path]:
     return [find_checkpoint(one) for one in (ckpt if several and len(ckpt) else [ckpt])]
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The contents of a checkpoint file, its tensors left on disk until they are used.
-
-    Raises UserError if it is not a checkpoint of this project.
-    """
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as problem:
-        reason = reason_of(problem)
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}).") from problem
-    parameters = contents.get("hyper_parameters", {}) if isinstance(contents, dict) else {}
-    if not {"model", "class_names"} <= set(parameters):
-        raise UserError(f"{path} is not a checkpoint of a network trained here.")
-    return contents
-
-
 def load_classifier(path: Path) -> ImageClassifier:
     """The trained network of a checkpoint, with its preprocessing and class names."""
-    read_checkpoint(path)
-    return ImageClassifier.load_from_checkpoint(path, map_location="cpu")
+    return ImageClassifier.load_from_checkpoint(path)
 
 
 def check_same_network(path: Path, *, model: Mapping[str, Any], class_names: Sequence[str]) -> None:
@@ -126,11 +90,18 @@ def configuration_of(
     `parts` come from the checkpoint, except what `overrides`, the command line, name: `data=…` the
     whole part, `data.root=…` one option. All else, as paths and task, comes from `current`.
     """
-    text = read_checkpoint(path)["hyper_parameters"]["description"]["config"]
-    # Unresolved: where things are is to be what it is on this machine.
-    written = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    stored = OmegaConf.create(with_current_targets(written))
-    assert isinstance(stored, DictConfig)
+    description = read_checkpoint(path)["hyper_parameters"].get("description") or {}
+    if "config" not in description:
+        raise UserError(f"{path} holds no configuration: give it on the command line.")
+    try:
+        # Unresolved: where things are is to be what it is on this machine.
+        written = OmegaConf.to_container(OmegaConf.create(description["config"]), resolve=False)
+        written = with_current_targets(written)
+        stored = OmegaConf.create({part: written[part] for part in parts})
+    except Exception as problem:
+        # The errors of YAML and of OmegaConf have no class in common.
+        raise DamagedFile.at(path, f"its configuration: {problem}") from problem
+    check_stored(written, file=path)
     result = OmegaConf.create(OmegaConf.to_yaml(current))
     assert isinstance(result, DictConfig)
     for part in parts:
@@ -153,10 +124,9 @@ def _find_data(result: DictConfig, path: Path) -> None:
     A run that was started in another folder would draw or download its dataset again.
     """
     root = OmegaConf.select(result, "data.root")
-    written = path.parent.parent / "config.yaml"
-    if root is None or Path(root).exists() or not written.is_file():
+    if root is None or Path(root).exists():
         return
-    before = OmegaConf.select(OmegaConf.load(written), "data.root")
+    before = option_of_run(path.parent.parent, "data.root")
     if before is not None and Path(before).is_dir():
         log.info(f"The images are those in {before}, as the run had them.")
         OmegaConf.update(result, "data.root", before)

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zf_lightning.errors import UserError, reason_of
+from zf_lightning.results.metrics_file import read_rows
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.wandb_runs import run_options
@@ -54,7 +55,7 @@ class MetricsFile(Logger):
         step = 0 if step is None else step
         if not self._started:
             self._started = True
-            self._rows = [row for row in _read_rows(self._path) if int(row["step"]) <= step]
+            self._rows = [row for row in read_rows(self._path) if int(row["step"]) <= step]
         if not self._rows or int(self._rows[-1]["step"]) != step:
             self._rows.append({"step": step})
         self._rows[-1].update(metrics)
@@ -99,14 +100,6 @@ class MetricsFile(Logger):
             writer.writeheader()
         writer.writerows(rows)
         return text.getvalue().encode()
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    # Not the rest of a line that was being written when the process was killed.
-    whole = path.read_bytes().rpartition(b"\n")[0].decode()
-    return [{k: v for k, v in row.items() if v} for row in csv.DictReader(io.StringIO(whole))]
 
 
 @functools.wraps(run_options, assigned=())

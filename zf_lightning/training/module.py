@@ -1,7 +1,9 @@
 """The LightningModule: training, validation and test of a network."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -10,8 +12,9 @@ from torch.nn import functional
 
 from zf_lightning.config.instantiate import instantiate
 from zf_lightning.data import Batch, PixelStatistics, Preprocessing
-from zf_lightning.errors import UserError
+from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.results import metric_names as names
+from zf_lightning.training.checkpoint_file import read_checkpoint
 from zf_lightning.training.metrics import ClassificationError, ScoredModule
 from zf_lightning.training.network import build_network
 
@@ -72,6 +75,28 @@ class ImageClassifier(ScoredModule):
         self.test_error_tencrop = ClassificationError()
         #: The split that each data loader of a test delivers.
         self.tested_splits: tuple[str, ...] = ("test",)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", **parameters: Any
+    ) -> Self:
+        """The classifier of a checkpoint; `parameters` replace those that it was made with.
+
+        Lightning's own does not check the file, and calls what it names.
+        Raises UserError for a file that `read_checkpoint` refuses.
+        """
+        path = Path(checkpoint_path)
+        checkpoint = read_checkpoint(path, map_location=map_location)
+        known = inspect.signature(cls).parameters
+        given = {**checkpoint["hyper_parameters"], **parameters}
+        classifier = cls(**{name: value for name, value in given.items() if name in known})
+        try:
+            classifier.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as problem:
+            reason = " ".join(str(problem).split())
+            raise DamagedFile.at(path, f"its weights and its model disagree: {reason}") from problem
+        classifier.on_load_checkpoint(checkpoint)
+        return classifier
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities `[N, classes]` of uint8 images `[N, 3, 256, 256]`, from the centre crop."""

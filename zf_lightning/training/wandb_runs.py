@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from zf_lightning.config.instantiate import plain
+from zf_lightning.config.options import option_of_run
 from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
@@ -119,8 +120,7 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
     nothing happens. Returns how to upload it and the runs of all jobs if it was offline.
     """
     for job in jobs:
-        path = job / "config.yaml"
-        options = OmegaConf.select(OmegaConf.load(path), "logger.wandb") if path.exists() else None
+        options = option_of_run(job, "logger.wandb")
         if options is not None:
             break
     else:

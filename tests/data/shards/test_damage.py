@@ -1,6 +1,5 @@
 """A damaged dataset is an error that names the chunk, before any of its images is used."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.data.shards.conftest import OpenShards
+from tests.system.damage import DAMAGES
 from zf_lightning.data.shards import chunk_store
 from zf_lightning.errors import UserError
+from zf_lightning.system.sealed import read_json, write_json
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def shards(jpeg_shards: Path, tmp_path: Path) -> Path:
 
 def change_index(shards: Path, change: Callable[[list[dict]], object]) -> None:
     path = shards / "train" / "index.json"
-    content = json.loads(path.read_text())
+    content = read_json(path)
     change(content["chunks"])
-    path.write_text(json.dumps(content))
+    write_json(path, content)
 
 
 def read_all(source: object) -> None:
@@ -86,6 +87,8 @@ def test_a_truncated_chunk(shards: Path, open_shards: OpenShards, length: int) -
         ),
         (lambda chunks: chunks.reverse(), r"disagree about chunk-0-6\.bin"),
         (lambda chunks: chunks[0].pop("sha256"), r"index\.json is not an index that"),
+        (lambda chunks: chunks[0].update(filename="../a.bin"), r"which is outside"),
+        (lambda chunks: chunks[0].update(filename="/tmp/a.bin"), r"which is outside"),
     ],
 )
 def test_an_index_that_disagrees(
@@ -111,9 +114,21 @@ def test_records_that_are_missing_or_damaged(shards: Path, open_shards: OpenShar
         open_shards(shards).prepare()
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "name",
+    ["dataset.json", "statistics.safetensors", "val/index.json", "val/samples.npz"],
+)
+def test_each_record_is_named(
+    shards: Path, open_shards: OpenShards, name: str, damage: str
+) -> None:
+    DAMAGES[damage](shards / name)
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        open_shards(shards).prepare()
+
+
 def test_shards_of_a_later_version(shards: Path, open_shards: OpenShards) -> None:
-    description = json.loads((shards / "dataset.json").read_text()) | {"version": 2}
-    (shards / "dataset.json").write_text(json.dumps(description))
+    write_json(shards / "dataset.json", read_json(shards / "dataset.json") | {"version": 2})
     with pytest.raises(UserError, match="version 2"):
         open_shards(shards).prepare()
 

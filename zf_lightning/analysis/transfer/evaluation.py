@@ -4,7 +4,6 @@ Axes: N images of the set.
 """
 
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,8 @@ from zf_lightning.analysis.transfer.linear import (
     gram_matrix,
 )
 from zf_lightning.analysis.transfer.protocol import Fold, average_precisions, mean_class_accuracy
+from zf_lightning.errors import DamagedFile
+from zf_lightning.system.sealed import sealed_text, unsealed
 
 #: The largest set whose whole Gram matrix is kept in memory, for all folds; 1.6 GB.
 GRAM_IMAGES = 20_000
@@ -92,9 +93,9 @@ class ScoreFile:
         current = None
         for line in text.splitlines():
             try:
-                values = json.loads(line)
-            except json.JSONDecodeError:
-                # The line that was being written when a run was killed.
+                values = unsealed(line, path=path)
+            except DamagedFile:
+                # Also the line that was being written when a run was killed: it is scored again.
                 continue
             if "experiment" in values:
                 current = values["experiment"]
@@ -104,12 +105,12 @@ class ScoreFile:
         if text and not text.endswith("\n"):
             self._append("")
         if current != experiment:
-            self._append(json.dumps({"experiment": experiment}))
+            self._append(sealed_text({"experiment": experiment}))
 
     def add(self, score: Score) -> None:
         """Keep a score."""
         self.scores[score.key] = score
-        self._append(json.dumps(asdict(score)))
+        self._append(sealed_text(asdict(score)))
 
     def _append(self, line: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,19 +3,22 @@
 Axes: N images, D features of a layer.
 """
 
-import json
+import logging
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zf_lightning.errors import UserError
-from zf_lightning.system.files import write_whole
+from zf_lightning.errors import DamagedFile, UserError
+from zf_lightning.system.sealed import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 #: Rows that are written before the progress is: what a kill costs at most.
 ROWS_BETWEEN_MARKS = 512
@@ -53,6 +56,15 @@ class LayerFeatures:
         self._rows[start : start + len(features)] = features / safe
         self._scales[start : start + len(features)] = scales
 
+    def checksums(self, start: int, stop: int, before: Sequence[int] = (0, 0)) -> list[int]:
+        """CRC-32 of the rows, and of their scales, from `start` to `stop`, after those `before`."""
+        rows, scales = before
+        for first in range(start, stop, ROWS_BETWEEN_MARKS):
+            part = slice(first, min(first + ROWS_BETWEEN_MARKS, stop))
+            rows = zlib.crc32(numpy.ascontiguousarray(self._rows[part]).data, rows)
+            scales = zlib.crc32(numpy.ascontiguousarray(self._scales[part]).data, scales)
+        return [rows, scales]
+
     def read(
         self, images: NDArray[numpy.int64] | slice, columns: slice = slice(None)
     ) -> NDArray[numpy.float32]:
@@ -72,6 +84,7 @@ class FeatureCache:
         self.folder = folder
         self.images = images
         self._path = folder / "progress.json"
+        self._sound: dict[str, int] = {}
 
     def complete(self, layers: Iterable[str]) -> bool:
         """Whether all features of these layers are there."""
@@ -79,8 +92,7 @@ class FeatureCache:
 
     def start(self, layers: Iterable[str]) -> int:
         """The first image of which features of these layers are missing."""
-        progress = self._read()
-        return min(progress.get(layer, {"done": 0})["done"] for layer in layers)
+        return min(self._done(layer) for layer in layers)
 
     def layer(self, name: str) -> LayerFeatures:
         """What is kept of a layer."""
@@ -104,6 +116,8 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         first = done = marked = self.start(layers)
         progress = self._read()
+        before = {layer: self._done(layer) for layer in layers}
+        checksums = {layer: progress.get(layer, {}).get("checksums") for layer in layers}
         kept: dict[str, LayerFeatures] = {}
         for batch in batches:
             found = features(batch)
@@ -115,14 +129,27 @@ class FeatureCache:
                     kept[layer] = LayerFeatures(
                         self.folder, layer, images=self.images, dimensions=rows.shape[1]
                     )
-                kept[layer].write(done, rows)
+                # Not again what is there: its checksum is that of the rows as they are.
+                there = max(0, before[layer] - done)
+                kept[layer].write(done + there, rows[there:])
             done += len(batch)
             if done - marked >= ROWS_BETWEEN_MARKS or done == self.images:
                 for layer in layers:
-                    before = progress.get(layer, {"done": 0})["done"]
-                    dimensions = kept[layer].dimensions
-                    progress[layer] = {"done": max(done, before), "dimensions": dimensions}
-                write_whole(self._path, json.dumps(progress, indent=2) + "\n")
+                    if done <= before[layer]:
+                        continue
+                    known = checksums[layer]
+                    checksums[layer] = (
+                        kept[layer].checksums(0, done)
+                        if known is None
+                        else kept[layer].checksums(max(marked, before[layer]), done, known)
+                    )
+                    progress[layer] = {
+                        "done": done,
+                        "dimensions": kept[layer].dimensions,
+                        "checksums": checksums[layer],
+                    }
+                    self._sound[layer] = done
+                write_json(self._path, progress)
                 marked = done
         assert done == self.images, f"{done} of {self.images} images came"
         return done - first
@@ -139,9 +166,36 @@ class FeatureCache:
                 "transfer.pooled_size, or another paths.cache."
             )
 
-    def _read(self) -> dict[str, dict[str, int]]:
-        """By layer, the number of images that are `done`, and of `dimensions`."""
-        return json.loads(self._path.read_text()) if self._path.exists() else {}
+    def _done(self, layer: str) -> int:
+        """How many images of a layer are there and undamaged: all that were `done`, or none."""
+        if layer not in self._sound:
+            entry = self._read().get(layer)
+            self._sound[layer] = 0 if entry is None else self._verified(layer, entry)
+        return self._sound[layer]
+
+    def _verified(self, layer: str, entry: Mapping[str, Any]) -> int:
+        # An earlier version wrote none.
+        expected = entry.get("checksums")
+        if expected is None or self.layer(layer).checksums(0, entry["done"]) == expected:
+            return entry["done"]
+        log.warning(
+            f"The features of {layer} in {self.folder} are damaged: they are computed again."
+        )
+        progress = self._read()
+        del progress[layer]
+        write_json(self._path, progress)
+        return 0
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """By layer, how many images are `done`, of how many `dimensions`, and `checksums`."""
+        try:
+            return read_json(self._path)
+        except FileNotFoundError:
+            return {}
+        except DamagedFile as damage:
+            log.warning(f"{damage} The features are computed again.")
+            self._path.unlink()
+            return {}
 
 
 def _open(path: Path, kind: str, rows: int, columns: int) -> numpy.memmap:

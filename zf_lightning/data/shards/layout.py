@@ -8,7 +8,7 @@
 """
 
 import io
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from zf_lightning.errors import UserError
 from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import read_json, write_json
 
 #: Raised when older shards can no longer be read, or the same images would give others.
 VERSION = 1
@@ -27,6 +28,7 @@ STATISTICS_FILE = "statistics.safetensors"
 INDEX_FILE = "index.json"
 SAMPLES_FILE = "samples.npz"
 FORMATS = ("jpeg", "raw")
+CHUNK_NAME = re.compile(r"chunk-\d+-\d+\.bin")
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,12 @@ class Description:
     def read(cls, path: Path, *, root: str) -> "Description":
         """Read it; `root` is the place to name in messages. Raises UserError for another file."""
         try:
-            found = cls(**json.loads(path.read_text()))
-        except (ValueError, TypeError):
-            raise UserError(f"{root}/{DATASET_FILE} is not what task=prepare writes.") from None
+            found = cls(**read_json(path))
+        except (ValueError, TypeError) as problem:
+            reason = str(problem).removeprefix(f"{path} ").rstrip(".")
+            raise UserError(
+                f"{root}/{DATASET_FILE} is not what task=prepare writes: {reason}."
+            ) from None
         if found.version != VERSION:
             raise UserError(
                 f"{root} has shards of version {found.version}, and this program reads version "
@@ -118,16 +123,25 @@ class Description:
 
 
 def read_index(path: Path, *, where: str) -> list[Chunk]:
-    """The chunks that an `index.json` lists; `where` names it in messages."""
+    """The chunks that an `index.json` lists; `where` names it in messages.
+
+    Raises UserError for another file, and for chunks that are not in its own folder.
+    """
     try:
-        return [
+        chunks = [
             Chunk(entry["filename"], entry["chunk_bytes"], entry["chunk_size"], entry["sha256"])
-            for entry in json.loads(path.read_text())["chunks"]
+            for entry in read_json(path)["chunks"]
         ]
+        outside = [chunk for chunk in chunks if not CHUNK_NAME.fullmatch(chunk.filename)]
     except FileNotFoundError:
         raise UserError(f"{where} is missing; prepare the shards again.") from None
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{where} is not an index that task=prepare wrote.") from None
+    if outside:
+        raise UserError(
+            f"{where} names the chunk {outside[0].filename!r}, which is outside: refused."
+        )
+    return chunks
 
 
 def write_index(path: Path, chunks: Sequence[Chunk], config: Mapping[str, Any]) -> None:
@@ -136,8 +150,3 @@ def write_index(path: Path, chunks: Sequence[Chunk], config: Mapping[str, Any]) 
     rows = [(chunk.filename, chunk.bytes, chunk.samples, None, chunk.sha256) for chunk in chunks]
     entries = [dict(zip(keys, row, strict=True)) for row in rows]
     write_json(path, {"chunks": entries, "config": dict(config), "updated_at": "0"})
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -1,6 +1,5 @@
 """Writing a dataset as shards: in one pass, on all cores, and resumable."""
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ from zf_lightning.data.shards.layout import (
     Description,
     Samples,
     read_index,
-    write_json,
 )
 from zf_lightning.data.shards.split_writer import UNFINISHED, SplitWriter
 from zf_lightning.data.sources.base import SPLITS, ImageSource, LabelledImages, Split
@@ -32,6 +30,7 @@ from zf_lightning.data.sources.voc import MultiLabelFiles
 from zf_lightning.errors import UserError
 from zf_lightning.system.cores import available_cores, default_workers
 from zf_lightning.system.digests import digest_of_file
+from zf_lightning.system.sealed import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ def _is_finished(out: Path, plan: dict[str, Any]) -> bool:
     plan_file = out / UNFINISHED / "plan.json"
     if plan_file.exists():
         # Of the files, each chunk has a record of its own: one that was repaired is read again.
-        found = json.loads(plan_file.read_text()) | {"content": plan["content"]}
+        found = read_json(plan_file) | {"content": plan["content"]}
         if found != plan:
             raise UserError(_other(out, found, plan))
     elif any(out.iterdir()):

@@ -1,6 +1,5 @@
 """One split as chunks, each written whole and with a record of it before the next."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,17 +20,18 @@ from zf_lightning.data.shards.layout import (
     Chunk,
     Samples,
     write_index,
-    write_json,
 )
 from zf_lightning.data.sources.base import LabelledImages, Split
-from zf_lightning.errors import UnreadableImage
+from zf_lightning.errors import DamagedFile, UnreadableImage
 from zf_lightning.system.digests import digest_of, digest_of_file
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import read_json, read_tensors, write_json, write_tensors
 
 #: Images that a worker encodes before it hands them over: their sum fits into 16 bits.
 BLOCK = 32
 #: Folder of the records of finished chunks, in the folder of the shards; removed at the end.
 UNFINISHED = ".unfinished"
+#: What the file of a chunk's sums calls itself.
+SUMS = "zf-lightning sums 1"
 
 
 @dataclass
@@ -176,7 +175,7 @@ class SplitWriter:
         squares = torch.zeros((), dtype=torch.int64)
         images = 0
         for number in range(len(self.members)):
-            sums = load_file(self._sums_file(number))
+            _, sums = read_tensors(self._sums_file(number), SUMS)
             total = total + sums["total"].to(torch.int64)
             squares = squares + sums["squares"]
             images += len(self._record(number)["indices"])
@@ -207,7 +206,7 @@ class SplitWriter:
             "total": torch.stack([block.total for block in blocks]).sum(0, dtype=torch.int32),
             "squares": torch.stack([block.squares for block in blocks]).sum(0),
         }
-        write_whole(self._sums_file(number), lambda file: save_file(sums, file))
+        write_tensors(self._sums_file(number), SUMS, sums, {})
         # Last: a chunk with a record is finished.
         write_json(
             self._record_file(number),
@@ -222,16 +221,18 @@ class SplitWriter:
 
     def _is_done(self, number: int) -> bool:
         """Whether a chunk has all of its files as they are now; else it is written again."""
-        if not self._record_file(number).exists():
+        try:
+            record = self._record(number)
+            read_tensors(self._sums_file(number), SUMS)
+        except (FileNotFoundError, DamagedFile):
             return False
-        record = self._record(number)
         return not record["failures"] and record["content"] == self._content(number)
 
     def _content(self, number: int) -> str:
         return digest_of(map(self.files.sample_key, self.members[number]))
 
     def _record(self, number: int) -> dict[str, Any]:
-        return json.loads(self._record_file(number).read_text())
+        return read_json(self._record_file(number))
 
     def _record_file(self, number: int) -> Path:
         return self.records / f"{number}.json"

@@ -1,6 +1,5 @@
 """All splits of a source as one set, and a fold of that set as a source to train on."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from zf_lightning.data.sources.base import ImageSource, LabelledFiles, Split, SplitSource
 from zf_lightning.data.sources.without import files_by_split
 from zf_lightning.errors import UserError
+from zf_lightning.system.sealed import read_json
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class FoldSource(SplitSource[LabelledFiles]):
         self._source.prepare()
         files = whole_set(self._source).files
         position = {name: number for number, name in enumerate(files.names)}
-        stored = json.loads(self._path.read_text())
+        stored = read_json(self._path)
         parts = {}
         for part, chosen in stored["folds"][self._per_class][self._fold].items():
             names = [stored["files"][number] for number in chosen]

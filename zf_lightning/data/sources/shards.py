@@ -23,7 +23,7 @@ from zf_lightning.data.shards.layout import (
 )
 from zf_lightning.data.shards.remote import download, is_remote
 from zf_lightning.data.sources.base import SPLITS, Split, SplitSource
-from zf_lightning.errors import UserError
+from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.system.digests import digest_of
 from zf_lightning.system.files import write_whole
 
@@ -122,7 +122,14 @@ class ShardSource(SplitSource[ShardedImages]):
         )
         if name == "train":
             statistics = self._fetch(STATISTICS_FILE, cache / STATISTICS_FILE)
-            images.known_statistics = PixelStatistics.load(statistics)
+            try:
+                images.known_statistics = PixelStatistics.load(statistics)
+            except (FileNotFoundError, DamagedFile) as problem:
+                reason = "missing" if isinstance(problem, FileNotFoundError) else "damaged"
+                raise UserError(
+                    f"{self.root}/{STATISTICS_FILE} is {reason}; copy it anew, or prepare the "
+                    "shards again."
+                ) from problem
         return images
 
     def _check_index(self, name: Split, chunks: list[Chunk], samples: Samples, count: int) -> None:

@@ -18,6 +18,7 @@ from torchvision.datasets import VOCDetection
 from zf_lightning.data.sources.base import SPLITS, Indices, LabelledFiles, Split, SplitSource
 from zf_lightning.data.sources.torchvision_folders import download
 from zf_lightning.errors import UserError
+from zf_lightning.system.files import below
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
@@ -140,7 +141,10 @@ def _list_of(folder: Path, image_set: str) -> Path:
 
 def _listed(path: Path) -> list[str]:
     # Lists of one class have a second column.
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    for name in names:
+        below(path.parents[2] / "JPEGImages", name, listed_in=path)
+    return names
 
 
 def _annotation_of(folder: Path, name: str) -> Path:

@@ -1,6 +1,5 @@
 """task=transfer: features on other data, frozen and from scratch (Tables 4 to 7, Fig. 9)."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +10,17 @@ import numpy
 from omegaconf import DictConfig
 
 from zf_lightning.analysis.transfer import CLASSIFIERS, Fold, Score, draw_folds
-from zf_lightning.config.instantiate import plain, save_configuration
+from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import names_of, numbers_of, overridden
 from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
 from zf_lightning.inspection.subject import classifier_to_inspect
+from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import counted, write_result
 from zf_lightning.results.tables import Table
 from zf_lightning.system.devices import chosen_device
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import write_json
 from zf_lightning.tasks.transfer import from_scratch, frozen
 from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
 from zf_lightning.training import build as assembly
@@ -64,7 +64,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"data={config.data.name} has images without a class: choose other data.")
     folds = choose_folds(config, images, source)
     folder = Path(config.paths.run)
-    save_configuration(config, folder)
+    record_run(config, folder, source)
     path = write_folds(folder, images, folds)
     _describe(config, images, source, folds)
     trainings: list[from_scratch.Training] = []
@@ -134,7 +134,7 @@ def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
         for number, several in folds.items()
     }
     contents = {"files": list(images.files.names), "folds": positions}
-    return write_whole(folder / "folds.json", json.dumps(contents) + "\n")
+    return write_json(folder / "folds.json", contents, indent=None)
 
 
 def _describe(config: DictConfig, images: WholeSet, source: ImageSource, folds: Folds) -> None:

@@ -7,7 +7,6 @@ test images decide nothing. Tests see one centre crop, as the frozen features do
 """
 
 import inspect
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import file_loader
 from zf_lightning.sweep import override_key
 from zf_lightning.system.devices import chosen_device
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.sealed import read_json, write_json
 from zf_lightning.tasks import train
 from zf_lightning.tasks.transfer.tables import FROM_SCRATCH, WHOLE_NETWORK
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint, load_classifier
@@ -98,9 +97,10 @@ class Training:
 
     def read(self) -> Score | None:
         """The score of an earlier run; raises UserError if that had other decisive options."""
-        if not self.done.exists():
+        try:
+            stored = read_json(self.done)
+        except FileNotFoundError:
             return None
-        stored = json.loads(self.done.read_text())
         changed = _changed(stored["asked"], self.decisive)
         if changed:
             raise UserError(
@@ -112,7 +112,7 @@ class Training:
     def write(self, score: Score | None) -> None:
         """Keep the decisive options, and the score."""
         contents = {"asked": self.decisive, "score": None if score is None else vars(score)}
-        write_whole(self.done, json.dumps(contents) + "\n")
+        write_json(self.done, contents, indent=None)
 
 
 def fold_key(per_class: int | None) -> str:
