@@ -89,7 +89,9 @@ def finish(*processes: "subprocess.Popen[str]") -> None:
 def compare(one: Path, two: Path) -> dict[str, float]:
     """Relative difference of each tensor of weights."""
     first, second = (
-        torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu")["state_dict"]
+        torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)[
+            "state_dict"
+        ]
         for run in (one, two)
     )
     return {

@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.conftest import write_images
+from tests.system.damage import DAMAGES
 from zf_lightning.data import (
     FolderSource,
     PixelStatistics,
@@ -116,6 +117,19 @@ def test_statistics_are_computed_once(
     first = cached_statistics(files, tmp_path, progress=False)
     monkeypatch.setattr(DataLoader, "__iter__", lambda self: pytest.fail("computed again"))
     assert torch.equal(cached_statistics(files, tmp_path).mean_image, first.mean_image)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_statistics_are_computed_again(
+    image_folder: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = FolderSource(image_folder).split("val")
+    cached_statistics(files, tmp_path, progress=False)
+    (path,) = tmp_path.glob("statistics-*.safetensors")
+    whole = path.read_bytes()
+    DAMAGES[damage](path)
+    cached_statistics(files, tmp_path, progress=False)
+    assert path.read_bytes() == whole and "It is computed again" in caplog.text
 
 
 def test_processes_that_ask_at_once_get_one_computation(

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import Compose
+from tests.system.damage import DAMAGES
 from zf_lightning.atlas import Atlas, TopActivations
 from zf_lightning.data import UnlabelledImages
 from zf_lightning.errors import UserError
@@ -123,6 +124,17 @@ def test_resumes_where_it_was_stopped(
             file.unlink()
     monkeypatch.setattr(TopActivations, "update", stopping)
     updates = 2
+    task.run(compose_config(*asked))
+    assert contents(run / "atlas") == expected
+    # What is damaged is projected again, too.
+    first, second, *_ = sorted((run / "atlas").glob("*/*.safetensors"))
+    DAMAGES["bit at 50%"](first)
+    DAMAGES["truncated"](second.with_suffix(".json"))
+    task.run(compose_config(*asked))
+    assert contents(run / "atlas") == expected
+    # And a damaged search begins anew.
+    DAMAGES["bit at 80%"](run / "atlas" / "search.safetensors")
+    updates = 3
     task.run(compose_config(*asked))
     assert contents(run / "atlas") == expected
 

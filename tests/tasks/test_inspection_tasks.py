@@ -187,6 +187,10 @@ def test_landmarks_follow_the_centre_square(tmp_path: Path) -> None:
         (tmp_path / "nowhere.csv").write_text(f"file,nose_x,nose_y\n000.png,3,{nowhere}\n")
         with pytest.raises(UserError, match="line 2: nose has no position"):
             read_landmarks(tmp_path / "nowhere.csv", tmp_path)
+    for outside in ("../000.png", str(tmp_path / "000.png")):
+        (tmp_path / "outside.csv").write_text(f"file,nose_x,nose_y\n{outside},3,3\n")
+        with pytest.raises(UserError, match=r"outside\.csv names '.*', which is outside of"):
+            read_landmarks(tmp_path / "outside.csv", tmp_path)
     (tmp_path / "empty.csv").write_text("name,x\n")
     with pytest.raises(UserError, match="a column file"):
         read_landmarks(tmp_path / "empty.csv", tmp_path)

@@ -1,5 +1,6 @@
 """The cache of features."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.system.damage import DAMAGES
 from zf_lightning.analysis.transfer import FeatureCache, features
 from zf_lightning.errors import UserError
+from zf_lightning.system.sealed import read_json
 
 IMAGES = torch.rand(23, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -73,3 +76,36 @@ def test_features_that_are_not_numbers_and_a_full_disk_are_one_sentence(
     monkeypatch.setattr(features.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(UserError, match="are free"):
         FeatureCache(tmp_path / "full", images=10**9).fill(["high"], read, batches(0))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "missing"])
+@pytest.mark.parametrize("name", ["high.float16", "high.scale", "progress.json"])
+def test_damaged_features_are_computed_again(
+    name: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    FeatureCache(tmp_path, images=len(IMAGES)).fill(["high", "low.0"], read, batches(0))
+
+    def contents() -> list[object]:
+        names = ("high.float16", "high.scale", "low.0.float16", "low.0.scale")
+        rows = [(tmp_path / name).read_bytes() for name in names]
+        return [rows, read_json(tmp_path / "progress.json")]
+
+    whole = contents()
+    DAMAGES.get(damage, Path.unlink)(tmp_path / name)
+    cache = FeatureCache(tmp_path, images=len(IMAGES))
+    assert cache.start(["high"]) == 0
+    assert (damage, name) == ("missing", "progress.json") or "computed again" in caplog.text
+    cache.fill(["high", "low.0"], read, batches(0))
+    assert FeatureCache(tmp_path, images=len(IMAGES)).complete(["high", "low.0"])
+    assert contents() == whole
+
+
+def test_features_of_an_earlier_version_are_used_and_sealed_when_they_grow(tmp_path: Path) -> None:
+    FeatureCache(tmp_path, images=len(IMAGES)).fill(["high"], read, batches(0))
+    sealed = read_json(tmp_path / "progress.json")
+    earlier = {"high": {"done": 8, "dimensions": sealed["high"]["dimensions"]}}
+    (tmp_path / "progress.json").write_text(json.dumps(earlier))
+    cache = FeatureCache(tmp_path, images=len(IMAGES))
+    assert cache.start(["high"]) == 8
+    cache.fill(["high"], read, batches(8))
+    assert read_json(tmp_path / "progress.json") == sealed

@@ -7,7 +7,6 @@
 <root>/<split>/samples.npz      labels, names and places of all samples
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from zf_lightning.errors import UserError
 from zf_lightning.system.files import write_whole
-from zf_lightning.system.sealed import read_json, write_json
+from zf_lightning.system.sealed import check_archive, read_json, seal_archive, write_json
 
 #: Raised when older shards can no longer be read, or the same images would give others.
 VERSION = 1
@@ -70,15 +69,19 @@ class Samples:
 
     def save(self, path: Path) -> None:
         """Write `samples.npz`."""
-        buffer = io.BytesIO()
-        numpy.savez_compressed(buffer, **vars(self))
-        write_whole(path, buffer.getvalue())
+        write_whole(path, self._save)
+
+    def _save(self, path: Path) -> None:
+        with path.open("wb") as file:
+            numpy.savez_compressed(file, **vars(self))
+        seal_archive(path)
 
     @classmethod
     def load(cls, path: Path, *, where: str) -> "Samples":
         """Read what `save` wrote; `where` names it in messages. Raises UserError if it cannot."""
         try:
-            with numpy.load(path) as arrays:
+            check_archive(path)
+            with numpy.load(path, allow_pickle=False) as arrays:
                 return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
         except FileNotFoundError:
             raise UserError(f"{where} is missing; prepare the shards again.") from None
