@@ -80,7 +80,7 @@ def _of_rows(path: Path, rows: Sequence[Mapping[str, Any]], folder: Path) -> lis
         raise UserError(
             f"landmarks={path} needs rows, a column file, and columns like nose_x and nose_y."
         )
-    found = []
+    found: list[Described] = []
     for row in rows:
         file = below(folder, row["file"] or "", listed_in=f"landmarks={path}")
         found.append((file, {part: (row[f"{part}_x"], row[f"{part}_y"]) for part in named}))
