@@ -19,6 +19,7 @@ from torch import Tensor, nn
 LARGEST, MAPS = 24, 6
 RECTIFIERS = {"relu": (0.0, inf), "relu6": (0.0, 6.0), "hardtanh": (0.0, 3.5), "leaky": (0.25, inf)}
 LAYERS = ("conv", "linear")
+STATISTICS = ("running_mean", "running_var", "weight", "bias")
 IN_PLACE = ("method_", "operator_", "module_")
 
 
@@ -89,9 +90,8 @@ class RandomNetwork(nn.Module):
             if step.form.startswith("module"):
                 values.append(self.get_submodule(f"step{owner}")(*taken))
             else:
-                weights = {
-                    name: getattr(self, f"{name}{owner}") for name in step.options.get("weights", ())
-                }
+                names = step.options.get("weights", ())
+                weights = {name: getattr(self, f"{name}{owner}") for name in names}
                 values.append(_written(self, step, taken, weights))
         return values[-1]
 
@@ -169,8 +169,7 @@ def _written(network: nn.Module, step: Step, taken: list[Tensor], weights: Any) 
         case "norm", _:
             return F.local_response_norm(first, **options)
         case "batch_norm", _:
-            names = ("running_mean", "running_var", "weight", "bias")
-            return F.batch_norm(first, *(weights[name] for name in names), False, 0.0, 1 / 64)
+            return F.batch_norm(first, *(weights[name] for name in STATISTICS), False, 0.0, 1 / 64)
         case "pad", _:
             return F.pad(first, options["padding"])
         case "leaky", _:
@@ -227,7 +226,7 @@ def _plain(step: Step, taken: list[Tensor], weights: Any) -> Any:
 
 
 class _Rectifier(torch.autograd.Function):
-    """Sec. 2.1: the signal goes through the non-linearity itself; guided: and the gradient's mask."""
+    """Sec. 2.1: the signal goes through the non-linearity itself."""
 
     @staticmethod
     def forward(context: Any, values: Tensor, slope: float, top: float, method: str) -> Tensor:
@@ -259,8 +258,7 @@ def _by_autograd(step: Step, taken: list[Tensor], weights: Any, method: str) -> 
             return first + (F.local_response_norm(first, **options) - first).detach()
         case "batch_norm":
             mean, var, scale, bias = (
-                values.view(-1, *([1] * (first.dim() - 2)))
-                for values in (weights[n] for n in ("running_mean", "running_var", "weight", "bias"))
+                weights[name].view(-1, *([1] * (first.dim() - 2))) for name in STATISTICS
             )
             return (first - mean) / (var + 1 / 64).sqrt() * scale + bias
         case "pad":
@@ -289,7 +287,7 @@ def by_autograd(program: Program, images: Tensor, method: str) -> list[Tensor]:
 
 def _root(program: Program, value: int) -> int:
     """The value whose memory a value is."""
-    if value and (step := program.steps[value - 1]).form in IN_PLACE or (
+    if (value and (step := program.steps[value - 1]).form in IN_PLACE) or (
         value and program.steps[value - 1].kind == "dropout"
     ):
         return _root(program, step.takes[0] if value else 0)
@@ -341,14 +339,13 @@ def programs(draw: st.DrawFn) -> Program:
     """Networks of up to ten steps on images of up to 14 pixels."""
     size = (draw(st.integers(4, 14)), draw(st.integers(4, 14)))
     program = Program(size, (), draw(st.integers(0, 10_000)))
-    values = [torch.empty(1, 3, *size, device="meta")]
-    #: Values whose memory is looked at in another shape: not to be changed in place.
+    values = [torch.zeros(1, 3, *size).double()]
     for _ in range(draw(st.integers(2, 10))):
         step = _drawn_step(draw, program, values)
         if step is None:
             continue
         longer = replace(program, steps=(*program.steps, step))
-        weights = {name: w.to("meta") for name, w in longer.weights(len(longer.steps)).items()}
+        weights = longer.weights(len(longer.steps))
         try:
             value = _by_autograd(step, [values[i] for i in step.takes], weights, "gradient")
         except RuntimeError:
@@ -400,8 +397,7 @@ def _drawn_step(draw: st.DrawFn, program: Program, values: list[Tensor]) -> Step
         out = draw(st.integers(1, MAPS))
         options = {"weights": {"weight": (out, maps), **({"bias": (out,)} if bias else {})}}
     elif kind == "batch_norm":
-        names = ("running_mean", "running_var", "weight", "bias")
-        options = {"positions": positions, "weights": dict.fromkeys(names, (maps,))}
+        options = {"positions": positions, "weights": dict.fromkeys(STATISTICS, (maps,))}
     elif kind in ("relu", "relu6", "hardtanh", "leaky"):
         forms = ["module", "module_", "function"]
         forms += ["method", "method_", "torch"] if kind == "relu" else []

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from tests.deconv.random_networks import Program, RandomNetwork, by_autograd, layers, programs
 from zf_lightning.deconv import Deconvnet, Unit
 
+COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 METHODS = ("gradient", "deconvnet", "guided")
 
 
@@ -36,7 +37,8 @@ def check(program: Program) -> None:
                 seed = torch.zeros_like(value)
                 seed[(image, *at)] = value.detach()[(image, *at)]
                 activations.append(seed[(image, *at)])
-                projections.append(torch.autograd.grad(value, pixels, seed, retain_graph=True)[0][image])
+                (projection,) = torch.autograd.grad(value, pixels, seed, retain_graph=True)
+                projections.append(projection[image])
         deconvnet = Deconvnet(network, method=method)
         for crops in (True, False):
             deconvnet.crops = crops
@@ -49,14 +51,15 @@ def check(program: Program) -> None:
                 torch.testing.assert_close(ours, expected, rtol=0, atol=1e-9 * scale)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(COMMON, max_examples=200)
 @given(programs())
 def test_random_networks(program: Program) -> None:
     check(program)
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@pytest.mark.timeout(3600)
+@settings(COMMON, max_examples=2000)
 @given(programs())
 def test_many_random_networks(program: Program) -> None:
     check(program)

@@ -232,7 +232,8 @@ def pictures_of_dataset(
 def image_files(path: Path, ignored: Counter[str] | None = None) -> list[Path]:
     """A file itself, or the image files of a folder and its folders, in order.
 
-    `ignored` counts what is left out, by the reason. Raises UserError if there is nothing at `path`.
+    `ignored` counts what is left out, by the reason.
+    Raises UserError if there is nothing at `path`.
     """
     if path.is_dir():
         return [path / name for name in image_names(path, ignored=ignored)]
