@@ -3,6 +3,7 @@
 It is said before anything is computed, and stands as `data.json` in the run's folder.
 """
 
+import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ def summarise(source: ImageSource, *, name: str) -> dict[str, Any]:
         "images": {split: len(files) for split, files in splits.items()},
         "same_images": [
             f"{first}={second}"
-            for first, second in (("train", "test"), ("val", "test"))
+            for first, second in itertools.combinations(SPLITS, 2)
             if splits[first] is splits[second]
         ],
         "classes": {
