@@ -108,7 +108,7 @@ def test_a_run_leaves_pictures_and_a_page(
     train.run(compose_config(*tiny, loggers, "probe.layers=[conv2,conv5]", "probe.maps=[0,2]"))
     folder = tmp_path / "run"
     names = {file.name for file in (folder / "figures").iterdir()}
-    assert names == {f"epoch=00{e}_{layer}.png" for e in (1, 2) for layer in ("conv2", "conv5")}
+    assert names == {f"epoch=00{e}_{layer}.webp" for e in (1, 2) for layer in ("conv2", "conv5")}
     assert load_file(folder / "atlas" / "epoch=002.safetensors")
     assert (folder / "report" / "index.html").exists()
     assert "The probe took" in caplog.text

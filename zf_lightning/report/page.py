@@ -15,7 +15,7 @@ SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 WITH_LAYERS = ("train", "atlas")
 #: Files of a run that its page links.
 FILES = ("result.json", "config.yaml", "run.log", "metrics.csv")
-PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.png")
+PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.(?:png|webp)")
 
 
 def write_report(folder: Path) -> Path:
@@ -25,29 +25,30 @@ def write_report(folder: Path) -> Path:
     """
     path = folder / "result.json"
     result = read_json(path) if path.exists() else {}
-    layers, epochs = find_pictures(folder / "figures")
-    figures = []
-    if result.get("task", "train") not in WITH_LAYERS:
-        # Pictures of a whole task, one below the other.
-        figures, layers, epochs = layers, [], []
+    pictures = find_pictures(folder / "figures")
+    layered = result.get("task", "train") in WITH_LAYERS
     return write_page(
         folder / "report" / "index.html",
         "run.html",
         name=folder.resolve().name,
         result=_rows(result),
         curves=draw_curves(folder / "metrics.csv"),
-        figures=figures,
-        layers=layers,
-        epochs=epochs,
+        # Those of a whole task stand one below the other.
+        figures=[] if layered else [file for one in pictures.values() for file in one.values()],
+        pictures=pictures if layered else {},
+        epochs=sorted({epoch for of_layer in pictures.values() for epoch in of_layer if epoch}),
         files=[file for file in FILES if (folder / file).exists()],
     )
 
 
-def find_pictures(folder: Path) -> tuple[list[str], list[int]]:
-    """The layers and the epochs of which there are grids, in order; outside training no epochs."""
-    matches = [match for file in folder.glob("*.png") if (match := PICTURE.fullmatch(file.name))]
-    layers = sorted({match[2] for match in matches}, key=_natural)
-    return layers, sorted({int(match[1]) for match in matches if match[1]})
+def find_pictures(folder: Path) -> dict[str, dict[int, str]]:
+    """By layer or name, in order: the file of each epoch, of epoch 0 outside training."""
+    found: dict[str, dict[int, str]] = {}
+    for file in sorted(folder.glob("*")):
+        match = PICTURE.fullmatch(file.name)
+        if match:
+            found.setdefault(match[2], {})[int(match[1] or 0)] = file.name
+    return {name: found[name] for name in sorted(found, key=_natural)}
 
 
 def images_of(split: str | None) -> str:
