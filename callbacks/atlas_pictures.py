@@ -18,7 +18,7 @@ from zf_lightning.training.checkpoint import read_checkpoint
 
 log = logging.getLogger(__name__)
 #: Of the pictures, 0 to 100.
-QUALITY = 88
+QUALITY = 80
 
 
 def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int) -> None:
@@ -30,7 +30,7 @@ def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int
     for layer in atlas.layers:
         panel = atlas_panel(atlas, layer)
         path = folder / "figures" / f"{name}_{layer}.webp"
-        # A fifth of the bytes of a PNG; the exact pixels are in the atlas.
+        # A fifth of the bytes of a PNG.
         panel.save(path, quality=QUALITY, method=2)
         for logger in loggers:
             _log_picture(logger, f"probe/{layer}", path, _caption(atlas, layer), step)
