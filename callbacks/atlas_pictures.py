@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from zf_lightning.atlas import Atlas, epoch_files
 from zf_lightning.atlas.file import keep_strongest
 from zf_lightning.report.page import images_of, write_report
 from zf_lightning.report.panel import atlas_panel
-from zf_lightning.system.files import share
+from zf_lightning.system.files import share, write_whole
 from zf_lightning.training.checkpoint import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int
         panel = atlas_panel(atlas, layer)
         path = folder / "figures" / f"{name}_{layer}.webp"
         # A fifth of the bytes of a PNG.
-        panel.save(path, quality=QUALITY, method=2)
+        write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=2))
         for logger in loggers:
             _log_picture(logger, f"probe/{layer}", path, _caption(atlas, layer), step)
     write_report(folder)
