@@ -8,9 +8,9 @@ Two tests of an importance of pixels, whatever made it. What we decided:
   the second is the first, mirrored or transposed: a blob is right in exactly half of them. They lie
   in the middle of the field, where hiding has an effect, and each pair counts by how much the two
   effects differ.
-- *Beyond the others.* The same squares, and what is lowered is the unit's activation in units of its
-  own, less that of all other active maps at its position together. What everything there responds to
-  is no merit.
+- *Beyond the others.* The same squares, but what is lowered is the unit's activation, as a share of
+  the whole one, less the same of all other active maps at its position together. To mark what
+  everything there responds to is no merit.
 - *The curve.* The receptive field is divided into cells, which are hidden from the most important
   on, or shown from the most important on where all is hidden. The area between the two curves of
   the unit's activation, in units of its own, is 0 for a random order.
@@ -31,8 +31,8 @@ from zf_lightning.deconv.receptive_field import crop
 
 #: Cells along each side of a receptive field, and steps in which they are hidden.
 CELLS, STEPS = 12, 10
-#: The square is this part of the receptive field's side, as the square of occlusion is of the image;
-#: squares keep clear of the field's border by this part.
+#: The square is this part of the receptive field's side, as that of occlusion is of the image's;
+#: and by this part squares keep clear of the field's border.
 SQUARE, BORDER = 1 / 7, 1 / 6
 #: Relative difference of two importances below which they are a tie.
 TIE = 1e-6
@@ -42,8 +42,8 @@ TIE = 1e-6
 class Faithfulness:
     """Of one importance, for U units: float64 on the CPU."""
 
-    #: `[U]` in 0..1: share of the pairs of squares, each counting by how much their effects differ, of
-    #: which the more important lowered the unit more. NaN where there is no pair with an effect.
+    #: `[U]` in 0..1: share of the pairs of squares, each counting by how much their effects differ,
+    #: of which the more important lowered the unit more. NaN where no pair has an effect.
     squares: Tensor
     #: `[U]` in 0..1: the same of the unit beyond the other maps.
     beyond_others: Tensor
@@ -109,7 +109,7 @@ def magnitude(projections: Tensor) -> Tensor:
     return projections.abs().sum(1)
 
 
-def times_image(projections: Tensor, images: Tensor, units: Units, deconvnet: Deconvnet) -> Tensor:
+def times_image(deconvnet: Deconvnet, images: Tensor, units: Units, projections: Tensor) -> Tensor:
     """Importance `[U, h, w]` by the product of projections `[U, 3, h, w]` and the image's pixels.
 
     Of the gradient it is the first-order estimate of what becoming 0 does; it may be negative.

@@ -2,7 +2,7 @@
 
 Other maps that are active at the unit's position see the same pixels. How alike their projections
 are says how much of a picture could be anyone's; how alike they still are once the same `k`
-strongest maps are taken away from both says what contrast achieves (`zf_lightning.deconv.contrast`).
+strongest maps are taken away from both says what contrast achieves (`deconv/contrast.py`).
 It is measured with maps that were not taken away: from the others a contrastive projection is at
 right angles by construction.
 """
@@ -20,7 +20,7 @@ from zf_lightning.deconv.contrast import projections_beside, strongest_others, t
 class Specificity:
     """Of U units of a layer, beside M other maps active at each one's position; on the CPU."""
 
-    #: `[U, 3, h, w]` in the tiles of the receptive field: the projections, and the contrastive ones.
+    #: `[U, 3, h, w]` in the tiles of the receptive field: the projections, plain and contrastive.
     plain: Tensor
     contrastive: Tensor
     #: `[U, 3, h, w]`: the projection of another map at the same position; zero if there is none.
