@@ -65,11 +65,12 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         return _atlas_rows(result)
     if result.get("task") == "train":
         return _training_rows(result) if names.VAL_TOP1 in result else []
-    return [
+    rows = [
         (key.replace("_", " "), f"{value:,}" if isinstance(value, int) else _short_path(str(value)))
         for key, value in result.items()
         if isinstance(value, str | int | float)
     ]
+    return rows + _faithfulness_rows(result) if result.get("task") == "faithfulness" else rows
 
 
 def _short_path(text: str) -> str:
@@ -93,6 +94,33 @@ def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("dead feature maps", f"{sum(layer['dead'] for layer in layers.values()):,}"),
         ("projection", f"rule {result['rule']}, contrast normalisation {result['norm']}"),
     ]
+
+
+def _faithfulness_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of the first method that was asked for, beside what it has to beat."""
+    rows = []
+    for layer, found in result["layers"].items():
+        method, specificity = next(iter(found["specificity"].items()))
+        tests = found["faithfulness"]
+        told = ", ".join(
+            f"{name} {_interval(tests[name]['squares'])}"
+            for name in (method, f"{method}, of another map", "centred blob")
+        )
+        rows += [
+            (f"faithfulness, {counted(len(found['feature_maps']), 'unit')} of {layer}", told),
+            (
+                f"specificity of {method}",
+                f"cosine with other maps {_interval(specificity['cosine'])}, contrastive "
+                f"{_interval(specificity['cosine_contrastive'])}; unexplained by the "
+                f"{result['contrast']} strongest {_interval(specificity['unexplained'])}",
+            ),
+        ]
+    return rows
+
+
+def _interval(found: dict[str, float | None]) -> str:
+    mean, low, high = ("–" if number is None else f"{number:.2f}" for number in found.values())
+    return f"{mean} [{low}, {high}]"
 
 
 def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
