@@ -29,7 +29,7 @@ def asked(image_folder: Path, tmp_path: Path) -> list[str]:
         f"data.root={image_folder}",
         "faithfulness.images=10",
         "faithfulness.maps=3",
-        "faithfulness.pairs=4",
+        "faithfulness.pairs=2",
         "faithfulness.contrast=2",
     ]
 
@@ -56,7 +56,7 @@ def test_prints_writes_and_draws(
     assert {"deconvnet, contrastive", "gradient × image", "chance"} < rows.keys()
     assert {path.name for path in (folder / "figures").iterdir()} == {"last.png", "last tests.png"}
     assert "Faithfulness of 3 units of last" in caplog.text and "unexplained" in caplog.text
-    assert "Faithfulness" in (folder / "report" / "index.html").read_text()
+    assert "faithfulness, 3 units of last" in (folder / "report" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

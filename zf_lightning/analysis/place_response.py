@@ -78,7 +78,7 @@ class PlaceResponse:
         positions = Positions(each, rows, columns)
 
         def run(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
-            taken = crop_inputs(graph, plan, positions, node, values)
+            taken = crop_inputs(plan, positions, node, values)
             output, _ = run_operation(graph, operations, node, taken, crop=plan.localities[node])
             return fill_output(plan, positions, node, output)
 

@@ -37,7 +37,6 @@ from zf_lightning.inspection.subject import (
     load_subject,
 )
 from zf_lightning.inspection.top_images import chosen_maps, load_top_images
-from zf_lightning.report.page import write_report
 from zf_lightning.results.tables import Cell, Column, Table
 from zf_lightning.training import build as assembly
 
@@ -117,9 +116,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         "layers": results,
     }
     reading = f"\n{READING}\n{SPECIFICITY.format(k=options.contrast)}"
-    complete = finish(config, result, figures, [*lines, reading])
-    write_report(Path(config.paths.run))
-    return complete
+    return finish(config, result, figures, [*lines, reading])
 
 
 def strongest_units(
