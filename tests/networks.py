@@ -83,7 +83,7 @@ class Smooth(Skipping):
     """Has an operation without a rule."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(F.gelu(images))
+        return super().forward(torch.sin(images))
 
 
 def three_outputs() -> nn.Module:

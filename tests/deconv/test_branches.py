@@ -150,11 +150,11 @@ def test_arithmetic_with_weights() -> None:
     torch.testing.assert_close(gradient, by_hand[0] * output[0, 1, 0, 3].detach())
 
 
-def test_gates_are_refused() -> None:
+def test_products_without_a_gate_are_refused() -> None:
     class Gate(Small):
         def forward(self, x: Tensor) -> Tensor:
             x = self.first(x)
             return x * self.relu(x)
 
-    with pytest.raises(UserError, match="mul of two values from the image has no backward rule"):
+    with pytest.raises(UserError, match="mul of two values from the image, neither"):
         Deconvnet(Gate()).project(images(), [Unit(0, "mul", 1)])

@@ -9,7 +9,6 @@ import yaml
 from torch import nn
 
 from zf_lightning.deconv import Deconvnet, Window
-from zf_lightning.errors import UserError
 from zf_lightning.models import ConvNet
 
 MODELS = Path(__file__).parents[2] / "conf" / "model"
@@ -169,7 +168,7 @@ def test_averages_and_adaptive_pools(pool: nn.Module, size: int, jump: int) -> N
     assert field.map_size == (pool(torch.zeros(1, 1, 12, 12)).shape[2],) * 2
 
 
-def test_branches_of_different_stride_are_refused() -> None:
+def test_units_above_branches_of_different_stride_are_taken_to_see_everything() -> None:
     class Uneven(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -179,5 +178,6 @@ def test_branches_of_different_stride_are_refused() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.coarse(x) + self.fine(x)
 
-    with pytest.raises(UserError, match="different stride lead from node x to add"):
-        Deconvnet(Uneven()).receptive_fields(["add"], (12, 12))
+    field = Deconvnet(Uneven()).receptive_fields(["add"], (12, 12))["add"]
+    assert (field.size, field.jump, field.offset) == ((12, 12), (0, 0), (0, 0))
+    assert field.map_size == (6, 6)

@@ -1,6 +1,5 @@
 """Torchvision's networks: equal to autograd, or refused with what has no rule."""
 
-import re
 from collections.abc import Callable
 from math import inf
 
@@ -8,12 +7,9 @@ import pytest
 import torch
 import torchvision
 from torch import nn
-from torchvision.models.convnext import CNBlockConfig, ConvNeXt
-from torchvision.models.vision_transformer import VisionTransformer
 
 from tests.deconv.oracles import outputs_by_autograd, randomise, some_images
 from zf_lightning.deconv import Deconvnet, Unit
-from zf_lightning.errors import UserError
 
 #: For each layer the module whose output is meant, and where the ReLU after that is cut off, if
 #: there is one. 64 pixels are about the least that all of them accept.
@@ -131,43 +127,3 @@ def test_no_energy_outside_the_receptive_field(name: str) -> None:
         :, window.top : window.top + window.height, window.left : window.left + window.width
     ] = 0
     assert found.pixels.any() and not outside.any()
-
-
-REFUSED: dict[str, tuple[Callable[..., nn.Module], str, str, list[str]]] = {
-    "convnext": (
-        lambda: ConvNeXt([CNBlockConfig(8, 8, 2)], num_classes=3),
-        "features.1.0.block.0",
-        r"Node permute \(method 'permute'\): permute has no backward rule",
-        ["function layer_norm"],
-    ),
-    "convnext's head": (
-        lambda: ConvNeXt([CNBlockConfig(8, 8, 2)], num_classes=3),
-        "classifier.2",
-        r"Node permute \(method 'permute'\): permute has no backward rule",
-        ["function layer_norm", "module LayerNorm", "module GELU"],
-    ),
-    "vit": (
-        lambda: VisionTransformer(32, 16, 1, 2, 8, 8, num_classes=3),
-        "heads.head",
-        r"Node permute \(method 'permute'\): permute has no backward rule",
-        ["module LayerNorm", "module MultiheadAttention", "module GELU"],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_has_no_rule_is_refused(name: str) -> None:
-    kind, layer, first, also = REFUSED[name]
-    network, images = kind().double(), some_images(1, size=32)
-    deconvnet = Deconvnet(network)
-    with pytest.raises(UserError, match=first) as refusal:
-        deconvnet.project(images, [Unit(0, layer, 1)])
-    message = str(refusal.value)
-    assert re.search(r"as\s+Deconvnet\(network, rules=\{permute: \.\.\.\}\)", message)
-    assert all(missing in message.split("Nor have:")[1] for missing in also)
-
-
-def test_layers_below_what_has_no_rule() -> None:
-    network = VisionTransformer(32, 16, 1, 2, 8, 8, num_classes=3).double()
-    found = Deconvnet(network).project(some_images(1, size=32), [Unit(0, "conv_proj", 1, 1, 0)])
-    assert found.pixels[0, :, 16:, :16].any() and not found.pixels[0, :, :16].any()

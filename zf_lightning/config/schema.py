@@ -135,7 +135,6 @@ class Probe:
     split: str = MISSING
     method: str = MISSING
     norm: str = MISSING
-    keep_tiles: str = MISSING
 
 
 @dataclass

@@ -76,6 +76,7 @@ class Deconvnet:
         self.graph = Graph(network, whole_modules=self.operations.whole_modules)
         self.batch_size = batch_size
         self.crops = crops
+        self._projector = Projector(self.graph, self.operations, batch_size)
         self._geometries = Geometries(self.graph, self._forward)
 
     @property
@@ -87,10 +88,6 @@ class Deconvnet:
     def method(self) -> Method:
         """How a signal goes down through what is not linear."""
         return self.operations.method
-
-    @property
-    def _projector(self) -> Projector:
-        return Projector(self.graph, self.operations, self.batch_size)
 
     @property
     def device(self) -> torch.device:

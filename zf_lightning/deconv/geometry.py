@@ -21,14 +21,7 @@ class Geometry:
     shape: tuple[int, ...]
     #: None where its units are not computed in crops.
     plan: CropPlan | None
-    field: ReceptiveField | UserError
-
-    @property
-    def receptive_field(self) -> ReceptiveField:
-        """Raises UserError where the layer's units have no rectangle in the image."""
-        if isinstance(self.field, UserError):
-            raise self.field
-        return self.field
+    receptive_field: ReceptiveField
 
 
 class Geometries:
@@ -53,14 +46,19 @@ class Geometries:
             blank = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
             state = self._forward(blank, self._graph.nodes(unknown))
             for layer in unknown:
-                self._known[layer, shape] = self._find(state, state.nodes[layer])
+                self._known[layer, shape] = self._find(state, layer)
         return {layer: self._known[layer, shape] for layer in layers}
 
-    def _find(self, state: ForwardState, node: fx.Node) -> Geometry:
+    def _find(self, state: ForwardState, layer: str) -> Geometry:
+        node, shape = state.nodes[layer], tuple(state.outputs[layer].shape[1:])
         where = state.localities, state.shapes
         try:
             fields = fields_below(self._graph, node, *where)
-        except UserError as problem:
-            return Geometry(state.shapes[node], None, problem)
+        except UserError:
+            # Branches of different strides, or one that sees everything: that is then taken of all.
+            _, height, width = state.shapes[self._graph.input]
+            size = height, width
+            maps = (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1)
+            return Geometry(shape, None, ReceptiveField(size, (0, 0), (0, 0), maps, size))
         plan = plan_crops(self._graph, node, fields, *where)
-        return Geometry(state.shapes[node], plan, fields[self._graph.input])
+        return Geometry(shape, plan, fields[self._graph.input])

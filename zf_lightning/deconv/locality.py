@@ -21,11 +21,9 @@ class Support:
 
 
 POINTWISE = Support()
-#: Each output position sees the whole input, or is taken to: the output has no positions, or
-#: windows of different sizes.
+#: Each output position sees the whole input, or is taken to: the output has no positions, windows
+#: of different sizes, or positions that have no such relation to those of the input.
 EVERYWHERE: Literal["everywhere"] = "everywhere"
-#: The positions of output and input have no such relation; a signal can still go back.
-UNKNOWN: Literal["unknown"] = "unknown"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Locality:
         border_value: what the operation sees beyond the border of its input.
     """
 
-    support: Support | Literal["everywhere", "unknown"] = POINTWISE
+    support: Support | Literal["everywhere"] = POINTWISE
     in_crops: bool = True
     border_value: float = 0.0
 
@@ -51,7 +49,7 @@ def combined(parts: Sequence[Locality]) -> Locality:
     # What comes before it would change what lies beyond the border.
     in_crops = all(part.in_crops for part in parts) and wider in ([], [*parts[:1]])
     if len(wider) > 1:
-        return Locality(UNKNOWN, in_crops=False)
+        return Locality(EVERYWHERE, in_crops=False)
     first = wider[0] if wider else Locality()
     return Locality(first.support, in_crops, first.border_value)
 

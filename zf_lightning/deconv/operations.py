@@ -3,7 +3,7 @@
 Each is run here as the network runs it. Where its derivative is right, autograd takes the signal
 back; the others have a rule in `backward`. To teach the deconvnet another operation, give it a
 function that does the same and has the backward pass you want, usually the `apply` of a
-`torch.autograd.Function`, as `Deconvnet(network, rules={F.gelu: MyGelu.apply})`: under the
+`torch.autograd.Function`, as `Deconvnet(network, rules={torch.sin: Sine.apply})`: under the
 function, the name of a method of tensors, or a module's class (then it gets the module first).
 """
 
@@ -17,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zf_lightning.deconv import backward
+from zf_lightning.deconv import backward, held
 from zf_lightning.deconv.backward import Method
+from zf_lightning.deconv.call import Call, NoRule, Result, derivative
+from zf_lightning.deconv.held import held_by, hold, tensors_in
 from zf_lightning.deconv.locality import (
     EVERYWHERE,
     POINTWISE,
-    UNKNOWN,
     Locality,
     Support,
     pair,
@@ -31,8 +32,6 @@ from zf_lightning.errors import UserError
 from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm, contrast_normalisation
 from zf_lightning.system.compat import has_hooks
-
-Result = tuple[Tensor, Locality]
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,11 @@ class Operations:
         options = {attribute: getattr(module, attribute) for attribute in attributes}
         return self.run_function(getattr(F, name), args, options, crop)
 
+    def is_unknown(self, function: Any) -> bool:
+        """Whether a function is not PyTorch's, so that what it calls has to be seen."""
+        known = isinstance(function, str) or is_torch(function) or function in self.rules
+        return not known and name_of(function) not in self.rules
+
     def run_function(
         self, function: Any, args: Sequence[Any], kwargs: Any, crop: Locality | None
     ) -> Result:
@@ -78,17 +82,40 @@ class Operations:
             if key in self.rules:
                 return _by_user(self.rules[key], args, kwargs)
         native = getattr(torch.Tensor, function) if isinstance(function, str) else function
-        if name not in FUNCTIONS or not (isinstance(function, str) or is_torch(function)):
+        call = Call(self.method, crop, name, native)
+        if not _has_signal(name, args, kwargs):
+            return hold(native(*args, **kwargs), name), Locality(EVERYWHERE, in_crops=False)
+        if name in FUNCTIONS and (isinstance(function, str) or is_torch(function)):
+            return FUNCTIONS[name](call, *args, **kwargs)
+        if self.method.name == "gradient":
+            if isinstance(args[0], Tensor):
+                # It may be an operation in place.
+                args = args[0].clone(), *args[1:]
+            return derivative(call, *args, **kwargs)
+        raise NoRule(
+            f"{name} has no backward rule, so that nothing above it can be projected: write "
+            f"one, as zf_lightning/deconv/operations.py says, and pass it as "
+            f"Deconvnet(network, rules={{{name}: ...}}), or choose layers below it."
+        )
+
+
+def _has_signal(name: str, args: Sequence[Any], kwargs: Any) -> bool:
+    """Whether a signal goes down through an operation; not if all that it takes is held.
+
+    Raises NoRule where a held value is not a factor: a gate that is used as an activation.
+    """
+    tensors = [*tensors_in((args, kwargs))]
+    if not any(tensor.requires_grad for tensor in tensors):
+        return False
+    for tensor in tensors:
+        what = held_by(tensor)
+        if what is not None and name not in held.FACTORS and tensor.is_floating_point():
             raise NoRule(
-                f"{name} has no backward rule, so that nothing above it can be projected: write "
-                f"one, as zf_lightning/deconv/operations.py says, and pass it as "
-                f"Deconvnet(network, rules={{{name}: ...}}), or choose layers below it."
+                f"{name} takes what {what} gives, which is held like a switch and may only be a "
+                "factor, as a gate or an attention weight is: as an activation it has no backward "
+                f"rule; write one and pass it as Deconvnet(network, rules={{{what}: ...}})."
             )
-        return FUNCTIONS[name](_Call(self.method, crop, name, native), *args, **kwargs)
-
-
-class NoRule(UserError):
-    """An operation that a signal cannot go down through."""
+    return True
 
 
 def _by_user(rule: Callable[..., Tensor], args: Sequence[Any], kwargs: Any) -> Result:
@@ -99,36 +126,28 @@ def _by_user(rule: Callable[..., Tensor], args: Sequence[Any], kwargs: Any) -> R
     return output, Locality(in_crops=False)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A call of a function of FUNCTIONS."""
-
-    method: Method
-    #: The operation's locality in whole images, if it is run on crops, which hold its padding.
-    crop: Locality | None
-    name: str
-    native: Any
-
-
-def _pointwise(call: _Call, *args: Any, **kwargs: Any) -> Result:
+def _pointwise(call: Call, *args: Any, **kwargs: Any) -> Result:
     return call.native(*args, **kwargs), Locality()
 
 
-def _arithmetic(call: _Call, *args: Any, **kwargs: Any) -> Result:
-    """Sums of anything; products and quotients with numbers and weights."""
-    tensors = [value for value in args if isinstance(value, Tensor)]
+def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
+    """Sums of anything; products and quotients with numbers, weights and gates."""
+    tensors = [*tensors_in((args, kwargs))]
     from_image = [value for value in tensors if value.requires_grad]
-    divisor = () if call.name in ("add", "sub", "rsub", "mul") else args[1:2]
-    gates = call.name != "add" and call.name != "sub" and len(from_image) > 1
-    if gates or any(value is other for value in divisor for other in from_image):
-        raise NoRule(f"{call.name} of two values from the image has no backward rule.")
     output = (getattr(torch, call.name) if kwargs else ARITHMETIC[call.name])(*args, **kwargs)
-    if len({value.shape for value in from_image or tensors}) > 1:
+    if call.name not in ("add", "sub", "rsub") and call.method.name != "gradient":
+        divides = call.name != "mul" and any(value is args[1] for value in from_image)
+        if len(from_image) > 1 or divides:
+            raise NoRule(
+                f"{call.name} of two values from the image, neither of which is a gate "
+                f"({', '.join(sorted(held.GATES))}), has no backward rule."
+            )
+    if len({value.shape for value in from_image}) > 1 or output.shape != from_image[0].shape:
         return output, Locality(EVERYWHERE, in_crops=False)
     # A weight that differs between positions would have to be cropped too.
     weights = [value for value in tensors if all(value is not other for other in from_image)]
     return output, Locality(
-        in_crops=not from_image or all(value.shape[-2:].numel() == 1 for value in weights)
+        in_crops=all(value.shape[-2:].numel() == 1 and held_by(value) is None for value in weights)
     )
 
 
@@ -143,7 +162,7 @@ ARITHMETIC: Mapping[str, Callable[..., Any]] = {
 
 
 def _convolution(
-    call: _Call,
+    call: Call,
     values: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -170,7 +189,7 @@ def _convolution(
 
 
 def _max_pooling(
-    call: _Call,
+    call: Call,
     values: Tensor,
     kernel_size: Any,
     stride: Any = None,
@@ -195,7 +214,7 @@ def _max_pooling(
 
 
 def _adaptive_max_pooling(
-    call: _Call, values: Tensor, output_size: Any, return_indices: bool = False
+    call: Call, values: Tensor, output_size: Any, return_indices: bool = False
 ) -> Result:
     if call.crop:
         assert isinstance(call.crop.support, Support)
@@ -216,7 +235,7 @@ def _adaptive_max_pooling(
     return output, _adaptive(values, output, -math.inf)
 
 
-def _adaptive_average(call: _Call, values: Tensor, output_size: Any) -> Result:
+def _adaptive_average(call: Call, values: Tensor, output_size: Any) -> Result:
     if call.crop:
         assert isinstance(call.crop.support, Support)
         return F.avg_pool2d(values, call.crop.support.extent), call.crop
@@ -235,7 +254,7 @@ def _adaptive(values: Tensor, output: Tensor, border_value: float) -> Locality:
 
 
 def _average_pooling(
-    call: _Call,
+    call: Call,
     values: Tensor,
     kernel_size: Any,
     stride: Any = None,
@@ -259,25 +278,26 @@ def _average_pooling(
     return output, Locality(Support(kernel, steps, (-margins[0], -margins[1])), in_crops=even)
 
 
-def _mean(call: _Call, values: Tensor, dim: Any, keepdim: bool = False, **options: Any) -> Result:
-    _require_maps(values)
-    if {one % 4 for one in ([dim] if isinstance(dim, int) else dim)} != {2, 3}:
-        raise NoRule("a mean over anything but rows and columns has no backward rule.")
-    return values.mean((2, 3), keepdim, **options), Locality(EVERYWHERE, in_crops=False)
+def _mean(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    dim = args[0] if args else kwargs.get("dim")
+    axes = {one % values.dim() for one in ([dim] if isinstance(dim, int) else dim or (0,))}
+    if 0 in axes:
+        raise NoRule("a mean over the images of a batch has no backward rule.")
+    return call.native(values, *args, **kwargs), Locality(EVERYWHERE, in_crops=False)
 
 
-def _relu(call: _Call, values: Tensor, inplace: bool = False) -> Result:
+def _relu(call: Call, values: Tensor, inplace: bool = False) -> Result:
     return backward.rectify(call.method, values), Locality()
 
 
 def _leaky_relu(
-    call: _Call, values: Tensor, negative_slope: float = 0.01, inplace: bool = False
+    call: Call, values: Tensor, negative_slope: float = 0.01, inplace: bool = False
 ) -> Result:
     return backward.rectify(call.method, values, slope=negative_slope), Locality()
 
 
 def _hardtanh(
-    call: _Call, values: Tensor, min_val: float = -1, max_val: float = 1, inplace: bool = False
+    call: Call, values: Tensor, min_val: float = -1, max_val: float = 1, inplace: bool = False
 ) -> Result:
     """From 0 on it is a ReLU that is cut off."""
     if min_val != 0:
@@ -285,12 +305,12 @@ def _hardtanh(
     return backward.rectify(call.method, values, top=max_val), Locality()
 
 
-def _relu6(call: _Call, values: Tensor, inplace: bool = False) -> Result:
+def _relu6(call: Call, values: Tensor, inplace: bool = False) -> Result:
     return backward.rectify(call.method, values, top=6.0), Locality()
 
 
 def _contrast_normalisation(
-    call: _Call,
+    call: Call,
     values: Tensor,
     size: int,
     alpha: float = 1e-4,
@@ -306,7 +326,7 @@ def _contrast_normalisation(
 
 
 def _batch_norm(
-    call: _Call,
+    call: Call,
     values: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -336,7 +356,7 @@ def _batch_norm(
 
 
 def _dropout(
-    call: _Call, values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    call: Call, values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Result:
     if training:
         raise NoRule(
@@ -345,20 +365,15 @@ def _dropout(
     return values, Locality()
 
 
-def _linear(call: _Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+def _linear(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
     return call.native(values, *args, **kwargs), Locality(in_crops=False)
 
 
-def _reshaping(call: _Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+def _reshaping(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
     output = call.native(values, *args, **kwargs)
-    if output.shape[:1] != values.shape[:1]:
-        raise NoRule(
-            f"it turns {list(values.shape)} into {list(output.shape)}: "
-            "the images of a batch must stay apart."
-        )
     if _positions(values.shape) == _positions(output.shape):
         return output, Locality(in_crops=False)
-    return output, Locality(EVERYWHERE if output.dim() == 2 else UNKNOWN, in_crops=False)
+    return output, Locality(EVERYWHERE, in_crops=False)
 
 
 def _positions(shape: torch.Size) -> tuple[int, ...]:
@@ -366,30 +381,31 @@ def _positions(shape: torch.Size) -> tuple[int, ...]:
     return tuple(shape[-2:]) if len(shape) > 2 else (1, 1)
 
 
-def _indexing(call: _Call, values: Tensor, index: Any) -> Result:
+def _indexing(call: Call, values: Any, index: Any) -> Result:
+    """Of a tensor, or of the several that an operation gave."""
+    if not isinstance(values, Tensor):
+        return values[index], Locality(EVERYWHERE, in_crops=False)
     parts = tuple(index) if isinstance(index, tuple | list) else (index,)
-    if not parts or parts[0] != slice(None) or not all(isinstance(p, int | slice) for p in parts):
-        raise NoRule("only indexing by numbers and slices of every image, values[:, ...], has one.")
-    kept = all(part == slice(None) for part in parts[2:])
-    return values[parts], Locality(POINTWISE if kept else UNKNOWN, in_crops=False)
+    kept = parts and parts[0] == slice(None) and all(p == slice(None) for p in parts[2:])
+    return values[index], Locality(POINTWISE if kept else EVERYWHERE, in_crops=False)
 
 
 def _padding(
-    call: _Call, values: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None
+    call: Call, values: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None
 ) -> Result:
-    """Of feature maps with zeros; `pad` is left, right, top, bottom."""
-    _require_maps(values)
-    if mode != "constant" or value or len(pad) > 4:
-        raise NoRule(f"padding with anything but zeros (mode={mode}) has no backward rule.")
+    """With zeros it may be cropped; `pad` is left, right, top, bottom."""
+    if mode != "constant" or value or len(pad) > 4 or values.dim() != 4:
+        return F.pad(values, pad, mode, value), Locality(EVERYWHERE, in_crops=False)
     left, right, top, bottom = (*pad, 0, 0)[:4]
     output = values if call.crop else F.pad(values, (left, right, top, bottom))
     return output, Locality(Support(offset=(-top, -left)))
 
 
-def _concatenation(call: _Call, tensors: Sequence[Tensor], dim: int = 0) -> Result:
-    if dim % tensors[0].dim() != 1:
-        raise NoRule("concatenation along anything but the feature maps has no backward rule.")
-    return torch.cat(list(tensors), dim), Locality()
+def _concatenation(call: Call, tensors: Sequence[Tensor], dim: int = 0) -> Result:
+    output = torch.cat(list(tensors), dim)
+    if dim % output.dim() != 1 or output.dim() != 4:
+        return output, Locality(EVERYWHERE, in_crops=False)
+    return output, Locality()
 
 
 def _require_maps(values: Tensor) -> None:
@@ -423,6 +439,7 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     **dict.fromkeys(("cat", "concat", "concatenate"), _concatenation),
     **dict.fromkeys(ARITHMETIC, _arithmetic),
     **dict.fromkeys(("clone", "contiguous", "neg"), _pointwise),
+    **held.RULES,
 }
 #: Modules that do nothing but call a function with these attributes. Others are run themselves, and
 #: so would these be, to the same end; but seeing each call that a module makes takes longer than a

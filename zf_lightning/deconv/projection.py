@@ -1,22 +1,24 @@
 """Projection: images go up the graph with autograd, and the units' signals come down it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from zf_lightning.deconv.call import NoRule, Result
 from zf_lightning.deconv.crops import CropPlan, Positions, crop_inputs, crop_pixels, fill_output
+from zf_lightning.deconv.held import LINEAR, held_by, tensors_in
 from zf_lightning.deconv.locality import Locality, combined
-from zf_lightning.deconv.operations import NoRule, Operations, Result
+from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.precision import full_precision
 from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
-from zf_lightning.graph.operations import QUERIES, describe, evaluate, fill_in, kind_of
+from zf_lightning.graph.operations import NEW_TENSORS, QUERIES, describe, evaluate, fill_in, kind_of
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Most backward passes that share one forward pass of an image. A row of the batch is an image, and
@@ -77,6 +79,33 @@ class ForwardState:
         return pixels
 
 
+def _units_of(layer: str, output: Any, images: int) -> Tensor:
+    """A layer's output, if it has units of each image that a signal can go down from."""
+    if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != images:
+        found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(
+            f"{layer} gives {found} for {images} images: it has no units of each image."
+        )
+    if not output.requires_grad:
+        raise UserError(
+            f"Nothing leads down from {layer}: all that it takes is held, as gates and attention "
+            "weights are."
+        )
+    return output
+
+
+def _check_apart(layer: str, output: Tensor, pixels: Tensor) -> None:
+    """Raise UserError where the first image's units depend on the other images of the batch."""
+    seed = torch.zeros_like(output)
+    seed[0] = 1
+    (found,) = torch.autograd.grad(output, pixels, seed, retain_graph=True)
+    if found[1:].any():
+        raise UserError(
+            f"{layer} of one image depends on the others of its batch, so that its units have no "
+            "projection of their own."
+        )
+
+
 def _ranks(values: Tensor) -> Tensor:
     """`[U]`: of each value, how many equal ones come before it."""
     order = values.argsort(stable=True)
@@ -108,6 +137,8 @@ class Projector:
     graph: Graph
     operations: Operations
     batch_size: int
+    #: Layers whose images were seen to stay apart in a batch.
+    _apart: set[str] = field(default_factory=set, init=False, repr=False)
 
     def forward(self, images: Tensor, layers: Mapping[str, fx.Node]) -> ForwardState:
         """Run images `[N, C, H, W]` up to `layers`.
@@ -125,7 +156,7 @@ class Projector:
                 # Go on, to name all that have none.
                 refused.setdefault(kind_of(self.graph.network, node), problem)
                 return evaluate(self.graph.network, node, values)
-            shapes[node] = tuple(output.shape[1:])
+            shapes[node] = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
             return output
 
         pixels = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
@@ -134,7 +165,14 @@ class Projector:
             first, *others = refused
             also = f" Nor have: {', '.join(others)}." if others else ""
             raise UserError(f"{refused[first]}{also}")
-        found = {layer: values[node] for layer, node in layers.items()}
+        found = {
+            layer: _units_of(layer, self.graph.as_maps(node, values[node]), len(images))
+            for layer, node in layers.items()
+        }
+        if len(images) > 1 and not all(locality.in_crops for locality in localities.values()):
+            for layer in found.keys() - self._apart:
+                _check_apart(layer, found[layer], pixels)
+                self._apart.add(layer)
         outputs = {layer: output.detach() for layer, output in found.items()}
         return ForwardState(outputs, dict(layers), localities, shapes, pixels, found)
 
@@ -212,6 +250,8 @@ def run_operation(
         if node.op == "call_module":
             module = graph.network.get_submodule(str(node.target))
             return run_module(operations, module, arguments, options, crop)
+        if operations.is_unknown(node.target):
+            return run_calls(operations, node.target, arguments, options, crop)
         return operations.run_function(node.target, arguments, options, crop)
     except UserError as problem:
         raise UserError(f"{describe(graph.network, node)}: {problem}") from problem
@@ -230,43 +270,91 @@ def run_module(
     found = operations.run_module(module, args, kwargs, crop)
     if found is not None:
         return found
-    with _SeenCalls(operations, crop, args) as seen:
-        output = module(*args, **kwargs)
-    if not isinstance(output, Tensor) or not seen.depends_on_image(output):
+    return run_calls(operations, module, args, kwargs, crop)
+
+
+def run_calls(
+    operations: Operations,
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    crop: Locality | None,
+) -> Result:
+    """Run a function that is no operation itself, call by call."""
+    with _SeenCalls(operations, crop, (args, kwargs)) as seen:
+        output = function(*args, **kwargs)
+    found = [*tensors_in(output)]
+    if not found or not all(map(seen.depends_on_image, found)):
         raise UserError("its output is computed by code that cannot be followed.")
-    return output, combined(seen.localities)
+    seen.check_not_overwritten(found)
+    locality = combined(seen.localities)
+    # What asks for sizes may do something else for those of a crop.
+    return output, replace(locality, in_crops=False) if seen.asked_for_sizes else locality
 
 
 class _SeenCalls(TorchFunctionMode):
     """Runs the operations inside a module by their rules."""
 
-    def __init__(self, operations: Operations, crop: Locality | None, inputs: Sequence[Any]):
+    def __init__(self, operations: Operations, crop: Locality | None, inputs: Any):
         super().__init__()
         self.operations, self.crop = operations, crop
         self.localities: list[Locality] = []
         self._with_gradient = torch.is_grad_enabled()
         #: Kept alive, so that no other tensor gets the same id.
-        self._from_image = {id(tensor): tensor for tensor in _tensors(inputs)}
+        self._from_image = {
+            id(tensor): tensor
+            for tensor in tensors_in(inputs)
+            if tensor.requires_grad or held_by(tensor)
+        }
+        self._overwritten: dict[int, Tensor] = {}
+        self.asked_for_sizes = False
 
     def depends_on_image(self, tensor: Tensor) -> bool:
         return id(tensor) in self._from_image
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not any(map(self.depends_on_image, _tensors((args, kwargs)))):
+        if not any(map(self.depends_on_image, tensors_in((args, kwargs)))):
             return func(*args, **kwargs)
         if torch.is_grad_enabled() != self._with_gradient:
             raise NoRule("an autograd function of the network's own has no backward rule.")
-        if getattr(func, "__name__", "") in QUESTIONS:
-            answer = func(*args, **kwargs)
-            if [*_tensors(answer)]:
-                raise NoRule("a property of a tensor that is a tensor has no backward rule.")
-            return answer
+        name = getattr(func, "__name__", "")
+        if name == "__get__":
+            # A property: a number, or the tensor in another shape, as its transpose `mT`.
+            name = getattr(getattr(func, "__self__", None), "__name__", "")
+            if name not in LINEAR:
+                self.asked_for_sizes |= name == "shape"
+                return self._answer(func, args, kwargs)
+            func = getattr(torch.Tensor, name).__get__
+        elif name in NEW_TENSORS:
+            return func(*args, **kwargs)
+        elif name in QUESTIONS:
+            self.asked_for_sizes |= name in ("size", "numel", "__len__")
+            return self._answer(func, args, kwargs)
+        self.check_not_overwritten(tensors_in((args, kwargs)))
+        given = [*tensors_in(args[:1])]
         args, kwargs = (self._without_gradient(values) for values in (args, kwargs))
         output, locality = self.operations.run_function(func, args, kwargs, self.crop)
-        self._from_image[id(output)] = output
+        for tensor in tensors_in(output):
+            self._from_image[id(tensor)] = tensor
+        if name.endswith("_") and not name.startswith("__") and given:
+            # What was asked for is a new value; the old one must not be read again.
+            self._overwritten[id(given[0])] = given[0]
         self.localities.append(locality)
         return output
+
+    def check_not_overwritten(self, tensors: Iterable[Tensor]) -> None:
+        """Raise NoRule for a tensor whose new value, computed in place, is another tensor here."""
+        if any(id(tensor) in self._overwritten for tensor in tensors):
+            raise NoRule(
+                "a tensor that is changed in place and then read by its old name has none."
+            )
+
+    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
+        answer = func(*args, **kwargs)
+        if [*tensors_in(answer)]:
+            raise NoRule("a property of a tensor that is a tensor has no backward rule.")
+        return answer
 
     def _without_gradient(self, values: Any) -> Any:
         """Weights need no gradient: autograd would keep the feature maps for it."""
@@ -274,16 +362,6 @@ class _SeenCalls(TorchFunctionMode):
             return values if self.depends_on_image(values) else values.detach()
         if isinstance(values, dict):
             return {key: self._without_gradient(value) for key, value in values.items()}
-        if isinstance(values, list | tuple) and [*_tensors(values)]:
+        if isinstance(values, list | tuple) and [*tensors_in(values)]:
             return [self._without_gradient(value) for value in values]
         return values
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(tuple(values.values()))
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _tensors(value)

@@ -129,8 +129,6 @@ def fields_below(
         if node not in localities or node not in found:
             continue
         support = localities[node].support
-        if support == "unknown":
-            raise UserError(f"Receptive fields do not pass through node {node.name}.")
         for source in graph.sources(node):
             seen = map_size(source)
             # Every position sees the whole map, wherever it is.

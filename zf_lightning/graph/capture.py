@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from zf_lightning.graph.network import Graph
-from zf_lightning.graph.operations import find_ancestors
+from zf_lightning.graph.network import Graph, as_maps
+from zf_lightning.graph.operations import LINEAR, find_ancestors
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Called with a node and its value as soon as that is there. The value may change afterwards
@@ -58,6 +58,7 @@ def capture(
 
     def keep(node: fx.Node, value: Any) -> None:
         if node in wanted:
+            value = graph.as_maps(node, value)
             found[node] = value.clone() if node in graph.overwritten else value
 
     wanted = set(nodes.values())
@@ -91,8 +92,11 @@ def _capturing_module(graph: Graph, wanted: Mapping[str, fx.Node]) -> fx.GraphMo
     found = {}
     for name, node in wanted.items():
         found[name] = twins[node]
-        if node in graph.overwritten:
+        if graph.is_kind(node, LINEAR):
             with copied.inserting_after(twins[node]):
-                found[name] = copied.call_method("clone", (twins[node],))
+                found[name] = copied.call_function(as_maps, (twins[node], True))
+        if node in graph.overwritten:
+            with copied.inserting_after(found[name]):
+                found[name] = copied.call_method("clone", (found[name],))
     copied.output((output, found))
     return fx.GraphModule(graph.network, copied)

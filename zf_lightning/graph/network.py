@@ -5,7 +5,6 @@ the graph; the module's mode, hooks, buffers and gradients stay as they are.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from itertools import chain
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from zf_lightning.graph.operations import (
     BATCH_NORMS,
     CONVOLUTIONS,
     LAYERS,
+    LINEAR,
     RECTIFIERS,
     Kind,
     evaluate,
@@ -45,8 +45,14 @@ class Graph:
     def __init__(
         self, network: nn.Module, *, whole_modules: Collection[type[nn.Module]] = ()
     ) -> None:
-        # torch.compile wraps a module; what is inside is what is meant.
-        self.network: nn.Module = getattr(network, "_orig_mod", network)
+        # torch.compile and DataParallel wrap a module; what is inside is what is meant.
+        while True:
+            inner = getattr(network, "_orig_mod", network)
+            inner = inner.module if isinstance(inner, nn.DataParallel) else inner
+            if inner is network:
+                break
+            network = inner
+        self.network = network
         self.graph = trace(self.network, {LocalResponseNorm, *whole_modules})
         inputs = [node for node in self.graph.nodes if node.op == "placeholder" and not node.args]
         if len(inputs) != 1:
@@ -65,15 +71,14 @@ class Graph:
         return tuple(
             self._name(node)
             for node in self.graph.nodes
-            if self.is_kind(node, LAYERS) and node in self.dependent
+            if self.is_layer(node) and node in self.dependent
         )
 
     @property
     def weights(self) -> Tensor:
         """The first floating-point weights: their type and device are those of images."""
-        # A frozen network may have its weights as buffers.
-        every = chain(self.network.parameters(), self.network.buffers())
-        floating = (weights for weights in every if weights.is_floating_point())
+        parameters = self.network.parameters()
+        floating = (weights for weights in parameters if weights.is_floating_point())
         return next(floating, torch.empty(0))
 
     @property
@@ -90,6 +95,12 @@ class Graph:
             self.is_kind(node, CONVOLUTIONS) and self._name(node) == layer
             for node in self.graph.nodes
         )
+
+    def is_layer(self, node: fx.Node) -> bool:
+        """Whether a node is an operation with weights, also one that torch.fx cannot look into."""
+        if node.op == "call_module":
+            return isinstance(self.network.get_submodule(str(node.target)), nn.Conv2d | nn.Linear)
+        return self.is_kind(node, LAYERS)
 
     def is_kind(self, node: fx.Node, kinds: Kind) -> bool:
         """Whether a node is an operation of one of these kinds."""
@@ -120,12 +131,18 @@ class Graph:
             names = ", ".join(self._name(node) for node in found)
             raise UserError(f"The module {layer} is used {len(found)} times: name one of {names}.")
         node = found[0]
-        if self.is_kind(node, LAYERS):
+        if self.is_layer(node):
             for followers in (BATCH_NORMS, RECTIFIERS):
                 users = list(node.users)
                 if len(users) == 1 and self.is_kind(users[0], followers):
                     node = users[0]
         return node
+
+    def as_maps(self, node: fx.Node, value: Any) -> Any:
+        """The value of a node as `[N, C, H, W]` or `[N, C]`: see `as_maps`."""
+        while self.is_kind(node, RECTIFIERS) and len(node.all_input_nodes) == 1:
+            node = node.all_input_nodes[0]
+        return as_maps(value, self.is_kind(node, LINEAR))
 
     def nodes(self, layers: Collection[str]) -> dict[str, fx.Node]:
         """The node of each layer; raises UserError for one that does not exist."""
@@ -199,3 +216,15 @@ class Graph:
             return str(node.target)
         # The first use may be called like the module, by which none of the uses is meant.
         return f"{node.name}_0" if node.name == node.target else node.name
+
+
+def as_maps(value: Any, channels_last: bool) -> Any:
+    """Feature maps `[N, C, H, W]` of what has its channels last, as a linear layer gives them.
+
+    Of `[N, L, C]` each of the L positions is a row; all else stays as it is.
+    """
+    if not isinstance(value, Tensor) or value.dim() not in (3, 4):
+        return value
+    if value.dim() == 3:
+        return value.movedim(-1, 1).unsqueeze(-1)
+    return value.movedim(-1, 1) if channels_last else value

@@ -11,8 +11,9 @@ Operation = type[nn.Module] | Callable[..., Any] | str
 Kind = frozenset[str | type[nn.Module]]
 
 CONVOLUTIONS: Kind = frozenset({nn.Conv2d, "conv2d"})
+LINEAR: Kind = frozenset({nn.Linear, "linear"})
 #: What layers are: operations with weights.
-LAYERS: Kind = CONVOLUTIONS | {nn.Linear, "linear"}
+LAYERS: Kind = CONVOLUTIONS | LINEAR
 #: A layer that is directly followed by one of these means its output, ...
 BATCH_NORMS: Kind = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, "batch_norm"})
 #: ... and if then one of these follows, the output of that.
@@ -28,8 +29,15 @@ VIEWS: Kind = frozenset(
     {nn.Flatten, "flatten", "reshape", "view", "unsqueeze", "squeeze", "getitem"}
 )
 #: Questions about a tensor that have numbers for an answer.
-QUERIES = frozenset({"size", "dim", "numel", "ndimension"})
+QUERIES = frozenset({"size", "dim", "numel", "ndimension", "is_floating_point", "stride"})
 PROPERTIES = frozenset({"shape", "ndim", "dtype", "device"})
+#: What makes new values of the shape or the type of a tensor, whatever its own are.
+NEW_TENSORS = frozenset(
+    {
+        *("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"),
+        *("zeros_like", "ones_like", "full_like", "empty_like"),
+    }
+)
 #: Names of the operators that work in place, and what they are otherwise.
 IN_PLACE = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv"}
 
@@ -73,7 +81,9 @@ def is_query(node: fx.Node) -> bool:
     """Whether a node asks for the shape or the type of a tensor, not for its values."""
     if node.op == "call_function" and node.target is getattr:
         return node.args[1] in PROPERTIES
-    return node.op == "call_method" and node.target in QUERIES
+    if node.op == "call_function":
+        return is_torch(node.target) and name_of(node.target) in NEW_TENSORS
+    return node.op == "call_method" and node.target in QUERIES | NEW_TENSORS
 
 
 def find_dependent(graph: fx.Graph, start: fx.Node) -> set[fx.Node]:

@@ -1,6 +1,7 @@
 """From a module to a graph of operations, by torch.fx."""
 
 from collections.abc import Collection
+from typing import Any
 
 from torch import fx, nn
 
@@ -20,6 +21,23 @@ def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
             known = operation_class(whole_modules, m) is not None or _is_of_torch(m)
             return known or super().is_leaf_module(m, module_qualified_name)
+
+        def call_module(
+            self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any:
+            """A module that cannot be traced, as one that branches on sizes, stays whole."""
+            last, depth = next(iter(reversed(self.graph.nodes))), len(self.module_stack)
+            try:
+                return super().call_module(m, forward, args, kwargs)
+            except UserError:
+                raise
+            except Exception:
+                # Nothing but what it began is in use: what its parts left is taken back.
+                while (node := next(iter(reversed(self.graph.nodes)))) is not last:
+                    self.graph.erase_node(node)
+                while len(self.module_stack) > depth:
+                    self.module_stack.popitem()
+                return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
         def proxy(self, node: fx.Node) -> fx.Proxy:
             return InPlaceProxy(node, self)

@@ -123,8 +123,7 @@ def other_projections(path: Path | None, layer: str, feature_map: int) -> Tensor
     places = (found.drawn == feature_map).nonzero()
     if not len(places):
         return None
-    projections = found.projections[int(places[0, 0])]
-    return projections[found.activations[feature_map, : len(projections)] > 0]
+    return found.projections[int(places[0, 0])][found.activations[feature_map] > 0]
 
 
 def _panels(

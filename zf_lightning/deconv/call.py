@@ -1,0 +1,34 @@
+"""A call of an operation on the way up, and what running it gives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from zf_lightning.deconv.backward import Method
+from zf_lightning.deconv.locality import EVERYWHERE, POINTWISE, Locality
+from zf_lightning.errors import UserError
+
+#: A tensor, or several; and where it comes from.
+Result = tuple[Any, Locality]
+#: Operations of `LINEAR` that leave values where they are.
+CASTS = frozenset({"to", "type_as", "float", "double", "half", "bfloat16"})
+
+
+class NoRule(UserError):
+    """An operation that a signal cannot go down through."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function of FUNCTIONS."""
+
+    method: Method
+    #: The operation's locality in whole images, if it is run on crops, which hold its padding.
+    crop: Locality | None
+    name: str
+    native: Any
+
+
+def derivative(call: Call, *args: Any, **kwargs: Any) -> Result:
+    """Linear, or taken to be; nothing is said of what it sees."""
+    support = POINTWISE if call.name in CASTS else EVERYWHERE
+    return call.native(*args, **kwargs), Locality(support, in_crops=False)

@@ -1,0 +1,344 @@
+"""What is held, what is linear and what rectifies, beyond the paper's network.
+
+The paper's deconvnet has three kinds of steps on the way down, and everything else is taken as one
+of them (`Method.name`: `deconvnet` and `guided`; `gradient` is the plain derivative of everything,
+nothing held):
+
+- *What routes or scales is held* as the forward pass left it, like the switches of a pooling layer
+  (Sec. 2.1). A gate, which is a bounded function (`GATES`: sigmoid, softmax) of the image, is a
+  constant, and of its product with another value the signal goes to that value. So is an attention
+  weight, a function of queries and keys: the signal goes to the values. Mean and variance of a
+  normalisation are constants; its scale multiplies the signal, as that of batch normalisation does.
+  This is how layer-wise relevance propagation treats gates (Arras et al., Explaining Recurrent
+  Neural Network Predictions in Sentiment Analysis, 2017: the gate gets no relevance) and attention
+  and layer normalisation (Ali et al., XAI for Transformers: Better Explanations through
+  Conservative Propagation, 2022). `norm=jacobian` takes the derivative of a normalisation instead.
+- *What is linear* goes back by its transpose, which is its derivative.
+- *What rectifies* rectifies the signal: `deconvnet` keeps its positive part, as of a ReLU;
+  `guided` multiplies that with the derivative at the forward value too (Springenberg et al.,
+  Striving for Simplicity, 2015, for ReLUs, whose derivative is 0 or 1). SiLU, GELU, Hardswish,
+  Mish, ELU and softplus are smooth ReLUs: feature maps behind them are positive but for a small
+  part. PReLU is a leaky ReLU, and keeps its slope for a negative signal as that does.
+
+Captum's `NeuronDeconvolution` and `NeuronGuidedBackprop` and zennit's composites for these methods
+change modules of ReLU only, and take the derivative of everything that is named here.
+
+Tanh and softsign have feature maps of both signs, and nothing to rectify: `deconvnet` passes the
+signal on, and `guided` multiplies it with the derivative. That they saturate does not apply to a
+signal, which has no scale of its own (as with ReLU6).
+
+A held value must end as a factor: where it is added to others, the network has used a gate as an
+activation, and that is refused rather than left out of a projection without a word.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zf_lightning.deconv import backward
+from zf_lightning.deconv.backward import Method
+from zf_lightning.deconv.call import Call, NoRule, Result, derivative
+from zf_lightning.deconv.locality import EVERYWHERE, Locality
+
+#: Smooth relatives of ReLU, by name.
+SMOOTH_RECTIFIERS: Mapping[str, Callable[..., Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "hardswish": F.hardswish,
+    "mish": F.mish,
+    "elu": F.elu,
+    "selu": F.selu,
+    "celu": F.celu,
+    "softplus": F.softplus,
+}
+#: Of both signs.
+SIGNED = {"tanh": torch.tanh, "softsign": F.softsign}
+#: Functions of the image whose values are factors.
+GATES = frozenset({"sigmoid", "hardsigmoid", "softmax"})
+#: What statistics of feature maps, by which they are divided, are made of.
+STATISTICS = frozenset({"norm", "vector_norm", "std", "var", "pow", "square", "sqrt", "rsqrt"})
+#: Products: of values and gates, of values and attention weights, of queries and keys.
+MATRIX_PRODUCTS = frozenset({"matmul", "bmm", "einsum"})
+FACTORS = MATRIX_PRODUCTS | {"mul", "div", "truediv", "scaled_dot_product_attention"}
+#: Linear, or choosing among values, whose derivative is the transpose with the choice held.
+LINEAR = frozenset(
+    {
+        *("permute", "transpose", "swapaxes", "swapdims", "movedim", "T", "mT", "t", "unflatten"),
+        *("split", "chunk", "unbind", "tensor_split", "stack", "roll", "flip", "expand"),
+        *("expand_as", "repeat", "repeat_interleave", "tile", "narrow", "select", "unfold", "fold"),
+        *("index_select", "gather", "view_as", "reshape_as", "to", "type_as", "float", "double"),
+        *("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+        *("native_channel_shuffle", "sum", "cumsum", "conv1d", "conv_transpose2d", "amax", "amin"),
+        *("max", "min", "maximum", "minimum", "avg_pool1d", "adaptive_avg_pool1d"),
+        *("masked_fill", "where", "half", "bfloat16", "swapdims"),
+    }
+)
+
+
+def hold(output: Any, name: str) -> Any:
+    """The values as constants, which remember what they are of: `held_by`."""
+    if isinstance(output, tuple | list):
+        return type(output)(hold(part, name) for part in output)
+    if isinstance(output, Tensor):
+        output = output.detach()
+        output.held_by = name
+    return output
+
+
+def held_by(value: Tensor) -> str | None:
+    """The operation that made a value a constant; None of weights, and of what carries a signal."""
+    return getattr(value, "held_by", None)
+
+
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """All tensors among arguments."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from tensors_in(tuple(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from tensors_in(value)
+
+
+def rectify_smoothly(
+    method: Method, values: Tensor, function: Callable[[Tensor], Tensor], *, signed: bool = False
+) -> Tensor:
+    """A smooth relative of ReLU, or a function of both signs: see the head of this module."""
+    if method.name == "gradient":
+        return function(values)
+    with torch.no_grad():
+        output = function(values)
+
+    def down(signal: Tensor) -> Tensor:
+        signal = signal if signed else signal.clamp(min=0)
+        if method.name == "deconvnet":
+            return signal
+        with torch.enable_grad():
+            at = values.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(function(at).sum(), at)
+        return signal * slope
+
+    return backward.with_backward(values, output, down)
+
+
+def rectify_by_slopes(method: Method, values: Tensor, weight: Tensor) -> Tensor:
+    """PReLU: a leaky ReLU with the slopes `weight`, one of all feature maps or one of each."""
+    if method.name == "gradient":
+        return F.prelu(values, weight)
+    with torch.no_grad():
+        output = F.prelu(values, weight)
+    slopes = weight.view(-1, *(1 for _ in values.shape[2:])) if weight.numel() > 1 else weight
+
+    def down(signal: Tensor) -> Tensor:
+        signal = F.prelu(signal, weight)
+        return signal if method.name == "deconvnet" else signal.where(values > 0, signal * slopes)
+
+    return backward.with_backward(values, output, down)
+
+
+def normalise(
+    method: Method,
+    values: Tensor,
+    function: Callable[[Tensor], Tensor],
+    scale: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """A normalisation by statistics of each image; `scale` of the values multiplies the signal."""
+    if method.name == "gradient" or method.norm == "jacobian":
+        return function(values)
+    with torch.no_grad():
+        output, factor = function(values), scale(values)
+    return backward.with_backward(values, output, lambda signal: signal * factor)
+
+
+def layer_norm_scale(
+    values: Tensor, shape: Any, weight: Tensor | None, eps: float, *, centred: bool
+) -> Tensor:
+    """Of layer normalisation, and (not `centred`) of division by the root mean square."""
+    axes = tuple(range(-len(tuple(shape)), 0))
+    power = values.var(axes, correction=0, keepdim=True) if centred else _power(values, axes)
+    factor = (power + eps).rsqrt()
+    return factor if weight is None else factor * weight
+
+
+def _power(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return values.square().mean(axes, keepdim=True)
+
+
+def group_norm_scale(values: Tensor, groups: int, weight: Tensor | None, eps: float) -> Tensor:
+    """Of group normalisation; of instance normalisation, where each map is a group."""
+    grouped = values.reshape(len(values), groups, -1)
+    factor = (grouped.var(2, correction=0) + eps).rsqrt()
+    ones = (1,) * (values.dim() - 2)
+    factor = factor.repeat_interleave(values.shape[1] // groups, 1).view(*values.shape[:2], *ones)
+    return factor if weight is None else factor * weight.view(1, -1, *ones)
+
+
+def _smooth_rectifier(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    options = {name: value for name, value in kwargs.items() if name != "inplace"}
+    numbers = [value for value in args if not isinstance(value, bool)]
+    function = SMOOTH_RECTIFIERS[call.name]
+    output = rectify_smoothly(call.method, values, lambda v: function(v, *numbers, **options))
+    return output, Locality()
+
+
+def _signed(call: Call, values: Tensor) -> Result:
+    function = SIGNED[call.name]
+    return rectify_smoothly(call.method, values, function, signed=True), Locality()
+
+
+def _prelu(call: Call, values: Tensor, weight: Tensor) -> Result:
+    return rectify_by_slopes(call.method, values, weight), Locality()
+
+
+def _gate(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    # In place it would change the values that are shown.
+    function = getattr(F, call.name)
+    args = tuple(value for value in args if not isinstance(value, bool))
+    kwargs.pop("inplace", None)
+    if call.method.name == "gradient":
+        return function(values, *args, **kwargs), Locality(in_crops=False)
+    return hold(function(values.detach(), *args, **kwargs), call.name), Locality(in_crops=False)
+
+
+def _statistic(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    if call.method.name == "gradient" or call.method.norm == "jacobian":
+        return derivative(call, values, *args, **kwargs)
+    output = call.native(values.detach(), *args, **kwargs)
+    return hold(output, call.name), Locality(EVERYWHERE, in_crops=False)
+
+
+def _gated_linear(call: Call, values: Tensor, dim: int = -1) -> Result:
+    """The first half of the values; the second is its gate."""
+    if call.method.name == "gradient":
+        return derivative(call, values, dim)
+    part, gate = values.chunk(2, dim)
+    return part * gate.detach().sigmoid(), Locality(EVERYWHERE, in_crops=False)
+
+
+def _matrix_product(call: Call, *args: Any, **kwargs: Any) -> Result:
+    """Of queries and keys it is held, whatever comes then; of weights and values it is linear."""
+    from_image = [value for value in tensors_in((args, kwargs)) if value.requires_grad]
+    if len(from_image) > 1 and call.method.name != "gradient":
+        args = [_detached(value) for value in args]  # type: ignore[assignment]
+        return hold(call.native(*args, **kwargs), call.name), Locality(EVERYWHERE, in_crops=False)
+    return derivative(call, *args, **kwargs)
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_detached(part) for part in value]
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _attention(call: Call, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Result:
+    """The attention weights, a function of query and key, are held; the signal goes to the values.
+
+    Also of `F.multi_head_attention_forward`, with the weights that make all three.
+    """
+    if call.method.name != "gradient":
+        query, key = query.detach(), key.detach()
+    output = call.native(query, key, *args, **kwargs)
+    return output, Locality(EVERYWHERE, in_crops=False)
+
+
+def _layer_norm(
+    call: Call,
+    values: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Result:
+    output = normalise(
+        call.method,
+        values,
+        lambda v: F.layer_norm(v, normalized_shape, weight, bias, eps),
+        lambda v: layer_norm_scale(v, normalized_shape, weight, eps, centred=True),
+    )
+    return output, Locality(EVERYWHERE, in_crops=False)
+
+
+def _rms_norm(
+    call: Call,
+    values: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Result:
+    least = torch.finfo(values.dtype).eps if eps is None else eps
+    output = normalise(
+        call.method,
+        values,
+        lambda v: F.rms_norm(v, normalized_shape, weight, eps),
+        lambda v: layer_norm_scale(v, normalized_shape, weight, least, centred=False),
+    )
+    return output, Locality(EVERYWHERE, in_crops=False)
+
+
+def _group_norm(
+    call: Call,
+    values: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Result:
+    output = normalise(
+        call.method,
+        values,
+        lambda v: F.group_norm(v, num_groups, weight, bias, eps),
+        lambda v: group_norm_scale(v, num_groups, weight, eps),
+    )
+    return output, Locality(EVERYWHERE, in_crops=False)
+
+
+def _instance_norm(
+    call: Call,
+    values: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Result:
+    if not use_input_stats:
+        raise NoRule("instance normalisation by running statistics has no backward rule.")
+    return _group_norm(call, values, values.shape[1], weight, bias, eps)
+
+
+def _unit_length(
+    call: Call, values: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None
+) -> Result:
+    """`F.normalize`: the length is held."""
+    output = normalise(
+        call.method,
+        values,
+        lambda v: F.normalize(v, p, dim, eps),
+        lambda v: 1 / v.norm(p, dim, keepdim=True).clamp_min(eps),
+    )
+    return output, Locality(EVERYWHERE, in_crops=False)
+
+
+RULES: Mapping[str, Callable[..., Result]] = {
+    **dict.fromkeys(SMOOTH_RECTIFIERS, _smooth_rectifier),
+    **dict.fromkeys(SIGNED, _signed),
+    "prelu": _prelu,
+    **dict.fromkeys(GATES, _gate),
+    "glu": _gated_linear,
+    **dict.fromkeys(STATISTICS, _statistic),
+    **dict.fromkeys(MATRIX_PRODUCTS, _matrix_product),
+    "scaled_dot_product_attention": _attention,
+    "multi_head_attention_forward": _attention,
+    **dict.fromkeys(LINEAR, derivative),
+    "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
+    "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    "normalize": _unit_length,
+}
