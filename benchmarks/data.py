@@ -30,7 +30,6 @@ from photographs import lay_out
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
-from torchvision.io import ImageReadMode, decode_jpeg
 from usual_recipe import (
     MEAN,
     ONE_SQUARE,
@@ -42,6 +41,7 @@ from usual_recipe import (
 )
 
 from zf_lightning.data import FolderSource, ImageDataModule, ImageSource, ShardSource
+from zf_lightning.data.decode import decode_jpeg
 from zf_lightning.data.shards.dataset import ShardedImages
 from zf_lightning.data.shards.prepare import prepare_shards
 
@@ -88,8 +88,7 @@ def write_tars(images: ShardedImages, folder: Path) -> list[str]:
 
 def decoded(sample: dict[str, Any]) -> tuple[Tensor, int]:
     """An image of a tar, by the decoder that the shards are read with."""
-    data = torch.frombuffer(bytearray(sample["jpg"]), dtype=torch.uint8)
-    return decode_jpeg(data, mode=ImageReadMode.RGB), int(sample["cls"])
+    return decode_jpeg(sample["jpg"]), int(sample["cls"])
 
 
 def ours(source: ImageSource, workers: int, *, normalised: bool = False) -> Epoch:

@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.atlas import Atlas, TopActivations, TopImages, build_atlas
-from zf_lightning.callbacks.atlas_pictures import warn_of, write_atlas
+from zf_lightning.callbacks.atlas_pictures import keep_tiles, warn_of, write_atlas
 from zf_lightning.callbacks.fast_network import FastNetwork
 from zf_lightning.callbacks.training_candidates import TrainingCandidates
 from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
@@ -55,6 +55,8 @@ class DeconvProbe(Callback):
             see `callbacks.training_candidates`.
         seed: decides the random subset: the same maps in every epoch.
         method, norm: how a signal goes backward, see `zf_lightning.deconv.Method`.
+        keep_tiles: `all`, or `best_and_last`: atlases of other epochs keep the patch and projection
+            of each feature map's strongest image alone, and the pictures.
 
     Raises:
         UserError: a layer or feature map does not exist, or an option is not legal.
@@ -69,10 +71,13 @@ class DeconvProbe(Callback):
     seed: int = 0
     method: Any = "deconvnet"
     norm: Any = "identity"
+    keep_tiles: str = "best_and_last"
 
     def __post_init__(self) -> None:
         if self.every_n_epochs < 1:
             raise UserError("probe.every_n_epochs must be at least 1.")
+        if self.keep_tiles not in ("best_and_last", "all"):
+            raise UserError(f"probe.keep_tiles={self.keep_tiles} is neither best_and_last nor all.")
         if self.split not in ("val", "train"):
             raise UserError(f"probe.split={self.split} is neither val nor train.")
         self.seconds_capturing = self.seconds_drawing = 0.0
@@ -226,6 +231,8 @@ class DeconvProbe(Callback):
         if trainer.is_global_zero:
             atlas = self._atlas(trainer, classifier, top)
             write_atlas(atlas, Path(self.folder), loggers=trainer.loggers, step=trainer.global_step)
+            if self.keep_tiles == "best_and_last":
+                keep_tiles(Path(self.folder))
         self.seconds_drawing += time.monotonic() - began
 
     def _atlas(

@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from zf_lightning.atlas import epoch_files
+from zf_lightning.system.files import share
 
 log = logging.getLogger(__name__)
 
@@ -68,5 +69,7 @@ def _log(logger: WandbLogger, kind: str, files: list[Path], description: dict[st
         metadata=description,
     )
     for file in files:
-        artifact.add_file(str(file))
+        entry = artifact.add_file(str(file))
+        if entry.local_path:
+            share(file, Path(entry.local_path))
     run.log_artifact(artifact)

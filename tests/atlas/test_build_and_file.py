@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.deconv.oracles import small_convnet, some_images
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopActivations, build_atlas
+from zf_lightning.atlas.file import FORMAT_1, TENSORS, keep_strongest
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.models import ConvNet
@@ -143,6 +145,30 @@ def test_survives_the_disk(tmp_path: Path) -> None:
     assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == first
 
 
+def test_files_of_before_and_files_with_the_strongest_tiles_alone(tmp_path: Path) -> None:
+    _, atlas = made(small_convnet("zfnet_like"), Images())
+    path = tmp_path / "a.safetensors"
+    plain = {
+        f"{layer}/{name}": getattr(found, name).contiguous()
+        for layer, found in atlas.layers.items()
+        for name in (*TENSORS, "inside")
+    }
+    save_file(plain, path, {FORMAT_1: json.dumps(atlas._header())})
+    for _ in range(2):
+        before = Atlas.load(path)
+        for layer, found in atlas.layers.items():
+            assert torch.equal(before.layers[layer].patches, found.patches)
+            assert torch.equal(before.layers[layer].inside, found.inside)
+        before.save(path)
+    for _ in range(2):
+        keep_strongest(path)
+        kept = Atlas.load(path)
+        for layer, found in atlas.layers.items():
+            assert torch.equal(kept.layers[layer].activations, found.activations)
+            assert torch.equal(kept.layers[layer].projections, found.projections[:, :1])
+            assert torch.equal(kept.layers[layer].inside, found.inside[:, :1])
+
+
 def test_index(tmp_path: Path) -> None:
     _, atlas = made(small_convnet("zfnet_like"), Images())
     atlas.save(tmp_path / "a.safetensors")
@@ -176,8 +202,6 @@ def test_write_that_fails_leaves_the_old_file(
 
 
 def test_what_is_no_atlas_is_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"weights": torch.zeros(2)}, tmp_path / "weights.safetensors")
     with pytest.raises(UserError, match="is not an atlas"):
         Atlas.load(tmp_path / "weights.safetensors")

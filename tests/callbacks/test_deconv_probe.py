@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Compose
 from zf_lightning.atlas import Atlas
+from zf_lightning.callbacks.atlas_pictures import keep_tiles
 from zf_lightning.data import FolderSource
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
@@ -108,7 +109,7 @@ def test_a_run_leaves_pictures_and_a_page(
     train.run(compose_config(*tiny, loggers, "probe.layers=[conv2,conv5]", "probe.maps=[0,2]"))
     folder = tmp_path / "run"
     names = {file.name for file in (folder / "figures").iterdir()}
-    assert names == {f"epoch=00{e}_{layer}.png" for e in (1, 2) for layer in ("conv2", "conv5")}
+    assert names == {f"epoch=00{e}_{layer}.webp" for e in (1, 2) for layer in ("conv2", "conv5")}
     assert load_file(folder / "atlas" / "epoch=002.safetensors")
     assert (folder / "report" / "index.html").exists()
     assert "The probe took" in caplog.text
@@ -125,6 +126,11 @@ def test_only_the_asked_epochs_and_the_last_are_drawn(
     train.run(compose_config(*tiny, "trainer.max_epochs=5", "probe.every_n_epochs=3"))
     names = sorted(file.name for file in (tmp_path / "run" / "atlas").glob("*.safetensors"))
     assert names == ["epoch=003.safetensors", "epoch=005.safetensors"]
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").unlink()
+    keep_tiles(tmp_path / "run")
+    older, last = (Atlas.load(tmp_path / "run" / "atlas" / name) for name in names)
+    assert older.layers["conv5"].patches.shape[1] == 1
+    assert last.layers["conv5"].patches.shape[1] == older.layers["conv5"].indices.shape[1] > 1
 
 
 def test_maps_are_a_seeded_subset_a_list_or_all() -> None:

@@ -190,8 +190,7 @@ def test_a_file_that_may_not_be_read_is_named(
         def forbidden(*_: object) -> None:
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr("zf_lightning.data.decode.read_file", forbidden)
-        monkeypatch.setattr("zf_lightning.data.decode.Image.open", forbidden)
+        monkeypatch.setattr("pathlib.Path.read_bytes", forbidden)
     with pytest.raises(UnreadableImage, match=r"mine\.png .*Permission denied"):
         load_image(path)
 

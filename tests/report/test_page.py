@@ -31,7 +31,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_pictures_are_found_in_order(folder: Path) -> None:
-    assert find_pictures(folder / "figures") == (["conv2", "conv10"], [2, 10])
+    Image.new("RGB", (64, 48)).save(folder / "figures" / "epoch=011_conv2.webp")
+    found = find_pictures(folder / "figures")
+    assert list(found) == ["conv2", "conv10"] and list(found["conv10"]) == [2, 10]
+    assert found["conv2"][11] == "epoch=011_conv2.webp"
 
 
 def test_a_run_without_a_result_has_a_page_that_says_so(folder: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import ROOT
 from zf_lightning.errors import UserError
-from zf_lightning.system.files import below, remove_unfinished, write_whole
+from zf_lightning.system.files import below, remove_unfinished, share, write_whole
 from zf_lightning.system.processes import claimed
 
 
@@ -108,3 +108,13 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(name: str, tmp_path: Pat
     with pytest.raises(UserError, match=r"list\.csv names .* outside of"):
         below(tmp_path, name, listed_in="list.csv")
     assert below(tmp_path, "a/../b..c/d", listed_in="list.csv") == tmp_path / "a/../b..c/d"
+
+
+def test_a_copy_becomes_another_name_of_the_file(tmp_path: Path) -> None:
+    file, copy, other = (tmp_path / name for name in ("file", "copy", "other"))
+    for path, text in ((file, "same"), (copy, "same"), (other, "else")):
+        path.write_text(text)
+    for path in (copy, copy, other):
+        share(file, path)
+    assert copy.samefile(file) and not other.samefile(file) and other.read_text() == "else"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "file", "other"]

@@ -116,7 +116,8 @@ def correspondence(
         raise UserError(f"draws is {draws}, but must be at least 1.")
     limits = torch.tensor(images.shape[2:])
     for part, centres in parts.items():
-        outside = ((centres < 0) | (centres >= limits)).any(1)
+        # So that NaN is outside.
+        outside = ~((centres >= 0) & (centres < limits)).all(1)
         if outside.any():
             raise UserError(f"{part} of image {int(outside.nonzero()[0])} lies outside the image.")
     originals = _features(observed, images, layers, batch_size, rectified)

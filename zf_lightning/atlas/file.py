@@ -1,22 +1,30 @@
 """The atlas: for each feature map its strongest images, and for some of them what excited it.
 
 On disk it is one safetensors file (`atlas/epoch=003.safetensors`), which is all that `load` needs,
-and beside it an index in JSON for people and web pages.
+and beside it an index in JSON for people and web pages. Patches and projections are compressed
+without loss; what lies beyond the border follows from where a tile begins, and is not stored.
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 
+from zf_lightning.deconv.receptive_field import inside_image
 from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.system.sealed import read_tensors, write_json, write_tensors
 
-FORMAT = "zf-lightning atlas 1"
+FORMAT = "zf-lightning atlas 2"
+#: Before 0.2: nothing was compressed.
+FORMAT_1 = "zf-lightning atlas 1"
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Mismatch:
 class LayerAtlas:
     """What is known of one layer: C feature maps, k images each, M maps with tiles of `h`×`w`.
 
-    Pixels are in the order RGB, tensors `[C, k, ...]` strongest image first.
+    Pixels are in the order RGB, tensors `[C, k, ...]` strongest image first. Where only the tile of
+    the strongest image was kept, tiles are `[M, 1, ...]`.
     """
 
     layer: str
@@ -78,6 +87,11 @@ class LayerAtlas:
         where = {int(number): place for place, number in enumerate(self.drawn)}
         places = torch.tensor([where[number] for number in feature_maps], dtype=torch.int64)
         return replace(self, **{name: getattr(self, name)[places] for name in TILES})
+
+    def strongest(self) -> "LayerAtlas":
+        """The same with the tile of each drawn feature map's strongest image alone."""
+        tiles = {name: getattr(self, name)[:, :1] for name in TILES if name != "drawn"}
+        return replace(self, **tiles)
 
     @classmethod
     def joined(cls, parts: Sequence["LayerAtlas"]) -> "LayerAtlas":
@@ -136,11 +150,11 @@ class Atlas:
     def save(self, path: Path) -> None:
         """Write `path` (`….safetensors`) and the index beside it (`….json`), each atomically."""
         path = Path(path)
-        tensors = {
-            f"{layer}/{name}": getattr(found, name)
-            for layer, found in self.layers.items()
-            for name in TENSORS
-        }
+        tensors = {}
+        for layer, found in self.layers.items():
+            for name in TENSORS:
+                value = getattr(found, name).detach().cpu().contiguous()
+                tensors[f"{layer}/{name}"] = _packed(value) if name in PACKED else value
         write_tensors(path, FORMAT, tensors, self._header())
         # Last: where there is an index, there is a whole atlas.
         write_json(path.with_suffix(".json"), self.index(), indent=None)
@@ -149,22 +163,30 @@ class Atlas:
     def load(cls, path: Path) -> "Atlas":
         """Read what `save` wrote. Raises UserError for a file that is something else."""
         header, tensors = read_tensors(path, FORMAT)
+        packed = bool(header)
+        if not packed:
+            header, tensors = read_tensors(path, FORMAT_1)
         if not header:
             raise UserError(f"{path} is not an atlas of this version ({FORMAT}).")
         try:
-            layers = {
-                layer: LayerAtlas(
+            header["input_size"] = tuple(header["input_size"])
+            header["classes"] = tuple(header["classes"])
+            layers = {}
+            for layer, values in header.pop("layers").items():
+                found = {name: tensors[f"{layer}/{name}"] for name in TENSORS}
+                if packed:
+                    shape = (*found["peaks"].shape, 3, *values["tile_size"])
+                    for name, kind in PACKED.items():
+                        found[name] = _unpacked(found[name], kind, shape)
+                layers[layer] = LayerAtlas(
                     layer=layer,
                     receptive_field=tuple(values["receptive_field"]),
                     mismatches=[Mismatch(**one) for one in values["mismatches"]],
-                    **{name: tensors[f"{layer}/{name}"] for name in TENSORS},
+                    inside=_inside(found, header["input_size"]),
+                    **found,
                 )
-                for layer, values in header.pop("layers").items()
-            }
-            header["input_size"] = tuple(header["input_size"])
-            header["classes"] = tuple(header["classes"])
             return cls(layers=layers, **header)
-        except (KeyError, TypeError, AttributeError) as problem:
+        except (KeyError, TypeError, AttributeError, ValueError, zlib.error) as problem:
             raise DamagedFile.at(path, problem) from problem
 
     def index(self) -> dict[str, Any]:
@@ -207,6 +229,7 @@ class Atlas:
             "layers": {
                 layer: {
                     "receptive_field": list(found.receptive_field),
+                    "tile_size": list(found.patches.shape[-2:]),
                     "mismatches": [asdict(mismatch) for mismatch in found.mismatches],
                 }
                 for layer, found in self.layers.items()
@@ -216,7 +239,50 @@ class Atlas:
 
 #: What there is for each drawn feature map.
 TILES = ("drawn", "tiles", "patches", "inside", "scaled_projections", "peaks")
-TENSORS = tuple(one.name for one in fields(LayerAtlas) if one.type is Tensor)
+#: Tensors in the file, and the types of those that are compressed.
+TENSORS = tuple(
+    one.name for one in fields(LayerAtlas) if one.type is Tensor and one.name != "inside"
+)
+PACKED = {"patches": "uint8", "scaled_projections": "float16"}
+
+
+def keep_strongest(path: Path) -> None:
+    """Leave in an atlas file only the tiles of each drawn feature map's strongest image."""
+    with safe_open(str(path), framework="pt") as file:
+        peaks = [file.get_slice(name) for name in file.keys() if name.endswith("/peaks")]
+        if all(one.get_shape()[1] <= 1 for one in peaks):
+            return
+    atlas = Atlas.load(path)
+    atlas.layers = {layer: found.strongest() for layer, found in atlas.layers.items()}
+    atlas.save(path)
+
+
+def _packed(values: Tensor) -> Tensor:
+    """Compressed bytes, of a third to two thirds of the size."""
+    array = values.numpy()
+    if array.dtype == np.uint8:
+        # Pixels beside each other are alike.
+        array = np.diff(array, axis=-1, prepend=np.uint8(0))
+    # Signs and exponents repeat, the last bits of float16 do not: apart from each other.
+    planes = array.reshape(-1, 1).view(np.uint8).T
+    return torch.frombuffer(bytearray(zlib.compress(planes.tobytes(), 1)), dtype=torch.uint8)
+
+
+def _unpacked(data: Tensor, kind: str, shape: Sequence[int]) -> Tensor:
+    planes = np.frombuffer(zlib.decompress(data.numpy().tobytes()), np.uint8)
+    values: NDArray[Any] = np.array(planes.reshape(np.dtype(kind).itemsize, -1).T, order="C")
+    values = values.view(kind).reshape(shape)
+    if kind == "uint8":
+        values = np.cumsum(values, axis=-1, dtype=np.uint8)
+    return torch.from_numpy(values)
+
+
+def _inside(tensors: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+    """Where tiles lie inside the image; nowhere where there is no image."""
+    maps, images, _, *tile = tensors["patches"].shape
+    tops, lefts = tensors["tiles"].flatten(0, 1).unbind(-1)
+    inside = inside_image(tops, lefts, (tile[0], tile[1]), size).view(maps, images, *tile)
+    return inside & (tensors["indices"][tensors["drawn"], :images] >= 0)[..., None, None]
 
 
 def epoch_files(folder: Path) -> list[Path]:

@@ -176,8 +176,6 @@ def quieten() -> None:
         # The loaders have as many workers as there are cores for them.
         r"The '.*_dataloader' does not have many workers",
         r"The number of training batches .* is smaller than the logging interval",
-        # It decodes as before, and as fast as what is to replace it: zf_lightning/data/decode.py.
-        r"The image decoding and encoding capabilities of TorchVision",
         # Lightning's own use of names that PyTorch has deprecated.
         r".*isinstance\(treespec, LeafSpec\).*",
     ):

@@ -135,6 +135,7 @@ class Probe:
     split: str = MISSING
     method: str = MISSING
     norm: str = MISSING
+    keep_tiles: str = MISSING
 
 
 @dataclass

@@ -46,6 +46,20 @@ class Sanity(TaskOptions):
 
 
 @dataclass
+class Faithfulness(TaskOptions):
+    layers: Any = field(default=MISSING, metadata=SEVERAL)
+    maps: int = MISSING
+    images: int = MISSING
+    split: str = MISSING
+    methods: Any = field(default=MISSING, metadata=SEVERAL)
+    norm: str = MISSING
+    contrast: int = MISSING
+    pairs: int = MISSING
+    grey: float = MISSING
+    tiles: int = MISSING
+
+
+@dataclass
 class Transfer(TaskOptions):
     per_class: Any = field(default=MISSING, metadata=SEVERAL)
     per_class_of: dict[str, Any] = MISSING

@@ -7,7 +7,7 @@ The outcome for a file, whatever its name says:
 | JPEG, PNG, WebP, GIF; BMP, TIFF, PPM and what else Pillow reads | decoded to RGB |
 | JPEG named .png, PNG named .JPEG | decoded as what it is |
 | greyscale, palette, CMYK | converted to RGB |
-| 16 bits a channel | divided by 257, so that 65535 becomes 255 |
+| 16 bits a channel | grey is divided by 257, so that 65535 becomes 255; of colours the upper byte |
 | transparency | dropped, as Pillow's `convert("RGB")` does: the colours beneath it stay |
 | animation | its first picture |
 | orientation of the camera (EXIF) | applied |
@@ -16,26 +16,28 @@ The outcome for a file, whatever its name says:
 | a name that is not ASCII or not UTF-8 | read |
 | truncated, empty, or of no image format | unreadable |
 | floating-point pixels | unreadable: their range is not known |
+| over 178 million pixels, and not JPEG | unreadable: Pillow takes it for an attack |
 | forbidden, vanished, broken or circular link | unreadable |
 
 Unreadable files are reported and counted, see `zf_lightning.data.bad_files`. Folders that are named
 like images, pipes and other devices are not read at all, see `zf_lightning.data.sources.scan`.
 
-Decoding is torchvision.io. CPU milliseconds an image on 200 full-size ImageNet photographs, resize
-included: torchvision.io 1.8, TorchCodec 1.9, simplejpeg 1.8, all with the same pixels; Pillow 3.3,
-with its scaled decoding (`draft`) 2.4 and other pixels. torchvision 0.29 deprecates its decoder in
-favour of TorchCodec, which gains nothing and is tied to the version of PyTorch: torchvision.io
-stays until it goes, and `decode_rgb` is the only place that knows.
+All pixels are those of Pillow's upright RGB (its `ImageOps.exif_transpose` and `convert("RGB")`),
+but for 16-bit grey. Pillow reads the header of every file, and decodes all but JPEGs, which
+simplejpeg decodes in a little more than half the time to the same pixels. `benchmarks/decoding.py`
+compares; torchvision's decoder, deprecated since 0.29, and TorchCodec, its successor, which is tied
+to one version of PyTorch, take longer. Pillow's scaled decoding gives other pixels.
 """
 
 import io
+import struct
 from pathlib import Path
 
 import numpy
+import simplejpeg
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms.v2 import functional as transforms
 
 from zf_lightning.errors import UnreadableImage, reason_of
@@ -44,6 +46,8 @@ from zf_lightning.errors import UnreadableImage, reason_of
 STORED_SIZE = 256
 #: Of a picture longer than this many times its shorter side, the ends are cut off before scaling.
 LONGEST = 16
+#: What a JPEG of these modes becomes does not depend on who decodes it.
+PLAIN_MODES = ("RGB", "L")
 
 
 def load_image(path: Path | str, *, size: int = STORED_SIZE) -> Tensor:
@@ -54,81 +58,91 @@ def load_image(path: Path | str, *, size: int = STORED_SIZE) -> Tensor:
     Raises UnreadableImage, naming the path and the reason, if there is no picture in it.
     """
     try:
-        image = _decode(path)
-    except (RuntimeError, ValueError, OSError):
-        image = _decode_rarer(path)
-    return centre_square(image, size=size)
+        picture = decode_picture(Path(path).read_bytes())
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+        raise UnreadableImage(
+            f"{path} cannot be read as an image ({_reason(path, problem)})"
+        ) from problem
+    return centre_square(picture, size=size)
 
 
-def decode_rgb(data: Tensor) -> Tensor:
-    """`[3, H, W]` uint8 or uint16 of the bytes of a file in a common format, as the camera held it.
+def decode_picture(content: bytes) -> Tensor:
+    """The picture of a file's bytes, upright RGB, `[3, H, W]` uint8.
 
-    Raises RuntimeError for other formats.
+    Raises OSError, ValueError, SyntaxError or DecompressionBombError if there is none.
     """
-    image = decode_image(data, mode=ImageReadMode.RGB)
-    return image[0] if image.ndim == 4 else image
+    with open_picture(content) as opened:
+        if isinstance(opened, JpegImagePlugin.JpegImageFile) and opened.mode in PLAIN_MODES:
+            try:
+                return _turned(decode_jpeg(content), _orientation(opened))
+            except ValueError:
+                # Damaged, perhaps only a little: Pillow decides.
+                pass
+        if opened.mode == "F":
+            raise ValueError("its pixels are floating-point numbers")
+        if opened.mode.startswith("I"):
+            # Pillow would cut off everything above 255; 65535 / 257 is 255.
+            grey = numpy.asarray(opened).astype(numpy.int64).clip(0, 65535) // 257
+            pixels = grey.astype(numpy.uint8)[:, :, None].repeat(3, 2)
+        else:
+            pixels = numpy.array(opened.convert("RGB"))
+        return _turned(torch.from_numpy(pixels).permute(2, 0, 1), _orientation(opened))
 
 
-def _decode(path: Path | str) -> Tensor:
-    """Common formats, upright, `[3, H, W]` uint8 or uint16."""
-    data = read_file(str(path))
-    return _upright(decode_rgb(data), data.numpy().tobytes())
+def decode_jpeg(content: bytes) -> Tensor:
+    """`[3, H, W]` uint8 of a JPEG as the camera held it; raises ValueError if it is damaged."""
+    return torch.from_numpy(simplejpeg.decode_jpeg(content)).permute(2, 0, 1)
 
 
-def _upright(image: Tensor, content: bytes) -> Tensor:
-    """The picture turned as `ImageOps.exif_transpose` turns it.
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture, turned upright; raises as `decode_picture` does."""
+    with open_picture(path.read_bytes()) as opened:
+        width, height = opened.size
+        return (width, height) if _orientation(opened) in TRANSPOSED else (height, width)
 
-    torchvision applies the orientation of PNGs, and of JPEGs that begin with their EXIF block.
-    Pillow's reading of a JPEG's header takes 0.05 ms; of a PNG it would decode the pixels.
-    """
-    marks = (b"EXIF", b"eXIf", b"tiff:Orientation")
-    if not content.startswith(b"\xff\xd8") and not any(mark in content for mark in marks):
-        return image
+
+def open_picture(content: bytes) -> Image.Image:
+    """The header of a JPEG, of any size, or another picture with its pixels, by Pillow."""
+    if content.startswith(b"\xff\xd8"):
+        try:
+            return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        except (IndexError, TypeError, struct.error) as problem:
+            raise SyntaxError("its header is damaged") from problem
+    opened = Image.open(io.BytesIO(content))
+    # Some formats have their orientation behind the pixels, and Pillow turns others itself.
+    opened.load()
+    return opened
+
+
+#: Orientations whose rows are the columns of the picture in the file.
+TRANSPOSED = (5, 6, 7, 8)
+
+
+def _orientation(opened: Image.Image) -> int:
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(opened.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         # A damaged block fails in as many ways as it has parts; the pixels are whole.
-        return image
+        return 1
+
+
+def _turned(image: Tensor, orientation: int) -> Tensor:
+    """The picture turned as `ImageOps.exif_transpose` turns it."""
     if orientation not in range(2, 9):
         return image
-    if orientation in (5, 6, 7, 8):
+    if orientation in TRANSPOSED:
         image = image.transpose(-1, -2)
     if orientation in (2, 3, 6, 7):
         image = image.flip(-1)
     if orientation in (3, 4, 7, 8):
         image = image.flip(-2)
-    # Pixel by pixel in memory, as torchvision decodes: resizing is several times as fast.
+    # Pixel by pixel in memory, as pictures are decoded: resizing is several times as fast.
     return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
-def _decode_rarer(path: Path | str) -> Tensor:
-    """Formats that torchvision does not decode, as BMP and TIFF; uint8 `[3, H, W]`."""
-    try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode == "F":
-                raise UnreadableImage(_sentence(path, "its pixels are floating-point numbers"))
-            if upright.mode.startswith("I"):
-                # Pillow would cut off everything above 255.
-                grey = numpy.asarray(upright).astype(numpy.int64).clip(0, 65535) // 257
-                return torch.from_numpy(grey.astype(numpy.uint8)).expand(3, -1, -1)
-            return torch.from_numpy(numpy.array(upright.convert("RGB"))).permute(2, 0, 1)
-    except UnreadableImage:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-        raise UnreadableImage(_sentence(path, _reason(path, problem))) from problem
-
-
 def centre_square(image: Tensor, *, size: int = STORED_SIZE) -> Tensor:
-    """Scale the shorter side of uint8 or uint16 `[3, H, W]` to `size`, cut out the centre square.
-
-    Returns uint8 `[3, size, size]`.
-    """
+    """Scale the shorter side of uint8 `[3, H, W]` to `size`, cut out the centre square."""
     image = _without_far_ends(image)
-    if image.dtype != torch.uint8:
-        # 16-bit PNGs: 65535 / 257 is 255.
-        image = (image.to(torch.int32) // 257).to(torch.uint8)
     height, width = image.shape[-2:]
     if min(height, width) != size:
         image = transforms.resize(image, [size], antialias=True)
@@ -146,10 +160,6 @@ def _without_far_ends(image: Tensor) -> Tensor:
             end = (length - limit) // 2
             image = image.narrow(dim, end, length - 2 * end)
     return image
-
-
-def _sentence(path: Path | str, reason: str) -> str:
-    return f"{path} cannot be read as an image ({reason})"
 
 
 def _reason(path: Path | str, problem: Exception) -> str:

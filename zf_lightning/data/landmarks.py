@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from zf_lightning.data.decode import STORED_SIZE
+from zf_lightning.data.decode import STORED_SIZE, picture_size
 from zf_lightning.errors import UserError
 from zf_lightning.system.files import below
 from zf_lightning.system.sealed import unsealed
@@ -117,10 +116,8 @@ def in_stored_picture(place: tuple[float, float], size: tuple[int, int]) -> tupl
 def _image_size(file: Path) -> tuple[int, int]:
     """Height and width of an image, turned as the camera was held."""
     try:
-        with Image.open(file) as image:
-            width, height = ImageOps.exif_transpose(image).size
+        return picture_size(file)
     except FileNotFoundError:
         raise UserError(f"{file}, which the landmarks name, does not exist.") from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, SyntaxError) as problem:
         raise UserError(f"{file} cannot be read as an image ({problem}).") from None
-    return height, width

@@ -18,8 +18,9 @@ from zf_lightning.errors import DamagedFile, UserError
 
 log = logging.getLogger(__name__)
 
-#: Part of the cache's key: changes when the computation does.
-VERSION = 1
+#: Part of the cache's key: changes when the computation or the reading of pictures does, as when
+#: orientation came to be read wherever it stands (2).
+VERSION = 2
 
 
 def compute_statistics(

@@ -6,12 +6,14 @@
 """
 
 from zf_lightning.deconv.backward import Method
+from zf_lightning.deconv.contrast import Contrast, contrast
 from zf_lightning.deconv.deconvnet import Deconvnet
 from zf_lightning.deconv.projection import ForwardState
 from zf_lightning.deconv.receptive_field import ReceptiveField, Window
 from zf_lightning.deconv.units import Projections, Unit, Units, WindowProjections
 
 __all__ = [
+    "Contrast",
     "Deconvnet",
     "ForwardState",
     "Method",
@@ -21,4 +23,5 @@ __all__ = [
     "Units",
     "Window",
     "WindowProjections",
+    "contrast",
 ]

@@ -5,6 +5,7 @@ the graph; the module's mode, hooks, buffers and gradients stay as they are.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -77,8 +78,9 @@ class Graph:
     @property
     def weights(self) -> Tensor:
         """The first floating-point weights: their type and device are those of images."""
-        parameters = self.network.parameters()
-        floating = (weights for weights in parameters if weights.is_floating_point())
+        # A frozen network may have its weights as buffers.
+        every = chain(self.network.parameters(), self.network.buffers())
+        floating = (weights for weights in every if weights.is_floating_point())
         return next(floating, torch.empty(0))
 
     @property

@@ -1,6 +1,7 @@
 """Network, images and results: what all tasks that inspect a trained network need."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.base import SPLITS
 from zf_lightning.data.sources.scan import image_names
+from zf_lightning.data.summary import report_files
 from zf_lightning.errors import UserError
 from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
 from zf_lightning.report.page import write_report
@@ -181,9 +183,11 @@ def load_pictures(config: DictConfig, subject: Subject) -> Pictures:
     items = asked if isinstance(asked, list) else [asked]
     if items and all(isinstance(item, int) for item in items):
         return pictures_of_dataset(config, items, subject.class_names)
-    files = [file for item in items for file in image_files(Path(str(item)).expanduser())]
+    ignored: Counter[str] = Counter()
+    files = [f for item in items for f in image_files(Path(str(item)).expanduser(), ignored)]
     if not files:
         raise UserError(f"images={config.images} contains no images.")
+    report_files(f"images={config.images}", files, ignored, Path(config.paths.run))
     given = None if config.label is None else label_of(config.label, subject.class_names)
     labels = tuple(
         _label_of_folder(file, subject.class_names) if given is None else given for file in files
@@ -225,13 +229,14 @@ def pictures_of_dataset(
     )
 
 
-def image_files(path: Path) -> list[Path]:
+def image_files(path: Path, ignored: Counter[str] | None = None) -> list[Path]:
     """A file itself, or the image files of a folder and its folders, in order.
 
+    `ignored` counts what is left out, by the reason.
     Raises UserError if there is nothing at `path`.
     """
     if path.is_dir():
-        return [path / name for name in image_names(path)]
+        return [path / name for name in image_names(path, ignored=ignored)]
     if not path.exists():
         raise UserError(f"images: {path} does not exist.")
     return [path]

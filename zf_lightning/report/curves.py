@@ -42,9 +42,9 @@ def draw_curves(metrics: Path) -> list[str]:
         axes.set_title(f"{title} ({unit})" if unit else title, loc="left", fontsize=LARGE_FONT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlim(left=0)
-        # Room for the mark of a value at the very top.
-        axes.margins(y=0.08)
         axes.set_ylim(bottom=0)
+        # Room for the mark of a value at the very top.
+        axes.set_ylim(top=1.08 * axes.get_ylim()[1])
         if len(columns) > 1:
             axes.legend(frameon=False, fontsize=LARGE_FONT_SIZE - 1)
         drawings.append(to_svg(figure))

@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all, and names that stay below their folder."""
+"""Files that are written whole or not at all and stored once; names that stay below a folder."""
 
+import filecmp
 import os
 import re
 import uuid
@@ -63,3 +64,20 @@ def below(folder: Path, name: str, *, listed_in: object) -> Path:
     if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir or "\0" in name:
         raise UserError(f"{listed_in} names {name!r}, which is outside of {folder}: refused.")
     return folder / name
+
+
+def share(path: Path, copy: Path) -> None:
+    """Make a copy of a file another name of it, so that the disk holds it once.
+
+    Both must be replaced, never written to. A copy that differs, or lies on another disk, stays.
+    """
+    if not filecmp.cmp(path, copy, shallow=False):
+        return
+    unfinished = copy.with_name(f".{copy.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    try:
+        os.link(path, unfinished)
+    except OSError:
+        return
+    unfinished.replace(copy)
+    # Of two names of one file, `replace` leaves both.
+    unfinished.unlink(missing_ok=True)

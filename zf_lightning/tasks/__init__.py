@@ -21,6 +21,7 @@ _DESCRIPTIONS = {
     "occlusion": "the effect of a grey square over each place of an image (Fig. 7)",
     "correspondence": "the same part hidden in several images (Fig. 8, Table 1)",
     "sanity": "projections of networks with randomised layers",
+    "faithfulness": "whether projections mark what their units respond to, and are their own",
     "transfer": "frozen features and training from scratch on other data (Tables 4 to 7)",
     "overlap": "images shared by a transfer set and the pretraining set (Sec. 5.2)",
     "prepare": "rewrite a dataset as streaming shards",

@@ -123,7 +123,8 @@ def other_projections(path: Path | None, layer: str, feature_map: int) -> Tensor
     places = (found.drawn == feature_map).nonzero()
     if not len(places):
         return None
-    return found.projections[int(places[0, 0])][found.activations[feature_map] > 0]
+    projections = found.projections[int(places[0, 0])]
+    return projections[found.activations[feature_map, : len(projections)] > 0]
 
 
 def _panels(

@@ -8,6 +8,7 @@ challenge of 2012 the numbers are the devkit's ILSVRC2012_ID, 1 to 1000.
 import csv
 import itertools
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.data import LabelledFiles, image_names
+from zf_lightning.data.summary import report_files
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import (
     check_classes,
@@ -49,7 +51,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     if options.root is None:
         raise UserError("task=predict needs predict.root=FOLDER with images.")
     root = Path(options.root).expanduser()
-    names = sorted(image_names(root), key=lambda name: (Path(name).name, name))
+    ignored: Counter[str] = Counter()
+    names = sorted(image_names(root, ignored=ignored), key=lambda name: (Path(name).name, name))
     if not names:
         raise UserError(f"predict.root={root} is not a folder with images.")
     networks = trained_networks(config)
@@ -60,6 +63,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     numbers = class_numbers(config, paths[0], members[0])
     folder = Path(config.paths.run)
     record_run(config, folder)
+    report_files(f"predict.root={root}", [root / name for name in names], ignored, folder)
     _predict(config, Ensemble(members).eval(), root, names, numbers, class_names)
     result = {
         "task": "predict",

@@ -71,11 +71,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     if is_first_process():
         # It says that a run is complete: this one is not.
         (folder / "result.json").unlink(missing_ok=True)
-    log.info(
-        f"{model['name']} on {config.data.name}: {len(source.class_names)} classes, "
-        + ", ".join(f"{data.length(split):,} {split}" for split in ("train", "val", "test"))
-        + " images"
-    )
     assembly.describe_network(classifier, input_size=model["input_size"])
     failed = True
     try:

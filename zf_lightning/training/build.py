@@ -21,6 +21,7 @@ from zf_lightning.data import (
     cached_statistics,
     read_names,
 )
+from zf_lightning.data.summary import summarise, summary_lines, write_summary
 from zf_lightning.errors import UserError
 from zf_lightning.models import (
     apply_ablation,
@@ -117,6 +118,10 @@ def build_source(config: DictConfig) -> ImageSource:
     if config.data.get("exclude_files") is not None:
         source = SourceWithout(source, read_names(config.data.exclude_files))
     source.prepare()
+    summary = summarise(source, name=config.data.name)
+    log.info("\n".join(summary_lines(summary)))
+    if is_first_process():
+        write_summary(summary, Path(config.paths.run))
     return source
 
 

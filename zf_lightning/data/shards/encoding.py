@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from zf_lightning.data.decode import STORED_SIZE, decode_rgb
+from zf_lightning.data.decode import STORED_SIZE, decode_jpeg
 from zf_lightning.data.shards.layout import Chunk
 from zf_lightning.errors import UserError
 
@@ -41,11 +41,12 @@ def image_bytes(sample: bytes) -> bytes:
 
 def decode_sample(sample: bytes, *, format: str) -> Tensor:
     """The image of a sample, uint8 `[3, 256, 256]`."""
+    content = image_bytes(sample)
+    if format != "raw":
+        return decode_jpeg(content)
     # A copy, because what is mapped may not be written to.
-    data = torch.frombuffer(bytearray(image_bytes(sample)), dtype=torch.uint8)
-    if format == "raw":
-        return data.view(3, STORED_SIZE, STORED_SIZE)
-    return decode_rgb(data)
+    pixels = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    return pixels.view(3, STORED_SIZE, STORED_SIZE)
 
 
 class ChunkFile:

@@ -1,6 +1,7 @@
 """Labelled images in three splits: what a source offers, and what its samples are."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -208,6 +209,10 @@ class SplitSource(Generic[Images]):
             raise UserError("data.train_per_class must be at least 1, or null for all.")
         self.train_per_class = train_per_class
         self.seed = seed
+        #: How the splits were found, in a few words.
+        self.layout = ""
+        #: Numbers of what was left out, by the reason.
+        self.ignored: Counter[str] = Counter()
         self._class_names: tuple[str, ...] = ()
         self._splits: dict[Split, Images] = {}
 
@@ -224,7 +229,10 @@ class SplitSource(Generic[Images]):
             class_names, found = self._read()
             splits = {"test": found["val"], **found}
             if self.train_per_class is not None:
+                whole = len(splits["train"])
                 splits["train"] = self._limited(splits["train"], self.train_per_class)
+                if left_out := whole - len(splits["train"]):
+                    self.ignored["training images (data.train_per_class)"] = left_out
             self._class_names, self._splits = tuple(class_names), splits
 
     @property

@@ -35,4 +35,8 @@ class EmbeddedSource(FolderSource):
 
     def _read(self) -> tuple[Sequence[str], dict[Split, LabelledFiles]]:
         draw_dataset(self.root, seed=self.drawing_seed, counts=self.images)
-        return super()._read()
+        found = super()._read()
+        self.layout = f"drawn from seed {self.drawing_seed}"
+        # Masks and parts.
+        self.ignored.clear()
+        return found

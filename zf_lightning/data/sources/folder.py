@@ -1,14 +1,13 @@
 """Images in folders, one folder a class."""
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy
 
 from zf_lightning.data.sources.base import SPLITS, LabelledFiles, Split, SplitSource
-from zf_lightning.data.sources.scan import IMAGE_SUFFIXES, folder_names, image_names
+from zf_lightning.data.sources.scan import IMAGE_SUFFIXES, count_beside, folder_names, image_names
 from zf_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -67,8 +66,6 @@ class FolderSource(SplitSource[LabelledFiles]):
         self.exclude = frozenset(exclude)
         self.shares = {"val": validation_share, "test": test_share}
         self._class_ids: tuple[str, ...] = ()
-        #: Number of files without an image extension, by their extensions.
-        self._ignored: Counter[str] = Counter()
 
     @property
     def class_ids(self) -> tuple[str, ...]:
@@ -80,17 +77,21 @@ class FolderSource(SplitSource[LabelledFiles]):
         if not self.root.is_dir():
             raise UserError(f"data.root={self.root} is not a folder; {self.expected}.")
         splits = self._read_splits()
-        if self._ignored:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in self._ignored.most_common(5))
-            log.info(f"Ignored in {self.root} (no image extension): {kinds}")
         return self._shown_names(), splits
 
     def _read_splits(self) -> dict[Split, LabelledFiles]:
         """Find the classes, `_class_ids`, and the images of the splits."""
         folders = self._split_folders()
         if not folders:
+            self.layout = f"one folder a class, splits drawn from seed {self.seed}"
             self._class_ids = self._classes_in(self.root)
+            count_beside(self.root, self.ignored)
             return self._draw_splits(self._labelled(self.root))
+        self.layout = "splits " + ", ".join(f"{folder.name}/" for folder in folders.values())
+        for name in {*folder_names(self.root)} - {folder.name for folder in folders.values()}:
+            self.ignored[f"folder {name} beside the splits"] = 1
+        for folder in folders.values():
+            count_beside(folder, self.ignored)
         self._class_ids = self._classes_in(folders["train"])
         return {
             split: self._checked(self._labelled(folder), folder, train=folders["train"])
@@ -143,7 +144,7 @@ class FolderSource(SplitSource[LabelledFiles]):
         """All images of the class folders in `folder`; a class without a folder has none."""
         names, labels = [], []
         for label, name in enumerate(self._class_ids):
-            found = image_names(folder / name, nested=self.nested, ignored=self._ignored)
+            found = image_names(folder / name, nested=self.nested, ignored=self.ignored)
             below = (folder / name).relative_to(self.root).as_posix()
             names += [f"{below}/{file}" for file in found]
             labels += [label] * len(found)
@@ -163,6 +164,8 @@ class FolderSource(SplitSource[LabelledFiles]):
                 f"data.exclude names {', '.join(sorted(unknown))}, which are not in {folder}."
             )
         names = tuple(name for name in found if name not in self.exclude)
+        if self.exclude:
+            self.ignored["class folders (data.exclude)"] = len(self.exclude)
         if len(names) < 2:
             what = f"one class folder ({names[0]})" if names else "no class folders"
             raise UserError(

@@ -87,6 +87,7 @@ class FoldSource(SplitSource[LabelledFiles]):
             if lost:
                 raise UserError(f"{self._path} names {lost[0]}, which the data does not have.")
             parts[part] = files.subset([position[name] for name in names])
+        self.layout = f"fold {self._fold} of {self._path.name}"
         return self._source.class_names, {
             "train": parts["train"],
             "val": parts["train"],

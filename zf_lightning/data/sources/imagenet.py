@@ -12,7 +12,7 @@ from zf_lightning.data.sources.imagenet_labels import (
     image_number,
     shown_names,
 )
-from zf_lightning.data.sources.scan import folder_names, image_names
+from zf_lightning.data.sources.scan import count_beside, folder_names, image_names
 from zf_lightning.errors import UserError
 
 #: Where the images are below the root: torchvision's layout, and Kaggle's.
@@ -73,6 +73,12 @@ class ImageNetSource(FolderSource):
             self._class_ids = known
         else:
             self._class_ids = self._classes_in(train if train.is_dir() else val)
+        given = [part for part in (train, val) if part.is_dir()]
+        for part in given:
+            if folder_names(part):
+                count_beside(part, self.ignored)
+        flat = "" if folder_names(val) else ", val/ flat with labels from a file"
+        self.layout = f"splits {', '.join(f'{part.name}/' for part in given)}{flat}"
         if not folder_names(val):
             validation = self._flat_validation(val)
         elif loose := image_names(val, nested=False):
@@ -124,7 +130,7 @@ class ImageNetSource(FolderSource):
             )
         label_of = {wnid: label for label, wnid in enumerate(self._class_ids)}
         names, found = [], []
-        for name in image_names(folder, nested=False, ignored=self._ignored):
+        for name in image_names(folder, nested=False, ignored=self.ignored):
             wnid = labels.get(image_number(name) or 0)
             if wnid is None:
                 raise UserError(f"There is no label for {folder / name}.")

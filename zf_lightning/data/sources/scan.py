@@ -18,6 +18,8 @@ from zf_lightning.errors import UserError
 SYSTEM_FOLDERS = {
     "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"
 }  # fmt: skip
+#: Folders where only what lies directly in one is read.
+DEEPER = "folders in class folders"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
@@ -26,8 +28,7 @@ def image_names(
 ) -> list[str]:
     """Paths of the images below `folder`, relative to it and sorted; none if it is not a folder.
 
-    With `nested` false only those directly in it. `ignored` counts the files without an image
-    extension, by their extensions.
+    With `nested` false only those directly in it. `ignored` counts what is left out, by the reason.
     Raises UserError for a folder that may not be read.
     """
     if not folder.is_dir():
@@ -38,7 +39,17 @@ def image_names(
 
 def folder_names(folder: Path) -> list[str]:
     """Names of the folders in `folder`, sorted; raises UserError if it may not be read."""
-    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry))
+    return sorted(entry.name for entry in _entries(folder, Counter()) if _is_folder(entry))
+
+
+def count_beside(folder: Path, ignored: Counter[str]) -> None:
+    """Count what lies in `folder` beside its class folders."""
+    found: Counter[str] = Counter()
+    loose = image_names(folder, nested=False, ignored=found)
+    del found[DEEPER]
+    ignored.update(found)
+    if loose:
+        ignored["images beside the class folders"] += len(loose)
 
 
 def _walk(
@@ -48,27 +59,37 @@ def _walk(
     ignored: Counter[str],
 ) -> Iterator[str]:
     """Names of images; `above` has the folders that lead here, or is None to stay in this one."""
-    for entry in _entries(folder):
+    for entry in _entries(folder, ignored):
         if _is_folder(entry):
             identity = _identity(entry.path)
-            if above is not None and identity not in above:
+            if above is None:
+                ignored[DEEPER] += 1
+            elif identity in above:
+                ignored["links to a folder that they lie in"] += 1
+            else:
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity}, ignored)
         elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
-            ignored[Path(entry.name).suffix or entry.name] += 1
+            ignored[f"{Path(entry.name).suffix or entry.name} (no image extension)"] += 1
         elif _is_file(entry):
             yield prefix + entry.name
+        else:
+            ignored["pipes and devices"] += 1
 
 
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+def _entries(folder: Path | str, ignored: Counter[str]) -> list[os.DirEntry[str]]:
+    kept = []
     try:
         with os.scandir(folder) as entries:
-            return [
-                entry
-                for entry in entries
-                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM_FOLDERS
-            ]
+            for entry in entries:
+                if entry.name.lower() in SYSTEM_FOLDERS:
+                    ignored[f"{entry.name} (a system's folder)"] += 1
+                elif entry.name.startswith("."):
+                    ignored["hidden"] += 1
+                else:
+                    kept.append(entry)
     except OSError as problem:
         raise UserError(f"The folder {folder} cannot be read ({problem.strerror}).") from problem
+    return kept
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:

@@ -27,7 +27,7 @@ class UnlabelledImages(SplitSource[LabelledFiles]):
     def _read(self) -> tuple[Sequence[str], dict[Split, LabelledFiles]]:
         if not self.root.is_dir():
             raise UserError(f"data.root={self.root} is not a folder of images.")
-        names = image_names(self.root)
+        names = image_names(self.root, ignored=self.ignored)
         if not names:
             raise UserError(f"{self.root} contains no images ({', '.join(IMAGE_SUFFIXES)}).")
         class_names: Sequence[str] = ()
@@ -35,6 +35,7 @@ class UnlabelledImages(SplitSource[LabelledFiles]):
         first = [name.split("/")[0] if "/" in name else "" for name in names]
         folders = sorted(set(first))
         if len(folders) > 1 and all(folders):
+            self.layout = "named by their folders"
             number = {folder: label for label, folder in enumerate(folders)}
             labels = [number[folder] for folder in first]
             class_names = shown_names(folders, find_labels([self.root, self.root.parent]).words)

@@ -1,5 +1,6 @@
 """A source without some of its files, such as those that another set has too (Sec. 5.2)."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ class SourceWithout(SplitSource[LabelledFiles]):
                 f"None of the {len(self._names):,} names in data.exclude_files, as "
                 f"{min(self._names)}, is a file of the data, as {whole['train'].names[0]}."
             )
+        self.layout = getattr(self._source, "layout", "")
+        self.ignored = Counter(getattr(self._source, "ignored", {}))
+        # A split that is tested on too counts once.
+        different = {id(files): len(files) for files in whole.values()}
+        kept = {id(files): len(files) for files in splits.values()}
+        self.ignored["images (data.exclude_files)"] = sum(different.values()) - sum(kept.values())
         return self._source.class_names, splits
 
     def _without_named(self, files: LabelledFiles, split: Split) -> LabelledFiles:

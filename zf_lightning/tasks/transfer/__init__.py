@@ -66,7 +66,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     folder = Path(config.paths.run)
     record_run(config, folder, source)
     path = write_folds(folder, images, folds)
-    _describe(config, images, source, folds)
+    _describe(folds)
     trainings: list[from_scratch.Training] = []
     if transfer.from_scratch:
         # A mistake in them is reported before hours of other work.
@@ -137,12 +137,7 @@ def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
     return write_json(folder / "folds.json", contents, indent=None)
 
 
-def _describe(config: DictConfig, images: WholeSet, source: ImageSource, folds: Folds) -> None:
-    counts = numpy.bincount(images.files.labels, minlength=len(source.class_names))
-    log.info(
-        f"{config.data.name}: {len(images.files):,} images of {len(source.class_names)} classes "
-        f"with {counts.min()} to {counts.max()} images"
-    )
+def _describe(folds: Folds) -> None:
     for number, several in folds.items():
         first = several[0]
         log.info(

@@ -1,0 +1,75 @@
+"""task=faithfulness: numbers, figures and tables, and clear mistakes."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import Compose, check_result
+from tests.networks import Skipping
+from zf_lightning.errors import UserError
+from zf_lightning.tasks import faithfulness as task
+
+
+@pytest.fixture
+def asked(image_folder: Path, tmp_path: Path) -> list[str]:
+    torch.manual_seed(0)
+    torch.save(Skipping(4, maps=6).state_dict(), tmp_path / "own.pt")
+    return [
+        "task=faithfulness",
+        "model=custom",
+        "model.network._target_=tests.networks.Skipping",
+        "+model.network.maps=6",
+        f"model.weights={tmp_path / 'own.pt'}",
+        "model.input_size=48",
+        "model.preprocessing.mean=imagenet",
+        "model.preprocessing.scale=imagenet",
+        "data=images",
+        f"data.root={image_folder}",
+        "faithfulness.images=10",
+        "faithfulness.maps=3",
+        "faithfulness.pairs=2",
+        "faithfulness.contrast=2",
+    ]
+
+
+def test_prints_writes_and_draws(
+    compose_config: Compose, asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    config = compose_config(*asked, "faithfulness.methods=[deconvnet,gradient]")
+    result = task.run(config)
+    folder = tmp_path / "run"
+    check_result(folder, result)
+    layer = result["layers"]["last"]
+    assert len(layer["feature_maps"]) == 3 and layer["specificity"].keys() == {
+        "deconvnet",
+        "gradient",
+    }
+    assert layer["faithfulness"]["centred blob"]["squares"]["mean"] == 0.5
+    with (folder / "faithfulness_last.csv").open(newline="") as file:
+        rows = {row["pixels ranked by"]: row for row in csv.DictReader(file)}
+    assert float(rows["deconvnet"]["area"]) == pytest.approx(
+        layer["faithfulness"]["deconvnet"]["area"]["mean"], abs=1e-3
+    )
+    assert {"deconvnet, contrastive", "gradient × image", "chance"} < rows.keys()
+    assert {path.name for path in (folder / "figures").iterdir()} == {"last.png", "last tests.png"}
+    assert "Faithfulness of 3 units of last" in caplog.text and "unexplained" in caplog.text
+    assert "faithfulness, 3 units of last" in (folder / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("faithfulness.layers=conv9", "no layer conv9"),
+        ("faithfulness.methods=[]", "faithfulness.methods is empty"),
+        ("faithfulness.methods=[magic]", "magic"),
+        ("faithfulness.maps=0", "faithfulness.maps=0 must be at least 1"),
+        ("faithfulness.split=all", "faithfulness.split=all is not one of"),
+        ("faithfulness.grey=300", "not between 0 and 255"),
+    ],
+)
+def test_mistakes(compose_config: Compose, asked: list[str], override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        task.run(compose_config(*asked, override))

@@ -1,0 +1,261 @@
+"""Faithfulness: whether a projection marks the pixels that its unit responds to.
+
+Two tests of an importance of pixels, whatever made it. What we decided:
+
+- *Two squares.* Two squares of the unit's receptive field, at the same distance from its centre,
+  are hidden in turn: does the more important one lower the unit more? A unit responds most to its
+  centre, so that squares anywhere are told apart as well by a blob at the centre. Of matched ones
+  the second is the first, mirrored or transposed: a blob is right in exactly half of them. They lie
+  in the middle of the field, where hiding has an effect, and each pair counts by how much the two
+  effects differ.
+- *Beyond the others.* The same squares, but what is lowered is the unit's activation, as a share of
+  the whole one, less the same of all other active maps at its position together. To mark what
+  everything there responds to is no merit.
+- *The curve.* The receptive field is divided into cells, which are hidden from the most important
+  on, or shown from the most important on where all is hidden. The area between the two curves of
+  the unit's activation, in units of its own, is 0 for a random order.
+
+A tie counts half. Hidden pixels are filled with one value, as in occlusion (Sec. 4.2).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zf_lightning.analysis.place_response import PlaceResponse
+from zf_lightning.deconv import Deconvnet, Units
+from zf_lightning.deconv.receptive_field import crop
+
+#: Cells along each side of a receptive field, and steps in which they are hidden.
+CELLS, STEPS = 12, 10
+#: The square is this part of the receptive field's side, as that of occlusion is of the image's;
+#: and by this part squares keep clear of the field's border.
+SQUARE, BORDER = 1 / 7, 1 / 6
+#: Relative difference of two importances below which they are a tie.
+TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Of one importance, for U units: float64 on the CPU."""
+
+    #: `[U]` in 0..1: share of the pairs of squares, each counting by how much their effects differ,
+    #: of which the more important lowered the unit more. NaN where no pair has an effect.
+    squares: Tensor
+    #: `[U]` in 0..1: the same of the unit beyond the other maps.
+    beyond_others: Tensor
+    #: `[U]`: the area between the curves; -1..1 where hiding everything leaves nothing.
+    area: Tensor
+    #: `[U, STEPS + 1]`: activation in units of the unhidden one, with 0, 1/STEPS, … 1 of the cells
+    #: hidden, and shown.
+    hidden: Tensor
+    shown: Tensor
+
+
+def faithfulness(
+    deconvnet: Deconvnet,
+    images: Tensor,
+    units: Units,
+    importances: Mapping[str, Tensor],
+    *,
+    pairs: int = 50,
+    fill: Tensor | float = 0.0,
+    seed: int = 0,
+) -> dict[str, Faithfulness]:
+    """Test importances of pixels against the units' own activations.
+
+    Args:
+        deconvnet: of the network, whatever its method.
+        images: float `[N, 3, H, W]` as the network takes them.
+        units: of one layer, all active.
+        importances: by name, `[U, h, w]`, in the tiles of the units' receptive fields; see
+            `importances_of` and `trivial_importances`.
+        pairs: of squares for each unit.
+        fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
+        seed: decides the squares.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    filling = torch.as_tensor(fill, dtype=images.dtype).expand(images.shape[1:])
+    found: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name in importances}
+    places = (units.images, units.feature_maps, units.rows, units.columns)
+    for number, (image, feature_map, row, column) in enumerate(
+        zip(*(values.tolist() for values in places), strict=True)
+    ):
+        response = PlaceResponse(deconvnet, images[image], units.layer, row, column)
+        top, left, height, width = response.window
+        hiding = filling[:, top : top + height, left : left + width].to(images.device)
+        before = response(response.pixels[None])[0].double()
+        starts, side = square_pairs(response, pairs, generator)
+        after = response(_hide_squares(response.pixels, hiding, starts, side)).double()
+        own, others = _lowered(before, after, feature_map)
+        for name, values in importances.items():
+            of_pixels = response.of_window(values[number]).to(torch.float64).cpu()
+            inside = _sums(of_pixels, starts, side)
+            found[name].append(
+                (
+                    _agreement(inside, own),
+                    _agreement(inside, own - others),
+                    *_curves(response, hiding, of_pixels, before[feature_map], feature_map),
+                )
+            )
+    return {name: _joined(of_units) for name, of_units in found.items()}
+
+
+def magnitude(projections: Tensor) -> Tensor:
+    """Importance `[U, h, w]` of pixels by projections `[U, 3, h, w]`: magnitude over colours."""
+    return projections.abs().sum(1)
+
+
+def times_image(deconvnet: Deconvnet, images: Tensor, units: Units, projections: Tensor) -> Tensor:
+    """Importance `[U, h, w]` by the product of projections `[U, 3, h, w]` and the image's pixels.
+
+    Of the gradient it is the first-order estimate of what becoming 0 does; it may be negative.
+    """
+    return (projections * _tiles(deconvnet, images, units)[0].to(projections)).sum(1)
+
+
+def trivial_importances(
+    deconvnet: Deconvnet, images: Tensor, units: Units, *, seed: int = 0
+) -> dict[str, Tensor]:
+    """What a projection has to beat: importances `[U, h, w]` that know nothing of the unit.
+
+    `centred blob`: falls with the distance from the receptive field's centre. `image variance`:
+    the square of a pixel's difference from the mean of the cell around it. `chance`: random.
+    """
+    tiles, inside = _tiles(deconvnet, images, units)
+    height, width = tiles.shape[2:]
+    side = max(1, round(height / CELLS)), max(1, round(width / CELLS))
+    # Beyond the border nothing is looked at; zeros would be an edge there.
+    counts = _means(inside[:, None].to(tiles.dtype), side)
+    mean = _means(tiles, side) / counts.clamp_min(1e-6)
+    variance = ((tiles - mean).square().sum(1) * inside).cpu()
+    rows = (torch.arange(height, dtype=torch.float64) - (height - 1) / 2) / height
+    columns = (torch.arange(width, dtype=torch.float64) - (width - 1) / 2) / width
+    blob = torch.exp(-4 * (rows[:, None].square() + columns.square()))
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "centred blob": blob.expand(len(units), height, width),
+        "image variance": variance,
+        "chance": torch.rand(variance.shape, generator=generator),
+    }
+
+
+def square_pairs(
+    response: PlaceResponse, number: int, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """Pairs of squares inside a position's window, matched for distance from its tile's centre.
+
+    Returns first rows and columns `[P, 2, 2]` (pair, square, axis) in the window, with P at most
+    `number`, and the side in pixels. The squares of a pair do not overlap.
+    """
+    tile, window = response.tile, response.window
+    side = max(1, round(SQUARE * min(tile.height, tile.width)))
+    ends = torch.tensor([tile.height - side, tile.width - side])
+    least = (BORDER * (ends + side)).long().minimum(ends // 2)
+    # Many more than are needed, as some mirror images overlap or lie beyond the border.
+    count = 40 * number
+    first = torch.stack(
+        [
+            torch.randint(int(low), int(end - low) + 1, (count,), generator=generator)
+            for low, end in zip(least, ends, strict=True)
+        ],
+        1,
+    )
+    second = first.where(torch.rand(count, 2, generator=generator) < 0.5, ends - first)
+    if tile.height == tile.width:
+        turned = torch.rand(count, 1, generator=generator) < 0.5
+        second = second.flip(1).where(turned, second)
+    pairs = torch.stack([first, second], 1)
+    pairs = pairs - torch.tensor([window.top - tile.top, window.left - tile.left])
+    room = torch.tensor([window.height - side, window.width - side])
+    usable = ((pairs >= 0) & (pairs <= room)).all(2).all(1)
+    usable &= ((first - second).abs() >= side).any(1)
+    return pairs[usable][:number], side
+
+
+def _hide_squares(pixels: Tensor, hiding: Tensor, starts: Tensor, side: int) -> Tensor:
+    """`[2 P, 3, h, w]`: the pixels with one square hidden in each."""
+    rows = torch.arange(pixels.shape[1]) - starts[..., 0].flatten()[:, None]
+    columns = torch.arange(pixels.shape[2]) - starts[..., 1].flatten()[:, None]
+    masks = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None]
+    return hiding.where(masks[:, None].to(pixels.device), pixels)
+
+
+def _lowered(before: Tensor, after: Tensor, feature_map: int) -> tuple[Tensor, Tensor]:
+    """How much pairs of squares lower a map, and all others together: `[P, 2]`, shares."""
+    active = before > 0
+    active[feature_map] = False
+    own = 1 - after[:, feature_map] / before[feature_map]
+    total = before[active].sum()
+    others = 1 - after[:, active].sum(1) / total if total > 0 else torch.zeros_like(own)
+    return own.cpu().view(-1, 2), others.cpu().view(-1, 2)
+
+
+def _sums(values: Tensor, starts: Tensor, side: int) -> Tensor:
+    """Sums `[P, 2]` of values `[h, w]` over squares."""
+    if not len(starts):
+        return values.new_zeros(0, 2)
+    sums = F.avg_pool2d(values[None, None], side, 1, divisor_override=1)[0, 0]
+    return sums[starts[..., 0], starts[..., 1]]
+
+
+def _agreement(importances: Tensor, effects: Tensor) -> Tensor:
+    """Share of pairs `[P, 2]`, by the difference of their effects, in which both say the same.
+
+    A tie of the importances counts half.
+    """
+    difference = importances[:, 0] - importances[:, 1]
+    tie = difference.abs() <= TIE * importances.abs().amax(1)
+    effect = effects[:, 0] - effects[:, 1]
+    agreed = (difference.masked_fill(tie, 0).sign() * effect).sum()
+    return (1 + agreed / effect.abs().sum()) / 2
+
+
+def _curves(
+    response: PlaceResponse, hiding: Tensor, importances: Tensor, before: Tensor, feature_map: int
+) -> tuple[Tensor, Tensor]:
+    """Activation with the most important cells hidden, and with them alone shown: `[STEPS + 1]`."""
+    tile, window = response.tile, response.window
+    rows = (torch.arange(window.height) + window.top - tile.top) * CELLS // tile.height
+    columns = (torch.arange(window.width) + window.left - tile.left) * CELLS // tile.width
+    cell = rows[:, None] * CELLS + columns
+    # Means: cells differ in their number of pixels.
+    sums = torch.bincount(cell.flatten(), importances.flatten(), CELLS * CELLS)
+    counts = torch.bincount(cell.flatten(), minlength=CELLS * CELLS)
+    present = counts.nonzero()[:, 0]
+    order = present[(sums / counts)[present].argsort(descending=True, stable=True)]
+    rank = torch.zeros(CELLS * CELLS, dtype=torch.int64)
+    rank[order] = torch.arange(len(order))
+    limits = torch.arange(STEPS + 1) * len(order) // STEPS
+    first = (rank[cell] < limits[:, None, None])[:, None].to(hiding.device)
+    hidden = hiding.where(first, response.pixels)
+    shown = response.pixels.where(first, hiding)
+    # All hidden and nothing hidden are the ends of both.
+    activations = response(torch.cat([hidden, shown[1:-1]]))[:, feature_map].double()
+    relative = (activations / before).cpu()
+    down = relative[: STEPS + 1]
+    return down, torch.cat([down[-1:], relative[STEPS + 1 :], down[:1]])
+
+
+def _joined(of_units: list[tuple[Tensor, ...]]) -> Faithfulness:
+    squares, beyond, hidden, shown = map(torch.stack, zip(*of_units, strict=True))
+    area = torch.trapezoid(shown - hidden, dx=1 / STEPS)
+    return Faithfulness(squares, beyond, area, hidden, shown)
+
+
+def _tiles(deconvnet: Deconvnet, images: Tensor, units: Units) -> tuple[Tensor, Tensor]:
+    """What units see of their images, `[U, 3, h, w]`, and where that lies inside, `[U, h, w]`."""
+    field = deconvnet.receptive_fields([units.layer], (images.shape[2], images.shape[3]))[
+        units.layer
+    ]
+    starts = field.tiles(units.rows, units.columns)
+    return crop(images, units.images, *starts, field.tile_size)
+
+
+def _means(values: Tensor, side: tuple[int, int]) -> Tensor:
+    """Means of maps `[N, C, h, w]` over windows of a size around each pixel."""
+    odd = side[0] // 2 * 2 + 1, side[1] // 2 * 2 + 1
+    return F.avg_pool2d(values, odd, 1, (odd[0] // 2, odd[1] // 2))
