@@ -77,7 +77,7 @@ def _caption(atlas: Atlas, layer: str) -> str:
 
 def _log_picture(logger: Any, key: str, path: Path, caption: str, step: int) -> None:
     if isinstance(logger, WandbLogger):
-        logger.log_image(key, [str(path)], caption=[caption])
+        logger.log_image(key, [str(path)], step=step, caption=[caption])
         for copy in Path(logger.experiment.dir, "media", "images").glob(f"{key}_*"):
             share(path, copy)
     elif isinstance(logger, TensorBoardLogger):

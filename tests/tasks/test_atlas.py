@@ -43,6 +43,7 @@ def asked(image_folder: Path, weights: Path) -> list[str]:
         f"atlas.layers=[{','.join(LAYERS)}]",
         "atlas.maps=[0,3,5,11]",
         "atlas.top=4",
+        "logger=csv",
     ]
 
 

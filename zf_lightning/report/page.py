@@ -14,7 +14,7 @@ SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 #: Tasks with a picture for each layer; those of a training have epochs.
 WITH_LAYERS = ("train", "atlas")
 #: Files of a run that its page links.
-FILES = ("result.json", "config.yaml", "run.log", "metrics.csv")
+FILES = ("result.json", "config.yaml", "provenance.json", "run.log", "metrics.csv")
 PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.(?:png|webp)")
 
 

@@ -28,6 +28,7 @@ from zf_lightning.results.result import write_result
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,12 @@ def run(config: DictConfig) -> dict[str, Any]:
     write_result(folder, result)
     write_report(folder)
     _report(result, folder)
+    pictures = {layer: folder / "figures" / f"{layer}.png" for layer in paths}
+    upload = log_figures(
+        config, {f"atlas/{layer}": file for layer, file in pictures.items() if file.exists()}
+    )
+    if upload:
+        log.info(f"To upload the figures to Weights & Biases: {upload}")
     return result
 
 

@@ -1,6 +1,5 @@
 """task=sanity: projections of networks with randomised layers (Adebayo et al., 2018)."""
 
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ from zf_lightning.config.instantiate import plain
 from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
+from zf_lightning.inspection.subject import configuration_to_inspect, finish, load_subject
 from zf_lightning.inspection.top_images import load_top_images
-from zf_lightning.results.provenance import record_run
-from zf_lightning.results.result import write_result
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.training import build as assembly
-
-log = logging.getLogger(__name__)
 
 #: The row of projections that share only their place.
 OTHER_MAPS = "none: other feature maps"
@@ -73,7 +68,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     count = min(options.images, len(files))
     chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
     images = load_top_images(files, chosen, classifier).inputs
-    record_run(config, folder)
     units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
     found = {}
     with tqdm(desc="randomising", unit="layer") as bar:
@@ -91,7 +85,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     for table in tables:
         table.write(folder)
     result = {
-        "task": "sanity",
         "model": classifier.hparams["model"]["name"],
         "weights": str(config.ckpt or config.model.weights),
         "data": config.data.name,
@@ -103,9 +96,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         "rules": {method: _values(of_method) for method, of_method in found.items()},
         "known": KNOWN,
     }
-    write_result(folder, result)
-    _report(tables, folder)
-    return result
+    lines = ["\n".join([f"\n{one.title}:", *one.lines(), one.notes[1]]) for one in tables]
+    return finish(config, result, {}, [*lines, f"\n{READING}\n\n{KNOWN}"])
 
 
 def _values(found: Randomisation) -> dict[str, Any]:
@@ -156,10 +148,3 @@ def _table(method: str, layer: str, found: Randomisation, units: int) -> Table:
         ),
         decimals=2,
     )
-
-
-def _report(tables: list[Table], folder: Path) -> None:
-    for table in tables:
-        log.info("\n".join([f"\n{table.title}:", *table.lines(), table.notes[1]]))
-    log.info(f"\n{READING}\n\n{KNOWN}")
-    log.info(f"Everything is in {folder}: sanity_*.csv, sanity_*.md, result.json")
