@@ -41,7 +41,7 @@ def left(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     train.run(compose(*tiny, *small, folder=run))
     of_run = [f"ckpt={run}", *tiny[2:]]
     atlas.run(compose("task=atlas", *of_run, "atlas.layers=conv1", folder=root / "atlas"))
-    asked = ["task=transfer", *of_run, "transfer.per_class=3", "transfer.folds=1"]
+    asked = ["task=transfer", f"ckpt={run}", *tiny, "transfer.per_class=3", "transfer.folds=1"]
     transfer.run(compose(*asked, "transfer.layers=conv5", folder=root / "transfer"))
     shards = f"prepare.out={root / 'shards'}"
     prepare.run(compose("task=prepare", *tiny, shards, folder=root / "prepare"))
