@@ -69,7 +69,7 @@ def read_checkpoint(
     state = path.stat()
     with path.open("rb") as file:
         if file.read(2) != b"PK":
-            raise DamagedFile.at(path, "or not a checkpoint at all")
+            raise DamagedFile.at(path, "or another file: it cannot be read as a checkpoint")
     _check_once(path, state.st_size, state.st_mtime_ns, state.st_ino)
     try:
         contents = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
