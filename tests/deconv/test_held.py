@@ -432,6 +432,13 @@ def test_modules_that_cannot_be_traced_are_run_call_by_call(method: str) -> None
         check(network, some_images(2, size=9), layer, method)
 
 
+def test_a_first_convolution_that_cannot_be_traced_says_how_many_channels_an_image_has() -> None:
+    network = nn.Sequential(Branching(2, 8, 2, 2), nn.SiLU(), nn.Conv2d(8, 3, 3)).double()
+    deconvnet = Deconvnet(network)
+    assert deconvnet.shapes(["2"], (12, 12)) == {"2": (3, 4, 4)}
+    assert deconvnet.find_layers("conv") == ["0", "2"]
+
+
 def test_a_tensor_changed_in_place_under_another_name_is_refused() -> None:
     class InPlace(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

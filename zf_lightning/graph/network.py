@@ -86,17 +86,23 @@ class Graph:
     @property
     def input_channels(self) -> int:
         """Number of channels of an image: what the first convolution takes, or else 3."""
-        first = next((n for n in self.graph.nodes if self.is_kind(n, CONVOLUTIONS)), None)
-        if first is None or first.op != "call_module":
-            return 3
-        return int(self.network.get_submodule(str(first.target)).in_channels)  # type: ignore[arg-type]
+        modules = (
+            self.network.get_submodule(str(node.target))
+            for node in self.graph.nodes
+            if node.op == "call_module"
+        )
+        first = next((one for one in modules if isinstance(one, nn.Conv2d)), None)
+        return 3 if first is None else first.in_channels
 
     def is_convolution(self, layer: str) -> bool:
         """Whether a layer of `layers` is a convolution."""
-        return any(
-            self.is_kind(node, CONVOLUTIONS) and self._name(node) == layer
-            for node in self.graph.nodes
-        )
+
+        def convolves(node: fx.Node) -> bool:
+            if node.op == "call_module":
+                return isinstance(self.network.get_submodule(str(node.target)), nn.Conv2d)
+            return self.is_kind(node, CONVOLUTIONS)
+
+        return any(convolves(node) and self._name(node) == layer for node in self.graph.nodes)
 
     def is_layer(self, node: fx.Node) -> bool:
         """Whether a node is an operation with weights, also one that torch.fx cannot look into."""
