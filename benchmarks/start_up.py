@@ -32,7 +32,7 @@ QUICK = {
         # Until it starts its first job.
         "import os; from zf_lightning.sweep import jobs; jobs._run = lambda *_: os._exit(0)\n"
         "from zf_lightning.cli.main import main; main()",
-        *("-m", "seed=0,1", "data=folder"),
+        *("-m", "seed=0,1", "data=folder", "data.root=."),
     ],
 }
 IMPORT_TORCH = [sys.executable, "-c", "import torch"]

@@ -74,12 +74,6 @@ class DeconvProbe(Callback):
     keep_tiles: str = "best_and_last"
 
     def __post_init__(self) -> None:
-        if self.every_n_epochs < 1:
-            raise UserError("probe.every_n_epochs must be at least 1.")
-        if self.keep_tiles not in ("best_and_last", "all"):
-            raise UserError(f"probe.keep_tiles={self.keep_tiles} is neither best_and_last nor all.")
-        if self.split not in ("val", "train"):
-            raise UserError(f"probe.split={self.split} is neither val nor train.")
         self.seconds_capturing = self.seconds_drawing = 0.0
         # The rest of the state is made by `setup`.
         self._deconvnet: Deconvnet

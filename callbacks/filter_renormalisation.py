@@ -4,7 +4,6 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from zf_lightning.errors import UserError
 from zf_lightning.models import filter_rms, renormalise_filters
 from zf_lightning.results import metric_names as names
 
@@ -17,8 +16,6 @@ class FilterRenormalisation(Callback):
     """
 
     def __init__(self, rms_limit: float) -> None:
-        if rms_limit <= 0:
-            raise UserError("callbacks.filter_renormalisation.rms_limit must be above 0.")
         self.rms_limit = rms_limit
 
     def on_train_batch_end(

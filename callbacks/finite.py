@@ -20,8 +20,6 @@ class Finite(Callback):
     """
 
     def __init__(self, every_n_steps: int) -> None:
-        if every_n_steps < 1:
-            raise UserError("callbacks.finite.every_n_steps must be at least 1.")
         self.every_n_steps = every_n_steps
         #: Sum of the losses since the last check: finite if they all are.
         self._losses: Tensor | None = None

@@ -8,8 +8,6 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from zf_lightning.errors import UserError
-
 #: Several processes agree about the time only at every so many steps: it costs a collective.
 STEPS_BETWEEN_CLOCKS = 10
 
@@ -26,9 +24,6 @@ class LastCheckpoint(Checkpoint):
         folder: where `last.ckpt` is written.
         minutes: also in mid-epoch, after so many minutes; None for never.
         steps: also in mid-epoch, after so many steps of the optimiser; None for never.
-
-    Raises:
-        UserError: `minutes` or `steps` is not above 0.
     """
 
     folder: str | Path
@@ -36,11 +31,6 @@ class LastCheckpoint(Checkpoint):
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("minutes", self.minutes), ("steps", self.steps)):
-            if value is not None and value <= 0:
-                raise UserError(
-                    f"callbacks.last_checkpoint.{name}={value} must be above 0, or null for never."
-                )
         self.path = Path(self.folder) / "last.ckpt"
         self._written_at = 0.0
         self._written_step = 0

@@ -9,7 +9,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from zf_lightning.errors import UserError
 from zf_lightning.results import metric_names as names
 
 log = logging.getLogger(__name__)
@@ -35,10 +34,6 @@ class Stall(Callback):
     stop: bool
 
     def __post_init__(self) -> None:
-        if not 0 < self.tolerance < 1:
-            raise UserError("callbacks.stall.tolerance must be between 0 and 1.")
-        if self.patience_epochs < 1 or self.patience_steps < 0:
-            raise UserError("callbacks.stall needs patience_epochs≥1 and patience_steps≥0.")
         #: For how long the loss has been there.
         self.epochs = 0
         self.steps = 0

@@ -11,7 +11,6 @@ import torch
 
 from tests.conftest import Compose
 from zf_lightning.callbacks.stall import Stall
-from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
 
 
@@ -72,13 +71,6 @@ def test_a_stalled_run_is_flagged_and_stops_only_when_asked(
     with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
         flags = [row["train/stalled"] for row in csv.DictReader(file) if row["train/stalled"]]
     assert [float(flag) for flag in flags] == ([0, 1] if stop else [0, 1, 1, 1])
-
-
-def test_its_options_are_checked() -> None:
-    with pytest.raises(UserError, match="tolerance"):
-        Stall(tolerance=0.0, patience_epochs=1, patience_steps=0, stop=False)
-    with pytest.raises(UserError, match="patience"):
-        Stall(tolerance=0.1, patience_epochs=0, patience_steps=0, stop=False)
 
 
 def test_the_mean_is_of_the_whole_loss_when_gradients_are_added_up(

@@ -15,6 +15,9 @@ HEAVY = ("torch", "lightning", "torchvision", "wandb")
 PROGRAM = f"""
 import sys
 from zf_lightning.cli.main import main
+from zf_lightning.sweep import jobs
+# Of a sweep, the parent alone.
+jobs._run = lambda *_: 1
 try:
     main()
 finally:
@@ -30,10 +33,20 @@ finally:
         (["modle=zfnet"], "error: There is no option modle; did you mean model?"),
         (["ablation=drop_fc9"], "error: There is no ablation=drop_fc9"),
         (["data=folder"], "error: data.root must be given: add data.root=… to the command."),
-        # Both jobs end at once, in processes of their own; the table is written nevertheless.
-        (["-m", "data=folder", "seed=0,1", "hydra.sweep.dir=sweep"], "2 of 2 jobs failed"),
+        (["-m", "data.workers=0", "seed=0,1", "hydra.sweep.dir=sweep"], "2 of 2 jobs failed"),
+        (["-m", "data=folder", "seed=0,1"], "error: data.root must be given"),
+        (["-m", "model.width=1,-1"], "error: model.width=-1.0 is not possible"),
     ],
-    ids=["help", "option", "misspelt group", "choice", "data.root", "sweep"],
+    ids=[
+        "help",
+        "option",
+        "misspelt group",
+        "choice",
+        "data.root",
+        "sweep",
+        "sweep without data.root",
+        "width",
+    ],
 )
 def test_nothing_heavy_is_imported(arguments: list[str], said: str, tmp_path: Path) -> None:
     shown = subprocess.run(

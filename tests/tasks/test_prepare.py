@@ -31,7 +31,7 @@ def test_prepare_then_train(compose_config: Compose, tiny: list[str], tmp_path: 
 
 
 def test_a_folder_must_be_given(compose_config: Compose, tiny: list[str]) -> None:
-    with pytest.raises(UserError, match=r"prepare\.format=png is not one of"):
+    with pytest.raises(UserError, match=r"prepare\.format=png .* must be jpeg or raw"):
         prepare.run(compose_config("task=prepare", *tiny, "prepare.out=x", "prepare.format=png"))
 
 

@@ -180,14 +180,6 @@ def test_a_checkpoint_is_written_by_the_clock(
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 3
 
 
-@pytest.mark.parametrize("option", ["minutes=0", "steps=-1"])
-def test_intervals_must_be_above_zero(
-    option: str, compose_config: Compose, tiny: list[str]
-) -> None:
-    with pytest.raises(UserError, match=option.split("=")[0]):
-        train.run(compose_config(*tiny, f"callbacks.last_checkpoint.{option}"))
-
-
 def test_a_run_limited_by_steps_goes_on(
     compose_config: Compose,
     tiny: list[str],

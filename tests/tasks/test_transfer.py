@@ -240,9 +240,9 @@ def test_mistakes_are_one_sentence(compose_config: Compose, tiny: list[str], tra
         ("transfer.per_class=many", "must be a number or a list"),
         ("transfer.per_class=20", "leaves no test image in 3 of 3 classes"),
         ("transfer.layers=conv9", "no layer conv9"),
-        ("transfer.classifiers=forest", "forest is not one of svm, softmax"),
+        ("transfer.classifiers=forest", "must be softmax, svm or a list"),
         ("transfer.class_weight=heavy", "class_weight=heavy"),
-        ("transfer.pooled_size=0", "at least 1"),
+        ("transfer.pooled_size=0", "a whole number from 1"),
         ("transfer.from_scratch=true trainer.devices=2", "one device"),
         ("ckpt=null", "needs a trained network"),
     ):

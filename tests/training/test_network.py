@@ -76,7 +76,7 @@ def test_a_network_of_torchvision_starts_from_weights(
     # Neither the checkpoint nor a run that resumes from it needs the file any more.
     result = train.run(compose_config(*options, "trainer.max_epochs=2"))
     assert result["epochs"] == 2 and result["paper"] is None
-    classifier = classifier_to_inspect(compose_config(f"ckpt={tmp_path / 'run'}"))
+    classifier = classifier_to_inspect(compose_config("task=atlas", f"ckpt={tmp_path / 'run'}"))
     assert classifier.class_names == ("blue", "green", "red") and not classifier.training
 
 

@@ -23,9 +23,11 @@ from zf_lightning.cli.help import help_text
 from zf_lightning.cli.messages import clear_messages, missing_message
 from zf_lightning.cli.resume import resumed_command
 from zf_lightning.config import CONF, schema
+from zf_lightning.config.check import check_arguments
 from zf_lightning.config.compose import with_overrides
 from zf_lightning.config.instantiate import check_target, plain
 from zf_lightning.errors import UserError
+from zf_lightning.system.compat import read_mode_from_command_line
 from zf_lightning.system.processes import (
     claimed,
     first_process_reports,
@@ -60,8 +62,10 @@ def prepare() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     _make_importable()
     add_plugins()
+    read_mode_from_command_line()
     schema.register()
     sys.argv[1:] = with_lists(sys.argv[1:])
+    check_arguments(sys.argv[1:])
 
 
 def _make_importable() -> None:
@@ -117,7 +121,7 @@ def run(config: DictConfig) -> None:
 def _run_task(config: DictConfig) -> None:
     _check_shared_folder()
     quieten()
-    check(config)
+    check_needed(config)
     check_target(plain(config))
     task = importlib.import_module(TASKS[config.task.name].module)
     if not is_first_process():
@@ -138,13 +142,8 @@ def _run_task(config: DictConfig) -> None:
         task.run(config)
 
 
-def check(config: DictConfig) -> None:
-    """Raise UserError for what is wrong in a configuration, as far as it is known without torch."""
-    schema.check_keys(config)
-    if config.seed < 0:
-        raise UserError(f"seed={config.seed} must not be negative.")
-    if config.task.name not in TASKS:
-        raise UserError(f"task.name={config.task.name} is not one of {', '.join(TASKS)}.")
+def check_needed(config: DictConfig) -> None:
+    """Raise UserError for an option without a default that the command line does not give."""
     # A checkpoint brings data of its own.
     needed = [("data", "root")] if config.ckpt is None else []
     for part, key in (*needed, ("prepare", "out")):

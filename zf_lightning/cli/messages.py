@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -41,6 +42,12 @@ def clear_messages() -> Iterator[None]:
         _fail(NO_LAUNCHER)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (ValueError, TypeError, AssertionError) as mistake:
+        if HydraConfig.initialized():
+            _write_to_log_file("failed", with_trace=True)
+            raise
+        # Hydra's own code has met something that it does not expect, before any of a task runs.
+        _fail(f"This command cannot be understood: {' '.join(str(mistake).split())}")
     except Exception:
         _write_to_log_file("failed", with_trace=True)
         raise

@@ -1,8 +1,8 @@
-"""What is legal in `conf/`: types and names of every option. Values and defaults stand in YAML.
+"""What is legal in `conf/`: name, type and range of every option. Defaults stand in YAML.
 
 A misspelt option, on the command line or in an overlay file, is an error when the configuration is
-composed. Contents of nodes with a `_target_` are checked against the signature of the target, in
-`zf_lightning.config.instantiate`.
+composed, and so is a value out of its range. Contents of nodes with a `_target_` are checked by
+`target_options.py`, and against the signature of the target by `instantiate.py`.
 """
 
 import ast
@@ -14,25 +14,42 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from zf_lightning.config.instantiate import suggestion
-from zf_lightning.config.task_options import SEVERAL, TASK_OPTIONS, TaskOptions
-from zf_lightning.errors import UserError
+from zf_lightning.config.legal import (
+    MAX_SEED,
+    OBJECT,
+    TEXT,
+    Kind,
+    Several,
+    legal,
+    number,
+    several,
+    whole,
+)
+from zf_lightning.config.target_options import TRAINER_OPTIONS
+from zf_lightning.config.task_options import METHODS, NORMS, SPLITS, TASK_OPTIONS, TaskOptions
+from zf_lightning.results.metric_names import MONITORS
+from zf_lightning.tasks import TASKS
+
+PIXELS = whole(1, 10_000)
+SEED = whole(0, MAX_SEED)
+#: Of an input, red, green and blue.
+CHANNELS = several(number(-1e6, 1e6), least=3, most=3)
 
 
 @dataclass
 class Pooling:
-    kernel: int = MISSING
-    stride: int = MISSING
+    kernel: int = legal(PIXELS)
+    stride: int = legal(PIXELS)
     ceil_mode: bool = MISSING
 
 
 @dataclass
 class Convolution:
-    maps: int = MISSING
-    kernel: int = MISSING
-    stride: int = MISSING
-    padding: int = MISSING
-    groups: int = MISSING
+    maps: int = legal(whole(1, 100_000))
+    kernel: int = legal(PIXELS)
+    stride: int = legal(PIXELS)
+    padding: int = legal(whole(0, 10_000))
+    groups: int = legal(whole(1, 100_000))
     ceil_mode: bool = MISSING
     pool: Pooling | None = MISSING
     norm: bool = MISSING
@@ -40,38 +57,40 @@ class Convolution:
 
 @dataclass
 class FullyConnected:
-    units: int = MISSING
-    dropout: float = MISSING
+    units: int = legal(whole(1, 1_000_000))
+    dropout: float = legal(number(0, below=1))
 
 
 @dataclass
 class ContrastNormalisation:
-    size: int = MISSING
-    alpha: float = MISSING
-    beta: float = MISSING
-    k: float = MISSING
+    size: int = legal(whole(1, 100_000))
+    alpha: float = legal(number(0))
+    beta: float = legal(number(0, 100))
+    k: float = legal(number(above=0))
 
 
 @dataclass
 class Preprocessing:
-    mean: Any = field(default=MISSING, metadata=SEVERAL)
-    scale: Any = field(default=MISSING, metadata=SEVERAL)
+    mean: Any = legal("pixel", "channel", "imagenet", "own", "none", CHANNELS)
+    scale: Any = legal(
+        *("std", "imagenet", "own", "none"), several(number(1e-6, 1e6), least=3, most=3)
+    )
 
 
 @dataclass
 class Model:
-    name: str = MISSING
-    network: Any = MISSING
-    weights: str | None = MISSING
-    logits: Any = MISSING
-    input_size: int | None = MISSING
-    width: float = MISSING
-    initialisation: str = MISSING
+    name: str = legal(TEXT)
+    network: Any = legal(OBJECT)
+    weights: str | None = legal(TEXT, None)
+    logits: Any = legal(TEXT, whole(), None)
+    input_size: int | None = legal(PIXELS, None)
+    width: float = legal(number(0.001, 1000))
+    initialisation: str = legal("paper", "he", "own")
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     contrast_normalisation: ContrastNormalisation = field(default_factory=ContrastNormalisation)
     convs: dict[str, Convolution | None] = MISSING
     fcs: dict[str, FullyConnected | None] = MISSING
-    output: str = MISSING
+    output: str = legal(TEXT)
 
 
 @dataclass
@@ -82,73 +101,73 @@ class Ablation:
 
 @dataclass
 class MaxBadFiles:
-    train: float = MISSING
-    evaluation: float = MISSING
+    train: float = legal(number(0, below=1), whole(1))
+    evaluation: float = legal(number(0, below=1), whole(1))
 
 
 @dataclass
 class ImageSets:
-    train: str = MISSING
-    val: str = MISSING
-    test: str = MISSING
+    train: str = legal(TEXT)
+    val: str = legal(TEXT)
+    test: str = legal(TEXT)
 
 
 @dataclass
 class Data:
-    name: str = MISSING
-    root: str | None = MISSING
-    batch_size: int = MISSING
-    workers: int | None = MISSING
-    exclude: list[str] = MISSING
-    validation_share: float = MISSING
-    test_share: float = MISSING
-    train_per_class: int | None = MISSING
-    images: dict[str, int] = MISSING
+    name: str = legal(TEXT)
+    root: str | None = legal(TEXT, None)
+    batch_size: int = legal(whole(1, 1_000_000))
+    workers: int | None = legal(whole(0, 1000), None)
+    exclude: list[str] = legal(several(TEXT, least=0))
+    validation_share: float = legal(number(above=0, below=1))
+    test_share: float = legal(number(above=0, below=1))
+    train_per_class: int | None = legal(whole(1), None)
+    images: dict[str, int] = legal(Several((whole(1, 10**7),), mapping=True))
     download: bool = MISSING
     image_sets: ImageSets = field(default_factory=ImageSets)
-    seed: int = MISSING
+    seed: int = legal(SEED)
     max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
-    exclude_files: str | None = MISSING
-    shuffle_window: int = MISSING
-    cache_gb: float = MISSING
-    storage_options: dict[str, Any] = MISSING
-    source: Any = MISSING
+    exclude_files: str | None = legal(TEXT, None)
+    shuffle_window: int = legal(whole(1))
+    cache_gb: float = legal(number(above=0))
+    storage_options: dict[str, Any] = legal(Kind(dict, "a mapping"))
+    source: Any = legal(OBJECT)
 
 
 @dataclass
 class Scheduler:
-    epochs: int = MISSING
-    interval: str = MISSING
-    monitor: str | None = MISSING
-    schedule: Any = MISSING
+    epochs: int = legal(whole(1, 1_000_000))
+    interval: str = legal("epoch", "step")
+    monitor: str | None = legal(*MONITORS, None)
+    schedule: Any = legal(OBJECT)
 
 
 @dataclass
 class Probe:
-    _target_: str = MISSING
-    folder: str = MISSING
-    seed: int = MISSING
-    layers: Any = field(default=MISSING, metadata=SEVERAL)
-    maps: Any = field(default=MISSING, metadata=SEVERAL)
-    top: int = MISSING
-    every_n_epochs: int = MISSING
-    split: str = MISSING
-    method: str = MISSING
-    norm: str = MISSING
-    keep_tiles: str = MISSING
+    _target_: str = legal(TEXT)
+    folder: str = legal(TEXT)
+    seed: int = legal(SEED)
+    layers: Any = legal(TEXT, several(TEXT))
+    maps: Any = legal(whole(1), several(whole()), "all")
+    top: int = legal(whole(1, 1_000_000))
+    every_n_epochs: int = legal(whole(1))
+    split: str = legal("val", "train")
+    method: str = legal(*METHODS)
+    norm: str = legal(*NORMS)
+    keep_tiles: str = legal("best_and_last", "all")
 
 
 @dataclass
 class Task:
-    name: str = MISSING
-    training_error_images: int = MISSING
+    name: str = legal(*TASKS)
+    training_error_images: int = legal(whole())
 
 
 @dataclass
 class Paths:
-    data: str = MISSING
-    cache: str = MISSING
-    run: str = MISSING
+    data: str = legal(TEXT)
+    cache: str = legal(TEXT)
+    run: str = legal(TEXT)
 
 
 def trainer_arguments() -> list[str]:
@@ -176,24 +195,21 @@ def trainer_arguments() -> list[str]:
 #: Every argument of `lightning.Trainer` is a legal key of `trainer`.
 Trainer = make_dataclass(
     "Trainer",
-    [
-        (name, Any, field(default=MISSING, metadata=SEVERAL if name == "devices" else None))
-        for name in trainer_arguments()
-    ],
+    [(name, Any, legal(*TRAINER_OPTIONS.get(name, ()))) for name in trainer_arguments()],
 )
 
 
 @dataclass
 class CommonOptions:
-    seed: int = MISSING
-    ckpt: Any = field(default=MISSING, metadata=SEVERAL)
-    resume: str | None = MISSING
-    trust: Any = field(default=MISSING, metadata=SEVERAL)
-    images: Any = field(default=MISSING, metadata=SEVERAL)
-    split: str = MISSING
-    label: Any = MISSING
-    landmarks: str | None = MISSING
-    sweep: str | None = MISSING
+    seed: int = legal(SEED)
+    ckpt: Any = legal(TEXT, several(TEXT), None)
+    resume: str | None = legal(TEXT, None)
+    trust: Any = legal(TEXT, several(TEXT, least=0), None)
+    images: Any = legal(TEXT, whole(), several(TEXT, whole()), None)
+    split: str = legal(*SPLITS)
+    label: Any = legal(TEXT, whole(), None)
+    landmarks: str | None = legal(TEXT, None)
+    sweep: str | None = legal(TEXT, None)
     #: Set when a configuration has been composed: what the command line asked for.
     overrides: list[str] = MISSING
     task: Task = field(default_factory=Task)
@@ -201,7 +217,7 @@ class CommonOptions:
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     ablation: dict[str, Ablation] = field(default_factory=dict)
-    optimizer: Any = MISSING
+    optimizer: Any = legal(OBJECT)
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer = field(default_factory=Trainer)  # type: ignore[valid-type]
     probe: Probe = field(default_factory=Probe)
@@ -238,7 +254,7 @@ def list_options(kind: Any = None, where: str = "") -> set[str]:
     found = set()
     for option in fields(kind or Config):
         name, value = f"{where}{option.name}", option.type
-        if option.metadata.get("several") or "list[" in str(value):
+        if option.metadata.get("list"):
             found.add(name)
         elif is_dataclass(value):
             found |= list_options(TASK_OPTIONS.get(name, value), f"{name}.")
@@ -253,17 +269,3 @@ def options_of(where: str) -> list[str]:
         node = known[part].type if part in known else None
         node = TASK_OPTIONS.get(part, node) if node is TaskOptions else node
     return list(getattr(node, "__dataclass_fields__", {}))
-
-
-def check_keys(config: DictConfig, where: str = "") -> None:
-    """Raise UserError for an option that was forced in with `+` although nothing reads it."""
-    kind = OmegaConf.get_type(config)
-    known = getattr(kind, "__dataclass_fields__", None)
-    for key in map(str, config):
-        name = f"{where}{key}"
-        if known is not None and key not in known:
-            raise UserError(f"There is no option {name}{suggestion(key, list(known)) or '.'}")
-        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
-            value = config[key]
-            if isinstance(value, DictConfig):
-                check_keys(value, f"{name}.")

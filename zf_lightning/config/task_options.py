@@ -1,12 +1,22 @@
-"""What is legal in `conf/task/`: the options of each task; see `schema.py`."""
+"""The options of each task; see `schema.py`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import MISSING
 
-#: Of a field whose value may be a list, among others.
-SEVERAL = {"several": True}
+from zf_lightning.config.legal import MANY, TEXT, Several, legal, number, several, whole
+
+SPLITS = ("train", "val", "test")
+METHODS = ("deconvnet", "guided", "gradient")
+NORMS = ("identity", "jacobian")
+BATCH = whole(1, 1_000_000)
+#: A size or a distance, in pixels of the network's input.
+PIXELS = whole(1, 10_000)
+#: Of pixels, 0..255.
+GREY = number(0, 255)
+CHOSEN_MAPS = (whole(1), several(whole()), "all")
+LAYERS = (TEXT, several(TEXT))
 
 
 @dataclass
@@ -16,128 +26,133 @@ class TaskOptions:
 
 @dataclass
 class Prepare(TaskOptions):
-    out: str = MISSING
-    format: str = MISSING
-    quality: int = MISSING
-    chunk_images: int = MISSING
+    out: str = legal(TEXT)
+    format: str = legal("jpeg", "raw")
+    quality: int = legal(whole(1, 100))
+    # LitData's places in a chunk have 32 bits: 20,000 raw images.
+    chunk_images: int = legal(whole(1, 20_000))
 
 
 @dataclass
 class Atlas(TaskOptions):
-    layers: Any = field(default=MISSING, metadata=SEVERAL)
-    maps: Any = field(default=MISSING, metadata=SEVERAL)
-    top: int = MISSING
-    split: str = MISSING
-    pictures: Any = field(default=MISSING, metadata=SEVERAL)
-    method: str = MISSING
-    norm: str = MISSING
+    layers: Any = legal(*LAYERS)
+    maps: Any = legal(*CHOSEN_MAPS)
+    top: int = legal(whole(1, 1_000_000))
+    split: str = legal(*SPLITS)
+    pictures: Any = legal(*CHOSEN_MAPS)
+    method: str = legal(*METHODS)
+    norm: str = legal(*NORMS)
     keep_images: bool = MISSING
-    save_every: float = MISSING
+    save_every: float = legal(number(0))
 
 
 @dataclass
 class Sanity(TaskOptions):
-    layer: str = MISSING
-    units: int = MISSING
-    images: int = MISSING
-    split: str = MISSING
-    methods: Any = field(default=MISSING, metadata=SEVERAL)
-    norm: str = MISSING
+    layer: str = legal(TEXT)
+    units: int = legal(whole(1))
+    images: int = legal(whole(1))
+    split: str = legal(*SPLITS)
+    methods: Any = legal(*METHODS, several(*METHODS))
+    norm: str = legal(*NORMS)
 
 
 @dataclass
 class Faithfulness(TaskOptions):
-    layers: Any = field(default=MISSING, metadata=SEVERAL)
-    maps: int = MISSING
-    images: int = MISSING
-    split: str = MISSING
-    methods: Any = field(default=MISSING, metadata=SEVERAL)
-    norm: str = MISSING
-    contrast: int = MISSING
-    pairs: int = MISSING
-    grey: float = MISSING
-    tiles: int = MISSING
+    layers: Any = legal(*LAYERS)
+    maps: int = legal(whole(1))
+    images: int = legal(whole(1))
+    split: str = legal(*SPLITS)
+    methods: Any = legal(*METHODS, several(*METHODS))
+    norm: str = legal(*NORMS)
+    contrast: int = legal(whole(1))
+    pairs: int = legal(whole(1, 1_000_000))
+    grey: float = legal(GREY)
+    tiles: int = legal(whole())
+
+
+#: Training images of each class.
+PER_CLASS = (whole(1), several(whole(1)), "split", TEXT)
 
 
 @dataclass
 class Transfer(TaskOptions):
-    per_class: Any = field(default=MISSING, metadata=SEVERAL)
-    per_class_of: dict[str, Any] = MISSING
-    folds: int = MISSING
-    test_per_class: int = MISSING
-    layers: Any = field(default=MISSING, metadata=SEVERAL)
-    classifiers: Any = field(default=MISSING, metadata=SEVERAL)
-    class_weight: str | None = MISSING
-    pooled_size: int | None = MISSING
+    per_class: Any = legal(*PER_CLASS)
+    per_class_of: dict[str, Any] = legal(Several(PER_CLASS, 0, MANY, mapping=True))
+    folds: int = legal(whole(1, 100_000))
+    test_per_class: int = legal(whole(1))
+    layers: Any = legal(*LAYERS)
+    classifiers: Any = legal("softmax", "svm", several("softmax", "svm"))
+    class_weight: str | None = legal("balanced", None)
+    pooled_size: int | None = legal(PIXELS, None)
     from_scratch: bool = MISSING
 
 
 @dataclass
 class Predict(TaskOptions):
-    root: str | None = MISSING
-    crops: int = MISSING
-    class_ids: str = MISSING
+    root: str | None = legal(TEXT, None)
+    crops: int = legal(1, 10)
+    class_ids: str = legal("position", "devkit")
 
 
 @dataclass
 class Overlap(TaskOptions):
-    root: str | None = MISSING
-    threshold: float = MISSING
+    root: str | None = legal(TEXT, None)
+    threshold: float = legal(number(above=0, most=1))
 
 
 @dataclass
 class Occlusion(TaskOptions):
-    layer: str | None = MISSING
-    size: int | None = MISSING
-    stride: int | None = MISSING
-    grey: float = MISSING
-    batch_size: int = MISSING
+    layer: str | None = legal(TEXT, None)
+    size: int | None = legal(PIXELS, None)
+    stride: int | None = legal(PIXELS, None)
+    grey: float = legal(GREY)
+    batch_size: int = legal(BATCH)
     windows: bool = MISSING
-    atlas: str | None = MISSING
+    atlas: str | None = legal(TEXT, None)
 
 
 @dataclass
 class Correspondence(TaskOptions):
-    layers: list[str] | None = MISSING
-    parts: list[str] | None = MISSING
-    size: int | None = MISSING
-    grey: float = MISSING
-    draws: int = MISSING
+    layers: list[str] | None = legal(several(TEXT), None)
+    parts: list[str] | None = legal(several(TEXT), None)
+    size: int | None = legal(PIXELS, None)
+    grey: float = legal(GREY)
+    draws: int = legal(whole(1, 1_000_000))
     rectified: bool = MISSING
     changed_only: bool = MISSING
-    batch_size: int = MISSING
+    batch_size: int = legal(BATCH)
 
 
 @dataclass
 class Values:
-    first: float = MISSING
-    last: float = MISSING
-    step: float = MISSING
+    first: float = legal(number(-10_000, 10_000))
+    last: float = legal(number(-10_000, 10_000))
+    step: float = legal(number(0.001, 10_000))
 
 
 @dataclass
 class Invariance(TaskOptions):
-    layers: list[str] | None = MISSING
+    layers: list[str] | None = legal(several(TEXT), None)
     vertical_translation: Values | None = MISSING
     scale: Values | None = MISSING
     rotation: Values | None = MISSING
-    grey: float = MISSING
-    batch_size: int = MISSING
+    grey: float = legal(GREY)
+    batch_size: int = legal(BATCH)
 
 
 @dataclass
 class Evolution(TaskOptions):
-    layers: list[str] | None = MISSING
-    epochs: list[int] | None = MISSING
-    maps: int = MISSING
-    threshold: float = MISSING
+    layers: list[str] | None = legal(several(TEXT), None)
+    epochs: list[int] | None = legal(several(whole(1)), None)
+    maps: int = legal(whole(1))
+    threshold: float = legal(number(0, 1))
 
 
 @dataclass
 class Filters(TaskOptions):
-    compare: str | None = MISSING
-    rms_limit: float = MISSING
-    images: int = MISSING
+    compare: str | None = legal(TEXT, None)
+    rms_limit: float = legal(number(above=0))
+    images: int = legal(whole())
 
 
 #: The options of each task, under the name of the task.

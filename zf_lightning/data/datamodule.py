@@ -42,10 +42,6 @@ class ImageDataModule(lightning.LightningDataModule):
         max_bad_files: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size} must be at least 1.")
-        if workers is not None and workers < 0:
-            raise UserError(f"data.workers={workers} must not be negative.")
         self.source = source
         self.batch_size = batch_size
         self.workers = workers

@@ -17,7 +17,6 @@ from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import overridden
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
-from zf_lightning.data.sources.base import SPLITS
 from zf_lightning.data.sources.scan import image_names
 from zf_lightning.data.summary import report_files
 from zf_lightning.errors import UserError
@@ -204,8 +203,6 @@ def pictures_of_dataset(
     Their classes are known if the data has the network's `class_names`.
     Raises UserError if there is no such image, or a checkpoint was trained on other classes.
     """
-    if config.split not in SPLITS:
-        raise UserError(f"split={config.split} is not one of {', '.join(SPLITS)}.")
     config = configuration_to_inspect(config)
     source = assembly.build_source(config)
     if config.ckpt is not None:

@@ -22,6 +22,8 @@ DATA_WAIT = "data/wait"
 VAL_LOSS = "val/loss"
 VAL_TOP1 = "val/top1_error"
 VAL_TOP5 = "val/top5_error"
+#: What a schedule and the best checkpoint may go by.
+MONITORS = (VAL_TOP1, VAL_TOP5, VAL_LOSS)
 VAL_TOP1_TENCROP = f"{VAL_TOP1}{TENCROP}"
 VAL_TOP5_TENCROP = f"{VAL_TOP5}{TENCROP}"
 

@@ -21,6 +21,21 @@ def __getattr__(name: str) -> Any:
     return BasicSweeper
 
 
+def read_mode_from_command_line() -> None:
+    """Let Hydra read `hydra.mode` where it is given (hydra-core 1.3.8).
+
+    Hydra composes the whole configuration once more to look whether a file sets it.
+    """
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    def get_mode(self: Any, config_name: str | None, overrides: list[str]) -> RunMode | None:
+        given = [override for override in overrides if override.startswith("hydra.mode=")]
+        return RunMode[given[-1].partition("=")[2]] if given else None
+
+    Hydra.get_mode = get_mode  # type: ignore[method-assign]
+
+
 def is_compiled(module: "nn.Module") -> bool:
     """Whether `module.compile()` was called (torch 2.15.0)."""
     return module._compiled_call_impl is not None

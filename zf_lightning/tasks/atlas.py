@@ -17,7 +17,6 @@ from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_a
 from zf_lightning.config.instantiate import plain
 from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
-from zf_lightning.errors import UserError
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
 from zf_lightning.inspection.top_images import Tiles, chosen_maps, image_batch, load_top_images
@@ -47,8 +46,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     classifier = load_subject(config).classifier
     config = configuration_to_inspect(config)
     options = config.atlas
-    if options.split not in SPLITS:
-        raise UserError(f"atlas.split={options.split} is not one of {', '.join(SPLITS)}.")
     deconvnet = Deconvnet(classifier.network, method=options.method, norm=options.norm)
     layers = deconvnet.find_layers(plain(options.layers))
     size = classifier.preprocessing.input_size

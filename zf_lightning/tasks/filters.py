@@ -11,7 +11,6 @@ from zf_lightning.analysis import first_layer, frequency_content, images_that_ex
 from zf_lightning.analysis.filters import dominance, renormalised, white_noise
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.atlas import Atlas, epoch_files
-from zf_lightning.errors import UserError
 from zf_lightning.figures.filters import FilterStatistics, filter_sheet, filter_statistics_figure
 from zf_lightning.figures.grid import layer_panel
 from zf_lightning.inspection.subject import (
@@ -30,8 +29,6 @@ SECOND_LAYER_MAPS = 12
 def run(config: DictConfig) -> dict[str, Any]:
     """Describe the filters of `ckpt` or `model`, and of `filters.compare`; write the results."""
     options = config.filters
-    if options.rms_limit <= 0:
-        raise UserError("filters.rms_limit must be above 0.")
     configs = {"": config}
     if options.compare is not None:
         other = config.copy()

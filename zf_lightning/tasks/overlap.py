@@ -37,8 +37,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     pretraining set and trains again. Returns the contents of `result.json`.
     """
     threshold = config.overlap.threshold
-    if not 0 < threshold <= 1:
-        raise UserError(f"overlap.threshold={threshold} must be above 0, and at most 1.")
     known = whole_set(assembly.build_source(config)).files
     others = pretraining_files(config)
     folder = Path(config.paths.run)

@@ -46,8 +46,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     numbers are asked for and unknown.
     """
     options = config.predict
-    if options.crops not in (1, 10):
-        raise UserError(f"predict.crops={options.crops} must be 1 or 10.")
     if options.root is None:
         raise UserError("task=predict needs predict.root=FOLDER with images.")
     root = Path(options.root).expanduser()
@@ -85,8 +83,6 @@ def class_numbers(config: DictConfig, path: Path, classifier: ImageClassifier) -
     choice = config.predict.class_ids
     if choice == "position":
         return list(range(1, len(classifier.class_names) + 1))
-    if choice != "devkit":
-        raise UserError(f"predict.class_ids={choice} is neither position nor devkit.")
     source = assembly.build_source(configuration_to_inspect(config))
     check_classes(config, path, classifier, source.class_names)
     found = getattr(source, "devkit_ids", None)

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_layers, strongest_units
 from zf_lightning.config.instantiate import plain
-from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import configuration_to_inspect, finish, load_subject
@@ -43,11 +42,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     classifier = load_subject(config).classifier
     config = configuration_to_inspect(config)
     options = config.sanity
-    for name in ("units", "images"):
-        if options[name] < 1:
-            raise UserError(f"sanity.{name}={options[name]} must be at least 1.")
-    if options.split not in SPLITS:
-        raise UserError(f"sanity.split={options.split} is not one of {', '.join(SPLITS)}.")
     methods = plain(options.methods)
     methods = [methods] if isinstance(methods, str) else methods
     network = classifier.network

@@ -48,7 +48,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     model = assembly.build_model_options(config)
     # Before the data, which may take minutes to prepare: a mistake is reported at once.
     trainer = assembly.build_trainer(config)
-    _check_limits(trainer)
     source = assembly.build_source(config)
     if source.split("train") is source.split("test"):
         raise UserError(f"data={config.data.name} has no split to learn from; choose other data.")
@@ -204,15 +203,6 @@ def _training_seconds(trainer: lightning.Trainer) -> float | None:
 
 def _callbacks(trainer: lightning.Trainer, kind: type[Kind]) -> list[Kind]:
     return [c for c in trainer.callbacks if isinstance(c, kind)]  # type: ignore[attr-defined]
-
-
-def _check_limits(trainer: lightning.Trainer) -> None:
-    for name, purpose in (("val", "choose the best checkpoint"), ("test", "test the network")):
-        if getattr(trainer, f"limit_{name}_batches") == 0:
-            raise UserError(
-                f"trainer.limit_{name}_batches=0 leaves nothing to {purpose} by; use a small "
-                f"number, as trainer.limit_{name}_batches=1."
-            )
 
 
 def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:

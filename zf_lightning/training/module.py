@@ -21,7 +21,6 @@ from zf_lightning.training.network import build_network
 #: From a network's input to its logits, and to the feature maps of some layers.
 Capture = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 #: Metrics that a schedule can monitor.
-MONITORS = (names.VAL_TOP1, names.VAL_TOP5, names.VAL_LOSS)
 #: The crops of the test at the end, by split. With one crop, the epochs have logged the errors of
 #: `val` already: no second value at this step.
 LAST_CROPS = {"train": names.CENTRE_CROP, "val": names.TENCROP, "test": names.TENCROP}
@@ -201,10 +200,6 @@ class ImageClassifier(ScoredModule):
             "interval": scheduler["interval"],
         }
         if scheduler["monitor"] is not None:
-            if scheduler["monitor"] not in MONITORS:
-                raise UserError(
-                    f"scheduler.monitor={scheduler['monitor']} is not one of {', '.join(MONITORS)}."
-                )
             settings["monitor"] = scheduler["monitor"]
             # Stepped in `on_validation_epoch_end`: Lightning would do it after the checkpoint of
             # the epoch was written, and a run resumed from there would have lost the step.

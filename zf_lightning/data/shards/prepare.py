@@ -15,7 +15,6 @@ from tqdm import tqdm
 from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.shards.layout import (
     DATASET_FILE,
-    FORMATS,
     INDEX_FILE,
     SAMPLES_FILE,
     STATISTICS_FILE,
@@ -76,7 +75,6 @@ def prepare_shards(
         UserError: `out` contains something else, more files cannot be read than may be left out, or
             the verification failed.
     """
-    _check_options(format, quality, chunk_images)
     splits = _distinct_splits(source)
     out.mkdir(parents=True, exist_ok=True)
     plan: dict[str, Any] = {
@@ -112,16 +110,6 @@ def _distinct_splits(source: ImageSource) -> dict[Split, LabelledImages]:
     if splits["test"] is splits["val"]:
         del splits["test"]
     return splits
-
-
-def _check_options(format: str, quality: int, chunk_images: int) -> None:
-    if format not in FORMATS:
-        raise UserError(f"prepare.format={format} is not one of {', '.join(FORMATS)}.")
-    if not 1 <= quality <= 100:
-        raise UserError(f"prepare.quality={quality} must be from 1 to 100.")
-    # LitData's places in a chunk have 32 bits: 20,000 raw images.
-    if not 1 <= chunk_images <= 20_000:
-        raise UserError(f"prepare.chunk_images={chunk_images} must be from 1 to 20000.")
 
 
 def _is_finished(out: Path, plan: dict[str, Any]) -> bool:

@@ -58,8 +58,6 @@ class FolderSource(SplitSource[LabelledFiles]):
         seed: int = 0,
     ) -> None:
         super().__init__(train_per_class=train_per_class, seed=seed)
-        if not 0 < validation_share < 1 or not 0 < test_share < 1:
-            raise UserError("data.validation_share and data.test_share must be between 0 and 1.")
         if validation_share + test_share >= 1:
             raise UserError("data.validation_share and data.test_share leave nothing to train on.")
         self.root = Path(root).expanduser()

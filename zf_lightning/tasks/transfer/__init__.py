@@ -9,7 +9,7 @@ import lightning
 import numpy
 from omegaconf import DictConfig
 
-from zf_lightning.analysis.transfer import CLASSIFIERS, Fold, Score, draw_folds
+from zf_lightning.analysis.transfer import Fold, Score, draw_folds
 from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import names_of, numbers_of, overridden
 from zf_lightning.data import ImageSource, WholeSet, whole_set
@@ -40,16 +40,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     """
     transfer = config.transfer
     classifiers = names_of(transfer.classifiers, option="transfer.classifiers")
-    unknown = set(classifiers) - set(CLASSIFIERS)
-    if unknown:
-        raise UserError(
-            f"transfer.classifiers: {', '.join(sorted(unknown))} is not one of "
-            f"{', '.join(CLASSIFIERS)}."
-        )
-    if transfer.class_weight not in (None, "balanced"):
-        raise UserError(
-            f"transfer.class_weight={transfer.class_weight} is neither null nor balanced."
-        )
     pretrained = config.ckpt is not None or config.model.weights is not None
     if not pretrained and not transfer.from_scratch:
         raise UserError(

@@ -23,7 +23,6 @@ from zf_lightning.analysis.transfer import (
 from zf_lightning.analysis.transfer.classifiers import PARTS, STRENGTHS
 from zf_lightning.config.options import names_of
 from zf_lightning.data import WholeSet
-from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import file_loader
 from zf_lightning.system.cores import available_cores
 from zf_lightning.system.digests import digest_of, digest_of_weights
@@ -55,8 +54,6 @@ def score(
     Raises UserError for layers that do not exist, or too little disk for the features.
     """
     transfer = config.transfer
-    if transfer.pooled_size is not None and transfer.pooled_size < 1:
-        raise UserError(f"transfer.pooled_size={transfer.pooled_size} must be at least 1, or null.")
     chosen = names_of(transfer.layers, option="transfer.layers")
     whole = chosen[0] if chosen in (["all"], ["last"]) else chosen
     readings = Readings(classifier.network, whole, pooled_size=transfer.pooled_size)

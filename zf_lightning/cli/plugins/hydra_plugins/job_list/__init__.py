@@ -1,25 +1,28 @@
-"""A Hydra sweeper over a list of jobs, where not every combination of values is wanted.
+"""A Hydra sweeper that checks all jobs before the first, and may be given a list of jobs.
 
 Hydra takes sweepers from packages called hydra_plugins only, wherever they are on the path; the
 folder of this one is put there by `zf_lightning.cli.main.add_plugins`.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import open_dict
 
+from zf_lightning.config.compose import set_places, with_overrides
 from zf_lightning.system.compat import BasicSweeper
 
 
 class JobListSweeper(BasicSweeper):
-    """Each job of a list, for every combination of what the command line sweeps besides.
+    """Every combination of values that the command line sweeps, for each job of a list if given.
 
     An option of the command line that the jobs name too chooses among them: with `model=zfnet`
     only those of that model are run.
 
     Args:
-        jobs: options and their values, for each job.
+        jobs: options and their values, for each job, where not every combination is wanted.
         max_batch_size, params: as Hydra's basic sweeper has them.
     """
 
@@ -39,13 +42,28 @@ class JobListSweeper(BasicSweeper):
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
         found = [
             combined
-            for job in self.jobs
+            for job in self.jobs or [{}]
             for given in combinations
             if (combined := combine(job, given)) is not None
         ]
         if not found:
             raise HydraException("None of the jobs of this sweep has the options that were given.")
         return list(self.split_overrides_to_chunks(found, max_batch_size))
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Compose and check each job of a batch: one that is not legal is known before the first.
+
+        Raises UserError for a value out of its range.
+        """
+        assert self.hydra_context is not None and self.config is not None
+        for overrides in batch:
+            config = self.hydra_context.config_loader.load_sweep_config(
+                master_config=self.config, sweep_overrides=[*overrides]
+            )
+            with open_dict(config):
+                del config["hydra"]
+            set_places(config, Path())
+            with_overrides(config, [*overrides])
 
 
 def combine(job: Mapping[str, str], given: Sequence[str]) -> list[str] | None:
