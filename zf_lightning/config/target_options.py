@@ -89,6 +89,15 @@ _OPTIMIZER = {
     "fused": (FLAG, None),
     "foreach": (FLAG, None),
 }
+_CHECKPOINT: dict[str, tuple[Any, ...]] = {
+    "dirpath": (TEXT,),
+    "filename": (TEXT,),
+    "monitor": (*MONITOR, None),
+    "mode": ("min", "max"),
+    "enable_version_counter": (FLAG,),
+    "save_top_k": (whole(-1),),
+    "every_n_epochs": (EPOCHS, None),
+}
 #: Of targets whose names begin so.
 TARGET_OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "torch.optim.lr_scheduler.": _SCHEDULE,
@@ -114,15 +123,8 @@ TARGET_OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "atlas": (FLAG,),
         "checkpoint": (FLAG,),
     },
-    "lightning.pytorch.callbacks.ModelCheckpoint": {
-        "dirpath": (TEXT,),
-        "filename": (TEXT,),
-        "monitor": (*MONITOR, None),
-        "mode": ("min", "max"),
-        "enable_version_counter": (FLAG,),
-        "save_top_k": (whole(-1),),
-        "every_n_epochs": (EPOCHS, None),
-    },
+    "lightning.pytorch.callbacks.ModelCheckpoint": _CHECKPOINT,
+    "zf_lightning.callbacks.BestCheckpoint": _CHECKPOINT,
     "lightning.pytorch.callbacks.Timer": {
         "duration": (*TIME, None),
         "interval": ("step", "epoch"),

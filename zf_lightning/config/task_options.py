@@ -67,7 +67,7 @@ class Faithfulness(TaskOptions):
     contrast: int = legal(whole(1))
     pairs: int = legal(whole(1, 1_000_000))
     grey: float = legal(GREY)
-    tiles: int = legal(whole())
+    tiles: int = legal(whole(1))
 
 
 #: Training images of each class.

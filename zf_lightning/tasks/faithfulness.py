@@ -23,7 +23,6 @@ from zf_lightning.analysis.faithfulness import (
 from zf_lightning.analysis.intervals import Interval, mean_interval
 from zf_lightning.analysis.specificity import Specificity, specificity
 from zf_lightning.config.instantiate import plain
-from zf_lightning.data import SPLITS
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.deconv.receptive_field import crop
 from zf_lightning.errors import UserError
@@ -67,11 +66,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     subject = load_subject(config)
     config = configuration_to_inspect(config)
     options = config.faithfulness
-    for name in ("maps", "images", "contrast", "pairs", "tiles"):
-        if options[name] < 1:
-            raise UserError(f"faithfulness.{name}={options[name]} must be at least 1.")
-    if options.split not in SPLITS:
-        raise UserError(f"faithfulness.split={options.split} is not one of {', '.join(SPLITS)}.")
     methods = plain(options.methods)
     methods = [methods] if isinstance(methods, str) else methods
     # Before the data is prepared, which may take long: a mistake is reported at once.
