@@ -65,8 +65,8 @@ def test_prints_writes_and_draws(
         ("faithfulness.layers=conv9", "no layer conv9"),
         ("faithfulness.methods=[]", "faithfulness.methods is empty"),
         ("faithfulness.methods=[magic]", "magic"),
-        ("faithfulness.maps=0", "faithfulness.maps=0 must be at least 1"),
-        ("faithfulness.split=all", "faithfulness.split=all is not one of"),
+        ("faithfulness.maps=0", "a whole number from 1"),
+        ("faithfulness.split=all", "must be train, val or test"),
         ("faithfulness.grey=300", "not between 0 and 255"),
     ],
 )
