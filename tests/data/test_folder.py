@@ -158,3 +158,27 @@ def test_the_content_key_changes_with_the_files(tmp_path: Path) -> None:
     file = tmp_path / FolderSource(tmp_path).split("train").names[0]
     file.write_bytes(file.read_bytes() + b"\0")
     assert FolderSource(tmp_path).split("train").content_key() != before
+
+
+def test_folders_of_folds_are_not_taken_for_classes_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for fold in ("fold1", "fold2"):
+        for hue, name in enumerate(("red", "green")):
+            write_images(tmp_path / fold / name, 3, hue=hue)
+    with caplog.at_level("WARNING"):
+        assert FolderSource(tmp_path).class_names == ("fold1", "fold2")
+    assert "fold1, fold2 are taken for classes, but each has the folders green, red" in caplog.text
+
+
+def test_other_names_of_classes_and_loose_images_of_a_split_are_named(tmp_path: Path) -> None:
+    for split, names in (("train", ("Cat", "Dog")), ("val", ("cat", "dog"))):
+        for hue, name in enumerate(names):
+            write_images(tmp_path / split / name, 3, hue=hue)
+    with pytest.raises(UserError, match=r"val has classes that .*train does not have: cat, dog"):
+        FolderSource(tmp_path).prepare()
+    for name in ("cat", "dog"):
+        (tmp_path / "val" / name).rename(tmp_path / name)
+    write_images(tmp_path / "val", 4, hue=0)
+    with pytest.raises(UserError, match=r"contain no images .*, but 4 lie beside them"):
+        FolderSource(tmp_path).prepare()

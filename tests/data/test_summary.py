@@ -26,7 +26,8 @@ def test_drawn_splits(tmp_path: Path) -> None:
     write_images(tmp_path / "bird", 3, hue=2)
     lines = summary_lines(summarise(FolderSource(tmp_path, train_per_class=3), name="folder"))
     assert lines == [
-        f"data=folder {tmp_path}: 3 classes (one folder a class, splits drawn from seed 0)",
+        f"data=folder {tmp_path}: 3 classes, bird, cat, dog "
+        "(one folder a class, splits drawn from seed 0)",
         "  train  7 images, 1 (bird) to 3 (cat) a class",
         "  val    3 images, 1 a class",
         "  test   3 images, 1 a class",
@@ -43,7 +44,7 @@ def test_given_splits(tmp_path: Path) -> None:
     summary = summarise(FolderSource(tmp_path), name="folder")
     assert summary["classes"]["cat"] == {"train": 6, "val": 4, "test": 4}
     assert summary_lines(summary) == [
-        f"data=folder {tmp_path}: 2 classes (splits Training/, valid/)",
+        f"data=folder {tmp_path}: 2 classes, cat, dog (splits Training/, valid/)",
         "  train  12 images, 6 a class",
         "  val    6 images, 2 (dog) to 4 (cat) a class",
         "  test   the images of val",
@@ -68,6 +69,6 @@ def test_it_stands_in_the_runs_folder(
     config = compose_config("data=folder", f"data.root={tmp_path / 'Bilder'}")
     with caplog.at_level("INFO"):
         build_source(config)
-    assert "2 classes (one folder a class" in caplog.text
+    assert "2 classes, cat, dog (one folder a class" in caplog.text
     stored = json.loads((tmp_path / "run" / "data.json").read_text())
     assert stored["images"] == {"train": 8, "val": 2, "test": 2}

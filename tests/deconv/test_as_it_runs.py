@@ -127,3 +127,34 @@ def test_what_cannot_be_followed_is_refused() -> None:
     with pytest.raises(UserError, match="dropout that is always on"):
         network = chain(AlwaysDropping())
         Deconvnet(network).project(some_images(1, size=7), every_unit("3", (1, 1, 1)))
+
+
+class WithFlags(nn.Module):
+    """Has options besides the image, on which the way depends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = chain()
+
+    def forward(self, images: Tensor, doubled: bool = True, scale: float | None = None) -> Tensor:
+        values: Tensor = self.inner(images)
+        return values * 2 if doubled and scale is None else values
+
+
+def test_options_of_a_forward_pass_keep_their_defaults() -> None:
+    network = WithFlags()
+    images = some_images(1, size=7)
+    found = Deconvnet(network).feature_maps(images, ["mul"])["mul"]
+    torch.testing.assert_close(found, network(images))
+    units = every_unit("inner.3", (4, 7, 7))
+    expected = Deconvnet(network.inner).project(images, every_unit("3", (4, 7, 7)))
+    torch.testing.assert_close(Deconvnet(network).project(images, units).pixels, expected.pixels)
+
+
+def test_inference_mode() -> None:
+    network, images, units = chain(), some_images(1, size=7), every_unit("3", (4, 7, 7))
+    expected = Deconvnet(network).project(images, units)
+    for crops in (True, False):
+        with torch.inference_mode():
+            found = Deconvnet(network, crops=crops).project(images * 1, units)
+        torch.testing.assert_close(found.pixels, expected.pixels)

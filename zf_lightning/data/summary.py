@@ -17,6 +17,9 @@ from zf_lightning.system.files import write_whole
 
 log = logging.getLogger(__name__)
 
+#: Classes that are all named.
+MOST_NAMES = 10
+
 
 def summarise(source: ImageSource, *, name: str) -> dict[str, Any]:
     """Plain data about a source that is ready: `data.json`.
@@ -53,6 +56,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     classes = summary["classes"]
     layout = f" ({summary['layout']})" if summary["layout"] else ""
     kinds = f"{len(classes)} classes" if classes else "no classes"
+    if 0 < len(classes) <= MOST_NAMES:
+        kinds += f", {', '.join(classes)}"
     lines = [f"data={summary['data']} {summary['root']}: {kinds}{layout}"]
     if "train=test" in summary["same_images"]:
         lines.append(f"  {summary['images']['train']:,} images, no splits")

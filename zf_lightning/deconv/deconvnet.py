@@ -205,10 +205,11 @@ class Deconvnet:
         Raises:
             UserError: a unit does not exist, or an operation below it has no rule.
         """
-        pixels = images.new_zeros(len(units), *images.shape[1:])
-        activations = images.new_zeros(len(units))
         groups = by_layer(units, images.device)
         with projecting(self.graph.network, images.device):
+            # Here no tensors of an inference mode, which could not be filled.
+            pixels = images.new_zeros(len(units), *images.shape[1:])
+            activations = images.new_zeros(len(units))
             for part in self._parts(images, [group for group, _ in groups]):
                 places = groups[part.group][1][part.places]
                 activations[places] = part.activations

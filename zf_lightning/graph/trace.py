@@ -39,6 +39,17 @@ def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.
                     self.module_stack.popitem()
                 return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
+        def create_args_for_root(
+            self, root_fn: Any, is_module: bool, concrete_args: Any = None
+        ) -> tuple[Any, list[Any]]:
+            """Arguments but the image keep their defaults, on which the way may depend."""
+            function, arguments = super().create_args_for_root(root_fn, is_module, concrete_args)
+            for place, argument in enumerate(arguments):
+                if isinstance(argument, fx.Proxy) and argument.node.args:
+                    arguments[place] = argument.node.args[0]
+                    self.graph.erase_node(argument.node)
+            return function, arguments
+
         def proxy(self, node: fx.Node) -> fx.Proxy:
             return InPlaceProxy(node, self)
 

@@ -91,6 +91,8 @@ class FolderSource(SplitSource[LabelledFiles]):
         for folder in folders.values():
             count_beside(folder, self.ignored)
         self._class_ids = self._classes_in(folders["train"])
+        for folder in folders.values():
+            self._refuse_new_classes(folder, train=folders["train"])
         return {
             split: self._checked(self._labelled(folder), folder, train=folders["train"])
             for split, folder in folders.items()
@@ -141,15 +143,26 @@ class FolderSource(SplitSource[LabelledFiles]):
     def _labelled(self, folder: Path) -> LabelledFiles:
         """All images of the class folders in `folder`; a class without a folder has none."""
         names, labels = [], []
+        inner = set()
         for label, name in enumerate(self._class_ids):
             found = image_names(folder / name, nested=self.nested, ignored=self.ignored)
             below = (folder / name).relative_to(self.root).as_posix()
+            inner.add(frozenset(file.split("/")[0] if "/" in file else "" for file in found))
             names += [f"{below}/{file}" for file in found]
             labels += [label] * len(found)
         if not names:
+            loose = image_names(folder, nested=False)
+            beside = f", but {len(loose):,} lie beside them" if loose else ""
             raise UserError(
                 f"The class folders of {folder} contain no images "
-                f"({', '.join(IMAGE_SUFFIXES)}); {self.expected}."
+                f"({', '.join(IMAGE_SUFFIXES)}){beside}; {self.expected}."
+            )
+        shared = next(iter(inner))
+        if len(inner) == 1 and len(shared) > 1 and "" not in shared:
+            log.warning(
+                f"{', '.join(self._class_ids[:5])} are taken for classes, but each has the folders "
+                f"{', '.join(sorted(shared)[:5])}: if those are the classes, make them the folders "
+                f"of {folder}, or of train and val in it."
             )
         return LabelledFiles(self.root, names, labels)
 
@@ -171,16 +184,20 @@ class FolderSource(SplitSource[LabelledFiles]):
             )
         return names
 
-    def _checked(self, files: LabelledFiles, folder: Path, *, train: Path) -> LabelledFiles:
-        """The files of `folder`; what does not agree with the classes of `train` is reported.
-
-        Raises UserError for more classes, and for classes without training images.
-        """
+    def _refuse_new_classes(self, folder: Path, *, train: Path) -> None:
+        """Raises UserError if `folder` has classes that `train` does not have."""
         extra = set(folder_names(folder)) - set(self._class_ids) - self.exclude
         if extra:
             raise UserError(
                 f"{folder} has classes that {train} does not have: {', '.join(sorted(extra)[:5])}."
             )
+
+    def _checked(self, files: LabelledFiles, folder: Path, *, train: Path) -> LabelledFiles:
+        """The files of `folder`; classes without images are reported.
+
+        Raises UserError for classes without training images.
+        """
+        self._refuse_new_classes(folder, train=train)
         counts = numpy.bincount(files.labels, minlength=len(self._class_ids))
         empty = [name for name, count in zip(self._class_ids, counts, strict=True) if not count]
         if empty:
