@@ -2,8 +2,9 @@
 
 A network is a list of steps over numbered values, of which 0 is the image. `RandomNetwork` runs the
 steps in whichever form was drawn, with modules and functions, in place or not. `by_autograd` runs
-them with plain functions and backward rules of its own. The two share the list and the weights,
-nothing else; all numbers are whole or halves, so that sums are exact and ties are ties.
+them with plain functions and backward rules of its own; gates are held, but for the gradient. The
+two share the list and the weights, nothing else. Numbers are whole or halves, so that sums are
+exact and ties are ties.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ LARGEST, MAPS = 24, 6
 RECTIFIERS = {"relu": (0.0, inf), "relu6": (0.0, 6.0), "hardtanh": (0.0, 3.5), "leaky": (0.25, inf)}
 LAYERS = ("conv", "linear")
 STATISTICS = ("running_mean", "running_var", "weight", "bias")
+#: So that gates are neither open nor shut.
+SOFT = 64
 IN_PLACE = ("method_", "operator_", "module_")
 
 
@@ -158,6 +161,10 @@ def _written(network: nn.Module, step: Step, taken: list[Tensor], weights: Any) 
             return first.add(others[0])
         case "sub", "torch":
             return torch.sub(first, others[0])
+        case "gate", "method":
+            return first.mul((others[0] / SOFT).sigmoid())
+        case "squeezed_gate", "method":
+            return F.adaptive_avg_pool2d(others[0] / SOFT, 1).sigmoid() * first
         case "cat", "torch":
             return torch.concat(tuple(taken), dim=1)
         case "flatten", "method":
@@ -200,6 +207,10 @@ def _plain(step: Step, taken: list[Tensor], weights: Any) -> Any:
             return F.adaptive_max_pool2d(first, **options)
         case "adaptive_avg":
             return F.adaptive_avg_pool2d(first, **options)
+        case "gate":
+            return first * torch.sigmoid(others[0] / SOFT)
+        case "squeezed_gate":
+            return first * torch.sigmoid((others[0] / SOFT).mean((2, 3), keepdim=True))
         case "add":
             return first + others[0]
         case "sub":
@@ -261,6 +272,11 @@ def _by_autograd(step: Step, taken: list[Tensor], weights: Any, method: str) -> 
                 weights[name].view(-1, *([1] * (first.dim() - 2))) for name in STATISTICS
             )
             return (first - mean) / (var + 1 / 64).sqrt() * scale + bias
+        case "gate" | "squeezed_gate":
+            inner = taken[1] if step.kind == "gate" else taken[1].mean((2, 3), keepdim=True)
+            gate = torch.sigmoid(inner / SOFT)
+            # Held, as switches are.
+            return first * (gate if method == "gradient" else gate.detach())
         case "pad":
             left, right, top, bottom = options["padding"]
             return F.pad(first, (left, right, top, bottom))
@@ -329,7 +345,7 @@ EITHER = st.sampled_from(["module", "function"])
 POOLS = ["max_pool", "max_pool", "avg_pool", "adaptive_max", "adaptive_avg"]
 OTHERS = (
     "norm batch_norm leaky relu6 hardtanh pad dropout add add sub cat scale halve shift negate "
-    "slice cut mean flatten"
+    "slice cut mean flatten gate squeezed_gate"
 ).split()
 VECTOR_STEPS = ["linear", "linear", "relu", "batch_norm", "add", "cat", "halve", "dropout", "slice"]
 
@@ -422,7 +438,7 @@ def _drawn_step(draw: st.DrawFn, program: Program, values: list[Tensor]) -> Step
         options = {"size": draw(st.integers(1, 5)), "alpha": 0.5, "beta": 0.75, "k": 2.0}
     elif kind == "pad":
         options = {"padding": tuple(draw(st.integers(-2, 4)) for _ in range(4))}
-    elif kind in ("add", "sub", "cat"):
+    elif kind in ("add", "sub", "cat", "gate", "squeezed_gate"):
         others = [
             i
             for i, other in enumerate(values)
@@ -431,6 +447,8 @@ def _drawn_step(draw: st.DrawFn, program: Program, values: list[Tensor]) -> Step
         ]
         takes = (place, draw(st.sampled_from(others)))
         form = draw(st.sampled_from(["function", "method", "torch", "operator_"]))
+        if "gate" in kind:
+            form = draw(st.sampled_from(["function", "method"]))
         if kind == "cat":
             form = draw(st.sampled_from(["function", "torch"]))
             if maps + values[takes[1]].shape[1] > 2 * MAPS:
