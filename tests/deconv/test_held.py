@@ -442,8 +442,8 @@ def test_a_first_convolution_that_cannot_be_traced_says_how_many_channels_an_ima
 def test_a_tensor_changed_in_place_under_another_name_is_refused() -> None:
     class InPlace(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
+            y = x.clone()
             if x.shape[-1] > 3:
-                y = x.clone()
                 y.mul_(2)
             return y
 
