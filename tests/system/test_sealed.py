@@ -76,12 +76,8 @@ def test_every_bit_of_a_json_file_counts(tmp_path: Path) -> None:
         data = bytearray(whole)
         data[place // 8] ^= 1 << place % 8
         path.write_bytes(data)
-        try:
-            content = read_json(path)
-        except DamagedFile:
-            continue
-        # Only where it is said that there is a checksum.
-        assert content.pop("seed") == 3 and len(content) == 1
+        with pytest.raises(DamagedFile):
+            read_json(path)
 
 
 def test_every_bit_of_a_sealed_archive_counts_and_torch_reads_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from operator import ne
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ def unsealed(text: str | bytes, *, path: str | Path) -> dict[str, Any]:
         raise DamagedFile.at(path, problem) from None
     if not isinstance(content, dict):
         raise DamagedFile.at(path)
+    last = next(reversed(content), "")
+    if len(last) == len(CHECKSUM) and sum(map(ne, last, CHECKSUM)) == 1:
+        raise DamagedFile.at(path, f"its {CHECKSUM} has lost its name")
     if CHECKSUM in content and content.pop(CHECKSUM) != _checksum(content):
         raise DamagedFile.at(path, f"its {CHECKSUM} differs; if you edited it, delete that line")
     return content
