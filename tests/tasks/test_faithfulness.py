@@ -53,6 +53,14 @@ def test_prints_writes_and_draws(
     assert float(rows["deconvnet"]["area"]) == pytest.approx(
         layer["faithfulness"]["deconvnet"]["area"]["mean"], abs=1e-3
     )
+    # Differences of means are means of differences, where no unit is left out.
+    difference = layer["differences"]["deconvnet, contrastive − deconvnet"]["area"]["mean"]
+    means = [
+        layer["faithfulness"][name]["area"]["mean"]
+        for name in ("deconvnet, contrastive", "deconvnet")
+    ]
+    assert difference == pytest.approx(means[0] - means[1], abs=1e-6)
+    assert (folder / "differences_last.md").exists()
     assert {"deconvnet, contrastive", "gradient × image", "chance"} < rows.keys()
     assert {path.name for path in (folder / "figures").iterdir()} == {"last.png", "last tests.png"}
     assert "Faithfulness of 3 units of last" in caplog.text and "unexplained" in caplog.text

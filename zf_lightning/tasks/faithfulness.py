@@ -36,7 +36,7 @@ from zf_lightning.inspection.subject import (
     load_subject,
 )
 from zf_lightning.inspection.top_images import chosen_maps, load_top_images
-from zf_lightning.results.tables import Cell, Column, Table
+from zf_lightning.results.tables import Column, Table
 from zf_lightning.training import build as assembly
 
 log = logging.getLogger(__name__)
@@ -47,12 +47,23 @@ TESTS = {
     "beyond_others": "the same beyond other maps",
     "area": "area between curves",
 }
+MEASURES = {
+    "unexplained": "unexplained",
+    "cosine": "cosine",
+    "cosine_contrastive": "cosine, contrastive",
+    "magnitude_contrastive": "its magnitude",
+}
+Intervals = dict[str, Interval]
 READING = (
     "two squares: of two squares of the receptive field, matched for distance from its centre, how "
     "often hiding the more important one lowers the unit more, each pair counting by how much they "
     "differ (0.5 says nothing); beyond other maps: lowers it more than all other active maps "
     "there; area: between the curves of the activation when the most important parts are shown "
     "first and hidden first (0 says nothing). Means over units with 95 % bootstrap intervals."
+)
+PAIRED = (
+    "Means over units of the difference between two rankings of the same unit's pixels, with 95 % "
+    "bootstrap intervals: one that holds 0 shows no difference."
 )
 SPECIFICITY = (
     "unexplained: share of a projection's squared norm that the {k} strongest other maps at the "
@@ -177,41 +188,52 @@ class _Layer:
         )
         bar.update()
 
-    def _intervals(self, test: str) -> dict[str, Interval]:
+    def _intervals(self) -> dict[str, Intervals]:
+        """Of each importance of pixels, by test."""
         return {
-            name: mean_interval(getattr(found, test).tolist())
+            name: {test: mean_interval(getattr(found, test).tolist()) for test in TESTS}
             for name, found in self.faithfulness.items()
         }
 
-    def _specificity_intervals(self, method: str) -> dict[str, Interval]:
-        found = self.specificity[method]
+    def _differences(self) -> dict[str, Intervals]:
+        """Of two importances, in the same units: narrower than the intervals of each suggest."""
+        found = {}
+        for method in self.specificity:
+            for first, second in (
+                (method, f"{method}, of another map"),
+                (method, "centred blob"),
+                (f"{method}, contrastive", method),
+            ):
+                one, other = self.faithfulness[first], self.faithfulness[second]
+                found[f"{first} − {second}"] = {
+                    test: mean_interval((getattr(one, test) - getattr(other, test)).tolist())
+                    for test in TESTS
+                }
+        return found
+
+    def _specificity_intervals(self) -> dict[str, Intervals]:
+        """Of each method, by measure."""
         return {
-            "unexplained": mean_interval(found.share.tolist()),
-            "cosine": mean_interval(found.cosines.nanmean(1).tolist()),
-            "cosine_contrastive": mean_interval(found.contrastive_cosines.nanmean(1).tolist()),
-            "magnitude_contrastive": mean_interval(
-                found.contrastive_cosines.abs().nanmean(1).tolist()
-            ),
+            method: {
+                "unexplained": mean_interval(found.share.tolist()),
+                "cosine": mean_interval(found.cosines.nanmean(1).tolist()),
+                "cosine_contrastive": mean_interval(found.contrastive_cosines.nanmean(1).tolist()),
+                "magnitude_contrastive": mean_interval(
+                    found.contrastive_cosines.abs().nanmean(1).tolist()
+                ),
+            }
+            for method, found in self.specificity.items()
         }
 
     def values(self, indices: list[int]) -> dict[str, Any]:
         """What `result.json` holds of the layer; `indices` are the images' numbers in the split."""
-        tests = {test: self._intervals(test) for test in TESTS}
         return {
             "receptive_field_pixels": list(self.field.size),
             "feature_maps": self.units.feature_maps.tolist(),
             "strongest_images": [indices[image] for image in self.units.images.tolist()],
-            "faithfulness": {
-                name: {test: found[name]._asdict() for test, found in tests.items()}
-                for name in self.faithfulness
-            },
-            "specificity": {
-                method: {
-                    name: interval._asdict()
-                    for name, interval in self._specificity_intervals(method).items()
-                }
-                for method in self.specificity
-            },
+            "faithfulness": _as_values(self._intervals()),
+            "differences": _as_values(self._differences()),
+            "specificity": _as_values(self._specificity_intervals()),
             "units": {
                 name: {test: getattr(found, test).tolist() for test in TESTS}
                 for name, found in self.faithfulness.items()
@@ -219,45 +241,35 @@ class _Layer:
         }
 
     def tables(self) -> list[Table]:
-        """Of faithfulness, and of specificity."""
-        count, layer = len(self.units), self.units.layer
-        tests = {test: self._intervals(test) for test in TESTS}
-        rows: list[tuple[Cell, ...]] = [
-            (name, *(number for found in tests.values() for number in found[name]))
-            for name in self.faithfulness
+        """Of faithfulness, of differences in it, and of specificity."""
+        of_units = f"of {len(self.units)} units of {self.units.layer}"
+        note = SPECIFICITY.format(k=self.contrast)
+        contents = (
+            ("faithfulness", "pixels ranked by", TESTS, self._intervals(), READING),
+            ("differences", "in the same units", TESTS, self._differences(), PAIRED),
+            ("specificity", "projection", MEASURES, self._specificity_intervals(), note),
+        )
+        return [
+            Table(
+                name=f"{name}_{self.units.layer}",
+                title=f"{name.capitalize()} {of_units}",
+                columns=(heading, *_interval_columns(measures)),
+                rows=tuple(
+                    (row, *(number for one in found[row].values() for number in one))
+                    for row in found
+                ),
+                notes=(reading,),
+                decimals=2,
+            )
+            for name, heading, measures, found, reading in contents
         ]
-        first = Table(
-            name=f"faithfulness_{layer}",
-            title=f"Faithfulness of {count} units of {layer}",
-            columns=("pixels ranked by", *_interval_columns(TESTS)),
-            rows=tuple(rows),
-            notes=(READING,),
-            decimals=2,
-        )
-        measures = {
-            "unexplained": "unexplained",
-            "cosine": "cosine",
-            "cosine_contrastive": "cosine, contrastive",
-            "magnitude_contrastive": "its magnitude",
-        }
-        second = Table(
-            name=f"specificity_{layer}",
-            title=f"Specificity of {count} units of {layer}",
-            columns=("projection", *_interval_columns(measures)),
-            rows=tuple(
-                (method, *(n for one in self._specificity_intervals(method).values() for n in one))
-                for method in self.specificity
-            ),
-            notes=(SPECIFICITY.format(k=self.contrast),),
-            decimals=2,
-        )
-        return [first, second]
 
     def intervals_figure(self) -> Image.Image:
         """The tests as dots with intervals."""
         panels = []
+        intervals = self._intervals()
         for test, heading in TESTS.items():
-            found = self._intervals(test).values()
+            found = [of_name[test] for of_name in intervals.values()]
             ends = [(one.low, one.high) for one in found]
             panels.append(Panel(heading, [Series("mean", [one.mean for one in found], ends)]))
         return to_image(comparison_figure(list(self.faithfulness), panels))
@@ -290,6 +302,13 @@ class _Layer:
                 "maps; right: in tests with two squares; own: not explained by these maps"
             ),
         )
+
+
+def _as_values(found: dict[str, Intervals]) -> dict[str, Any]:
+    return {
+        name: {test: interval._asdict() for test, interval in of_name.items()}
+        for name, of_name in found.items()
+    }
 
 
 def _interval_columns(measures: dict[str, str]) -> list[Column]:
