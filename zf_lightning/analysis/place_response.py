@@ -12,8 +12,7 @@ from torch import Tensor, fx
 from zf_lightning.deconv import Deconvnet, Window
 from zf_lightning.deconv.crops import Positions, crop_inputs, crop_pixels, fill_output
 from zf_lightning.deconv.precision import full_precision
-from zf_lightning.deconv.projection import run_operation
-from zf_lightning.models.evaluation import evaluation_mode
+from zf_lightning.deconv.projection import projecting, run_operation
 
 
 class PlaceResponse:
@@ -82,8 +81,8 @@ class PlaceResponse:
             output, _ = run_operation(graph, operations, node, taken, crop=plan.localities[node])
             return fill_output(plan, positions, node, output)
 
-        with evaluation_mode(graph.network):
-            (output,) = graph.walk(
-                crop_pixels(graph, plan, images, positions), [plan.node], run
-            ).values()
-        return output[:, :, 0, 0]
+        # With autograd, as for a projection: what needs no gradient is taken for a constant.
+        with projecting(graph.network, images.device):
+            pixels = crop_pixels(graph, plan, images, positions).requires_grad_()
+            (output,) = graph.walk(pixels, [plan.node], run).values()
+        return output.detach()[:, :, 0, 0]
