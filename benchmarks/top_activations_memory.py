@@ -56,7 +56,7 @@ def measure(order: str, images: int, batch_size: int) -> None:
         if order != "in any order":
             outputs = {layer: values + indices[:, None] for layer, values in outputs.items()}
         metric.update(outputs, indices)
-        kept.update(picture[: len(indices)], indices, metric.winners())
+        kept.update(picture[: len(indices)], indices, metric.top_indices())
         most = max(most, len(kept))
         seen = start + len(indices)
         while marks and seen >= marks[0]:

@@ -55,6 +55,7 @@ class DeconvProbe(Callback):
             see `callbacks.training_candidates`.
         seed: decides the random subset: the same maps in every epoch.
         method, norm: how a signal goes backward, see `zf_lightning.deconv.Method`.
+        cross_check: see `zf_lightning.deconv.Deconvnet`.
         keep_tiles: `all`, or `best_and_last`: atlases of other epochs keep the patch and projection
             of each feature map's strongest image alone, and the pictures.
 
@@ -71,6 +72,7 @@ class DeconvProbe(Callback):
     seed: int = 0
     method: Any = "deconvnet"
     norm: Any = "identity"
+    cross_check: bool = True
     keep_tiles: str = "best_and_last"
 
     def __post_init__(self) -> None:
@@ -88,7 +90,9 @@ class DeconvProbe(Callback):
         if stage != "fit":
             return
         classifier = _classifier(pl_module)
-        deconvnet = Deconvnet(classifier.network, method=self.method, norm=self.norm)
+        deconvnet = Deconvnet(
+            classifier.network, method=self.method, norm=self.norm, cross_check=self.cross_check
+        )
         try:
             layers = deconvnet.find_layers(self.layers)
         except UserError as mistake:
@@ -145,7 +149,7 @@ class DeconvProbe(Callback):
         if self._training is None or not self._due(trainer):
             return
         began = time.monotonic()
-        top = self._training.winners(
+        top = self._training.top_images(
             _files(trainer, "train"),
             _classifier(pl_module),
             rank=trainer.global_rank,

@@ -65,7 +65,7 @@ class TrainingCandidates:
         self._batch = None
         self._capture.stop()
 
-    def winners(
+    def top_images(
         self, files: LabelledImages, classifier: ImageClassifier, *, rank: int, processes: int
     ) -> dict[str, TopImages]:
         """Of all candidates the strongest with the weights as they are; on every process."""

@@ -218,19 +218,19 @@ def test_a_long_stream_is_held_in_bounded_memory() -> None:
     whole = torch.empty(images, maps)
     for start in range(0, images, size):
         batch = whole[start : start + size]
-        # The second half of the maps grows all the time: every batch brings new winners.
+        # The second half of the maps grows all the time: every batch brings new top images.
         batch[:] = torch.rand(size, maps, generator=generator)
         batch[:, maps // 2 :] += start
         indices = torch.arange(start, start + size)
         metric.update({"layer": batch}, indices)
-        kept.update(indices[:, None].to(torch.int32), indices, metric.winners())
+        kept.update(indices[:, None].to(torch.int32), indices, metric.top_indices())
         assert len(kept) <= maps * k
     after = sum(value.numel() * value.element_size() for value in state(metric).values())
     assert after == before == maps * k * 4 * 8 + maps * 8
     found = metric.compute()["layer"]
     assert torch.equal(found.activations, whole.topk(k, dim=0).values.T)
-    winners = found.indices.flatten().unique().tolist()
-    assert len(kept) == len(winners) and kept.images(winners)[:, 0].tolist() == winners
+    top = found.indices.flatten().unique().tolist()
+    assert len(kept) == len(top) and kept.images(top)[:, 0].tolist() == top
 
 
 def test_works_across_inference_mode() -> None:

@@ -158,3 +158,76 @@ def test_inference_mode() -> None:
         with torch.inference_mode():
             found = Deconvnet(network, crops=crops).project(images * 1, units)
         torch.testing.assert_close(found.pixels, expected.pixels)
+
+
+def nested() -> nn.Sequential:
+    """`chain` in two containers."""
+    modules = [*chain()]
+    return nn.Sequential(nn.Sequential(*modules[:3]), nn.Sequential(*modules[3:])).double()
+
+
+def replace_forward(module: nn.Module) -> None:
+    whole = type(module).forward
+    module.forward = lambda values: whole(module, 1.5 * values)
+
+
+CONTAINER_HOOKS: dict[str, tuple[str, Callable[[nn.Module], Any]]] = {
+    "container scales": ("0", HOOKS["scales"]),
+    "container ablates": ("0", HOOKS["ablates"]),
+    "container shifts": ("1", HOOKS["shifts"]),
+    "container reads": ("0", HOOKS["reads"]),
+    "container uses its input": (
+        "0",
+        lambda m: m.register_forward_hook(lambda _, inputs, output: output + inputs[0][:, :1]),
+    ),
+    "with keywords": (
+        "1",
+        lambda m: m.register_forward_pre_hook(
+            lambda module, inputs, options: ((2 * inputs[0],), options), with_kwargs=True
+        ),
+    ),
+    "network shifts": ("", HOOKS["shifts"]),
+    "network reads": ("", HOOKS["reads"]),
+    "container's forward": ("0", replace_forward),
+    "network's forward": ("", replace_forward),
+}
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("hook", CONTAINER_HOOKS)
+def test_hooks_of_containers_and_of_the_network(hook: str, late: bool) -> None:
+    """Also those that come, or go, after the network has been traced."""
+    network, images = nested(), some_images(1, size=6)
+    name, add = CONTAINER_HOOKS[hook]
+    deconvnet = Deconvnet(network, method="gradient")
+    if late:
+        deconvnet.project(images, every_unit("1.0", (1, 1, 1)))
+    add(network.get_submodule(name))
+    assert_as_it_runs(network, images, "1.0")
+    units = every_unit("1.0", (4, 6, 6))
+    found = deconvnet.project_windows(images, units).activations
+    torch.testing.assert_close(found, network(images).detach().flatten())
+    maps = deconvnet.feature_maps(images, ["1.0"])["1.0"]
+    torch.testing.assert_close(maps.flatten(), found)
+
+
+def test_tracing_calls_no_hook_and_leaves_nothing_behind() -> None:
+    network, seen = nested(), []
+    for module in (network, network[0], network[0][0]):
+        module.register_forward_hook(lambda module, inputs, output: seen.append(type(output)))
+    before = {**vars(network)}
+    deconvnet = Deconvnet(network)
+    assert not seen and deconvnet.layers == ("0.0", "1.0")
+    deconvnet.project(some_images(1, size=7), every_unit("1.0", (1, 1, 1)))
+    assert seen and set(seen) == {Tensor}
+    assert vars(network) == before
+
+
+def test_spectral_norm_in_training_mode_keeps_its_buffers() -> None:
+    network, images = chain(), some_images(1, size=7)
+    parametrizations.spectral_norm(network[0])
+    network.train()
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    Deconvnet(network).project(images, every_unit("3", (1, 2, 2)))
+    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
+    assert network.training and network[0].training

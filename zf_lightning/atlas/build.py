@@ -41,9 +41,9 @@ def build_atlas(
     tolerance: float = 1e-4,
     on_projected: Callable[[int], Any] | None = None,
 ) -> Atlas:
-    """Project the winners of some feature maps and cut out what their units saw.
+    """Project the top images of some feature maps and cut out what their units saw.
 
-    Only the winners go through the network, each once for all layers, and never more than
+    Only these images go through the network, each once for all layers, and never more than
     `deconvnet.batch_size` of them at a time. Each activation is computed again and compared with
     the recorded one; what differs is listed in `LayerAtlas.mismatches`.
 

@@ -65,7 +65,7 @@ def find_top_activations(
     seen = 0
     for batch in batches:
         images = batch[0] if isinstance(batch, tuple | list) else batch
-        if not isinstance(images, Tensor) or images.dim() != 4:
+        if not isinstance(images, Tensor):
             raise UserError("A batch is a tensor of images [N, 3, H, W], or begins with one.")
         inputs = images.to(deconvnet.device)
         outputs = deconvnet.feature_maps(inputs, layers)
@@ -75,7 +75,7 @@ def find_top_activations(
         indices = torch.arange(seen, seen + len(images), device=deconvnet.device)
         metric.update(outputs, indices)
         if kept is not None:
-            kept.update(images, indices, metric.winners())
+            kept.update(images, indices, metric.top_indices())
         seen += len(images)
     if metric is None:
         raise UserError("There are no images: the stream of batches is empty.")

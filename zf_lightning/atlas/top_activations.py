@@ -9,8 +9,9 @@ What is kept is one int64 table `[C, k, 4]` a layer, its columns being the value
 sorts like it, the dataset index, the row and the column: merging is then sorting integers.
 """
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -83,10 +84,10 @@ class TopActivations(Metric):
         self.k = k
         self.feature_maps = dict(feature_maps)
         for layer, maps in self.feature_maps.items():
-            winners = torch.zeros(maps, k, 4, dtype=torch.int64)
-            winners[..., KEY], winners[..., INDEX] = EMPTY_KEY, EMPTY_INDEX
-            winners_name, nans_name = _state_names(layer)
-            self.add_state(winners_name, winners, dist_reduce_fx=_merged, persistent=True)
+            table = torch.zeros(maps, k, 4, dtype=torch.int64)
+            table[..., KEY], table[..., INDEX] = EMPTY_KEY, EMPTY_INDEX
+            table_name, nans_name = _state_names(layer)
+            self.add_state(table_name, table, dist_reduce_fx=_merged, persistent=True)
             self.add_state(
                 nans_name,
                 torch.zeros(maps, dtype=torch.int64),
@@ -131,7 +132,7 @@ class TopActivations(Metric):
                 self._update_layer(layer, outputs[layer], indices, once)
             valid = valid & ~once
 
-    def winners(self) -> Tensor:
+    def top_indices(self) -> Tensor:
         """int64 `[M]`: the dataset indices, by now, of the strongest images of all layers."""
         found = [getattr(self, _state_names(layer)[0])[..., INDEX] for layer in self.feature_maps]
         every = torch.cat([indices.flatten() for indices in found]).unique()
@@ -141,13 +142,13 @@ class TopActivations(Metric):
         """The strongest images of each layer over all processes, each of which must call it."""
         found = {}
         for layer in self.feature_maps:
-            winners, nans = (getattr(self, name) for name in _state_names(layer))
-            present = winners[..., KEY] != EMPTY_KEY
+            table, nans = (getattr(self, name) for name in _state_names(layer))
+            present = table[..., KEY] != EMPTY_KEY
             found[layer] = TopImages(
-                torch.where(present, _value_of(winners[..., KEY]), -torch.inf),
-                torch.where(present, winners[..., INDEX], -1),
-                winners[..., ROW].clone(),
-                winners[..., COLUMN].clone(),
+                torch.where(present, _value_of(table[..., KEY]), -torch.inf),
+                torch.where(present, table[..., INDEX], -1),
+                table[..., ROW].clone(),
+                table[..., COLUMN].clone(),
                 nans.clone(),
             )
         return found
@@ -156,50 +157,57 @@ class TopActivations(Metric):
         maps = output.detach()
         if maps.dim() == 2:
             maps = maps[:, :, None, None]
-        winners_name, nans_name = _state_names(layer)
-        winners: Tensor = getattr(self, winners_name)
+        table_name, nans_name = _state_names(layer)
+        table: Tensor = getattr(self, table_name)
         # The whole cost of an ordinary batch: one pass for the strongest value of each image.
         strongest = maps.amax((2, 3)).float()
-        keys = _key_of(strongest).masked_fill(~valid[:, None], EMPTY_KEY)
+        excluded = ~valid[:, None].expand_as(strongest)
         holds_nan = strongest.isnan() & valid[:, None]
-        with_nan = bool(holds_nan.any())
-        if with_nan:
+        if bool(holds_nan.any()):
             setattr(self, nans_name, getattr(self, nans_name) + holds_nan.sum(0))
-            image, feature_map = holds_nan.nonzero(as_tuple=True)
-            keys[image, feature_map] = _keys_without_nan(maps, image, feature_map)
-        weakest = winners[:, -1]
+            strongest = maps.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax((2, 3)).float()
+            excluded = excluded | maps.isnan().flatten(2).all(2)
+        keys = _key_of(strongest)
+        weakest = table[:, -1]
         beats = (keys > weakest[:, KEY]) | (
             (keys == weakest[:, KEY]) & (indices[:, None] <= weakest[:, INDEX])
         )
-        beats &= keys != EMPTY_KEY
-        changed = beats.any(0).nonzero()[:, 0]
-        if not len(changed):
-            return
-        before, candidates = winners[changed], self._candidates(keys[:, changed], indices)
-        if _share_an_image(before, candidates):
-            # The same image again, now perhaps as strong at another position.
-            candidates = _located(candidates, maps, changed, with_nan=with_nan)
-            after = _best(before, candidates)
-        else:
-            after = _best_of_different(before, candidates)
-            after = _located(after, maps, changed, with_nan=with_nan)
-        merged = winners.clone()
-        merged[changed] = after
-        setattr(self, winners_name, merged)
+        keys = keys.masked_fill(excluded | ~beats, EMPTY_KEY)
+        changed = (keys != EMPTY_KEY).any(0).nonzero()[:, 0]
+        if len(changed):
+            candidates = self._candidates(maps, changed, keys[:, changed], indices)
+            merged = table.clone()
+            merged[changed] = _best(table[changed], candidates)
+            setattr(self, table_name, merged)
 
-    def _candidates(self, keys: Tensor, indices: Tensor) -> Tensor:
-        """The batch's best images `[M, k, 4]` by keys `[N, M]`, their positions not yet known."""
+    def _candidates(self, maps: Tensor, which: Tensor, keys: Tensor, indices: Tensor) -> Tensor:
+        """The batch's best images `[M, k, 4]` of the feature maps `which` `[M]` by keys `[N, M]`.
+
+        Of equal maxima the first in reading order is the position.
+        """
         by_index = indices.argsort()
         order = keys[by_index].argsort(dim=0, descending=True, stable=True)[: self.k]
-        image = by_index[order].T
-        key = keys.T.gather(1, image)
-        entries = torch.stack([key, indices[image], _unlocated(image), torch.zeros_like(image)], -1)
-        empty = torch.tensor([EMPTY_KEY, EMPTY_INDEX, 0, 0], device=keys.device)
-        return entries.where((key != EMPTY_KEY)[..., None], empty)
+        images = by_index[order].T
+        entries = torch.tensor([EMPTY_KEY, EMPTY_INDEX, 0, 0], device=keys.device)
+        entries = entries.repeat(*images.shape, 1)
+        # In bounded memory.
+        rows = max(1, 2**22 // max(1, maps.shape[2] * maps.shape[3]))
+        present = keys.T.gather(1, images) != EMPTY_KEY
+        for places in present.nonzero().split(rows):
+            row, rank = places.unbind(1)
+            image = images[row, rank]
+            key = keys[image, row]
+            held = maps[image, which[row]].flatten(1).float() == _value_of(key)[:, None]
+            # torch.argmax promises the first of equal maxima.
+            position = held.to(torch.uint8).argmax(1)
+            across = maps.shape[3]
+            columns = (key, indices[image], position // across, position % across)
+            entries[row, rank] = torch.stack(columns, -1)
+        return entries
 
 
 def _state_names(layer: str) -> tuple[str, str]:
-    # A state is an attribute, a layer's name may hold dots.
+    # A state is an attribute, a layer's name may hold dots. Checkpoints have these names.
     name = re.sub(r"\W", lambda sign: f"_{ord(sign[0]):x}_", layer)
     return f"winners_{name}", f"nans_{name}"
 
@@ -224,84 +232,12 @@ def _first_occurrences(indices: Tensor, valid: Tensor) -> Tensor:
     return first & valid
 
 
-def _chunks(maps: Tensor, number: int) -> Iterator[slice]:
-    """Slices of `number` feature maps that together take bounded memory."""
-    step = max(1, 2**22 // max(1, maps.shape[2] * maps.shape[3]))
-    yield from (slice(start, start + step) for start in range(0, number, step))
-
-
-def _keys_without_nan(maps: Tensor, images: Tensor, feature_maps: Tensor) -> Tensor:
-    """Keys `[M]` of the strongest values that are not NaN, or EMPTY_KEY if there is none."""
-    keys = torch.full_like(images, EMPTY_KEY)
-    for some in _chunks(maps, len(images)):
-        values = _rows(maps, images[some], feature_maps[some]).float()
-        strongest = values.where(~values.isnan(), -torch.inf).amax(1)
-        keys[some] = _key_of(strongest).where(~values.isnan().all(1), EMPTY_KEY)
-    return keys
-
-
-def _unlocated(images: Tensor) -> Tensor:
-    """What stands for the row of an entry whose position in the batch's image is not yet known."""
-    return -1 - images
-
-
-def _located(entries: Tensor, maps: Tensor, feature_maps: Tensor, *, with_nan: bool) -> Tensor:
-    """Entries `[M, k, 4]` with the first position, in reading order, that holds their value.
-
-    Args:
-        maps: `[N, C, H, W]`, the batch.
-        feature_maps: `[M]`, the feature map of each row of entries.
-        with_nan: whether there are NaN in the batch.
-    """
-    row, rank = (entries[..., ROW] < 0).nonzero(as_tuple=True)
-    images, feature_map = -1 - entries[row, rank, ROW], feature_maps[row]
-    values = _value_of(entries[row, rank, KEY])
-    positions = [torch.zeros_like(images[:0])]
-    for some in _chunks(maps, len(images)):
-        held = _rows(maps, images[some], feature_map[some]).float()
-        if with_nan:
-            # A NaN would be a maximum.
-            held = (held == values[some, None]).to(torch.uint8)
-        # torch.argmax promises the first of equal maxima.
-        positions.append(held.argmax(1))
-    position = torch.cat(positions)
-    entries = entries.clone()
-    entries[row, rank, ROW] = position // maps.shape[3]
-    entries[row, rank, COLUMN] = position % maps.shape[3]
-    return entries
-
-
-def _rows(maps: Tensor, images: Tensor, feature_maps: Tensor) -> Tensor:
-    """Some feature maps of some images, flattened: `[M, H * W]`."""
-    if maps.is_contiguous():
-        return maps.flatten(0, 1).flatten(1).index_select(0, images * maps.shape[1] + feature_maps)
-    return maps[images, feature_maps].flatten(1)
-
-
-def _share_an_image(first: Tensor, second: Tensor) -> bool:
-    """Whether a dataset index stands in both tables of a feature map."""
-    same = first[:, :, None, INDEX] == second[:, None, :, INDEX]
-    return bool((same & (first[:, :, None, KEY] != EMPTY_KEY)).any())
-
-
-def _sorted(entries: Tensor, columns: tuple[int, ...]) -> Tensor:
-    """Entries `[M, L, 4]` by key descending, then by `columns` ascending."""
-    for column in reversed(columns):
-        order = entries[..., column].argsort(dim=1, stable=True)
-        entries = entries.gather(1, order[..., None].expand_as(entries))
-    order = entries[..., KEY].argsort(dim=1, descending=True, stable=True)
-    return entries.gather(1, order[..., None].expand_as(entries))
-
-
-def _best_of_different(first: Tensor, second: Tensor) -> Tensor:
-    """The best entries `[M, k, 4]` of two tables that share no image."""
-    k = first.shape[1]
-    return _sorted(torch.cat([first, second], 1), (INDEX,))[:, :k]
-
-
 def _best(first: Tensor, second: Tensor) -> Tensor:
     """The best entries `[M, k, 4]` of two tables, each dataset index once."""
-    entries = _sorted(torch.cat([first, second], 1), (INDEX, ROW, COLUMN))
+    entries = torch.cat([first, second], 1)
+    for column in (COLUMN, ROW, INDEX, KEY):
+        order = entries[..., column].argsort(dim=1, descending=column == KEY, stable=True)
+        entries = entries.gather(1, order[..., None].expand_as(entries))
     index = entries[..., INDEX]
     same = (index[:, :, None] == index[:, None, :]).tril(-1)
     repeated = same.any(2) & (entries[..., KEY] != EMPTY_KEY)
@@ -312,9 +248,6 @@ def _best(first: Tensor, second: Tensor) -> Tensor:
     return entries.gather(1, order[..., None].expand(-1, -1, 4))
 
 
-def _merged(winners: Tensor) -> Tensor:
+def _merged(tables: Tensor) -> Tensor:
     """One table `[C, k, 4]` of those `[P, C, k, 4]` of several processes."""
-    merged = winners[0]
-    for other in winners[1:]:
-        merged = _best(merged, other)
-    return merged
+    return functools.reduce(_best, tables)

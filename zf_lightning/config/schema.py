@@ -154,6 +154,7 @@ class Probe:
     split: str = legal("val", "train")
     method: str = legal(*METHODS)
     norm: str = legal(*NORMS)
+    cross_check: bool = MISSING
     keep_tiles: str = legal("best_and_last", "all")
 
 

@@ -42,6 +42,7 @@ class Atlas(TaskOptions):
     pictures: Any = legal(*CHOSEN_MAPS)
     method: str = legal(*METHODS)
     norm: str = legal(*NORMS)
+    cross_check: bool = MISSING
     keep_images: bool = MISSING
     save_every: float = legal(number(0))
 

@@ -1,6 +1,7 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor, fx, nn
 
 from zf_lightning.deconv.backward import Method, MethodName, NormName
 from zf_lightning.deconv.crops import CropPlan
-from zf_lightning.deconv.geometry import Geometries
+from zf_lightning.deconv.cross_check import CrossCheck
+from zf_lightning.deconv.geometry import Geometries, Geometry
 from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.projection import ForwardState, Part, Projector, projecting
 from zf_lightning.deconv.receptive_field import (
@@ -23,12 +25,14 @@ from zf_lightning.deconv.units import (
     Units,
     WindowProjections,
     by_layer,
+    check_images,
     check_range,
     check_unit,
 )
 from zf_lightning.errors import UserError
 from zf_lightning.graph import Graph, capture, compiled_capture, find_layers
 from zf_lightning.graph.operations import Operation
+from zf_lightning.graph.trace import construction
 
 if TYPE_CHECKING:
     from zf_lightning.atlas.stream import FoundActivations
@@ -52,6 +56,9 @@ class Deconvnet:
         crops: whether units are projected from their receptive fields only (True), or with the
             whole image (False); None: whichever is less work. Layers whose units have no such
             crop are always projected with the whole image.
+        cross_check: compare some units of each layer with the network's own forward pass, the
+            first time and whenever weights, buffers, hooks or modes have changed: two passes of
+            one image. Where they differ, projecting raises UserError.
 
     Raises:
         UserError: the network cannot be traced to a graph.
@@ -71,13 +78,32 @@ class Deconvnet:
         rules: Mapping[Operation, Callable[..., Tensor]] | None = None,
         batch_size: int = 32,
         crops: bool | None = None,
+        cross_check: bool = True,
     ) -> None:
         self.operations = Operations(Method(method, norm), rules or {})
-        self.graph = Graph(network, whole_modules=self.operations.whole_modules)
         self.batch_size = batch_size
         self.crops = crops
-        self._projector = Projector(self.graph, self.operations, batch_size)
-        self._geometries = Geometries(self.graph, self._forward)
+        self.cross_check = cross_check
+        self._cross_check = CrossCheck()
+        self._trace(network)
+
+    def _trace(self, network: nn.Module) -> None:
+        self._graph = Graph(network, whole_modules=self.operations.whole_modules)
+        self._geometries = Geometries(self._graph, self._forward)
+
+    def __reduce__(self) -> Any:
+        """Copied and pickled as the network and the options; traced anew."""
+        options = {name: getattr(self, name) for name in ("batch_size", "crops", "cross_check")}
+        options |= {"method": self.method.name, "norm": self.method.norm}
+        rebuild = partial(Deconvnet, rules=self.operations.rules, **options)
+        return rebuild, (self._graph.network,)
+
+    @property
+    def graph(self) -> Graph:
+        """Of the network as it is now: traced again where modules or their hooks have changed."""
+        if self._graph.construction != construction(self._graph.network):
+            self._trace(self._graph.network)
+        return self._graph
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -101,12 +127,16 @@ class Deconvnet:
         `backward` takes any signal down from them.
         Raises UserError for a layer that does not exist, or an operation that has no backward rule.
         """
-        _check_images(images)
+        check_images(images, self.graph.weights)
         return self._forward(images, self.graph.nodes(layers))
 
     def _forward(self, images: Tensor, nodes: Mapping[str, fx.Node]) -> ForwardState:
-        with projecting(self.graph.network, images.device):
+        with projecting(self._graph.network, images.device):
             return self._projector.forward(images, nodes)
+
+    @property
+    def _projector(self) -> Projector:
+        return Projector(self._graph, self.operations, self.batch_size)
 
     def with_feature_maps(
         self, images: Tensor, layers: Collection[str]
@@ -126,13 +156,14 @@ class Deconvnet:
 
     def feature_maps(self, images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """Like `with_feature_maps`, going no higher than the layers."""
+        check_images(images, self.graph.weights)
         return capture(self.graph, images, layers, only=True)[1]
 
     def shapes(
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, tuple[int, ...]]:
         """Shape of the output of each layer for one image, `(C, H, W)` or `(C,)`."""
-        found = self._geometries.of(layers, (self.graph.input_channels, *input_size))
+        found = self._geometry(layers, (self.graph.input_channels, *input_size))
         return {layer: geometry.shape for layer, geometry in found.items()}
 
     def find_layers(self, asked: str | Sequence[str]) -> list[str]:
@@ -154,7 +185,7 @@ class Deconvnet:
 
         Raises UserError where an operation's output has no window in its input.
         """
-        found = self._geometries.of(layers, (self.graph.input_channels, *input_size))
+        found = self._geometry(layers, (self.graph.input_channels, *input_size))
         return {layer: geometry.receptive_field for layer, geometry in found.items()}
 
     def crop_plan(self, layer: str, shape: tuple[int, int, int]) -> CropPlan | None:
@@ -163,7 +194,11 @@ class Deconvnet:
         None where they are not: the layer has no positions, or an operation below it cannot be run
         on crops.
         """
-        return self._geometries.of([layer], shape)[layer].plan
+        return self._geometry([layer], shape)[layer].plan
+
+    def _geometry(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, Geometry]:
+        _ = self.graph  # Of the network as it is now.
+        return self._geometries.of(layers, shape)
 
     def top_activations(
         self,
@@ -205,6 +240,7 @@ class Deconvnet:
         Raises:
             UserError: a unit does not exist, or an operation below it has no rule.
         """
+        check_images(images, self.graph.weights)
         groups = by_layer(units, images.device)
         with projecting(self.graph.network, images.device):
             # Here no tensors of an inference mode, which could not be filled.
@@ -217,6 +253,7 @@ class Deconvnet:
                     pixels[places] = part.pixels
                 else:
                     paste(part.pixels, pixels, places, *part.starts)
+        self._check(images, [(group, activations[places]) for group, places in groups])
         return Projections(pixels, activations)
 
     def project_windows(self, images: Tensor, units: Sequence[Unit] | Units) -> WindowProjections:
@@ -226,16 +263,21 @@ class Deconvnet:
         """
         groups = by_layer(units, images.device)
         if len(groups) != 1:
-            raise UserError("Windows of different layers differ in size: project one layer a call.")
+            raise UserError(
+                "Windows of different layers differ in size: project one layer a call."
+                if groups
+                else "There are no units, and so no windows."
+            )
         return self.project_layers(images, [groups[0][0]])[0]
 
     def project_layers(self, images: Tensor, groups: Sequence[Units]) -> list[WindowProjections]:
         """Like `project_windows` for several layers, which share what they have in common."""
+        check_images(images, self.graph.weights)
         size = (images.shape[2], images.shape[3])
         parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
         with projecting(self.graph.network, images.device):
-            layers = {group.layer for group in groups}
-            geometries = self._geometries.of(layers, tuple(images.shape[1:]))
+            shape = tuple(images.shape[1:])
+            geometries = self._geometry({group.layer for group in groups}, shape)
             fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
             for part in self._parts(images, groups):
                 field = fields[part.units.layer]
@@ -248,16 +290,21 @@ class Deconvnet:
                 inside = inside_image(tops, lefts, field.tile_size, size)
                 found = WindowProjections(windows, part.activations, tops, lefts, inside)
                 parts[part.group].append((part.places, found))
-        return [_in_order(found) for found in parts]
+        layers = [_in_order(found) for found in parts]
+        self._check(images, [(g, f.activations) for g, f in zip(groups, layers, strict=True)])
+        return layers
+
+    def _check(self, images: Tensor, projected: Sequence[tuple[Units, Tensor]]) -> None:
+        if self.cross_check:
+            self._cross_check(self._graph, images, projected)
 
     def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[Part]:
         """The units of several layers, projected some at a time.
 
         Raises UserError for a unit that does not exist.
         """
-        _check_images(images)
         shape = tuple(images.shape[1:])
-        geometry = self._geometries.of({group.layer for group in groups}, shape)
+        geometry = self._geometry({group.layer for group in groups}, shape)
         projector = self._projector
         whole = []
         for number, group in enumerate(groups):
@@ -278,11 +325,3 @@ def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjection
     order = torch.cat([places for places, _ in parts]).argsort()
     columns = zip(*(vars(part).values() for _, part in parts), strict=True)
     return WindowProjections(*(torch.cat(column)[order] for column in columns))
-
-
-def _check_images(images: Tensor) -> None:
-    if images.dim() != 4 or not images.is_floating_point():
-        raise UserError(
-            f"Images are float [N, C, H, W] as the network takes them, not {images.dtype} "
-            f"{list(images.shape)}."
-        )

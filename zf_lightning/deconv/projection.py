@@ -1,7 +1,7 @@
 """Projection: images go up the graph with autograd, and the units' signals come down it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,15 @@ from zf_lightning.deconv.precision import full_precision
 from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
-from zf_lightning.graph.operations import NEW_TENSORS, QUERIES, describe, evaluate, fill_in, kind_of
+from zf_lightning.graph.operations import (
+    NEW_TENSORS,
+    QUERIES,
+    Hooks,
+    describe,
+    evaluate,
+    fill_in,
+    kind_of,
+)
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Most backward passes that share one forward pass of an image. A row of the batch is an image, and
@@ -155,7 +163,9 @@ class Projector:
             except UserError as problem:
                 # Go on, to name all that have none.
                 refused.setdefault(kind_of(self.graph.network, node), problem)
-                return evaluate(self.graph.network, node, values)
+                with suppress(RuntimeError):
+                    return evaluate(self.graph.network, node, values)
+                raise
             shapes[node] = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
             return output
 
@@ -250,6 +260,8 @@ def run_operation(
         if node.op == "call_module":
             module = graph.network.get_submodule(str(node.target))
             return run_module(operations, module, arguments, options, crop)
+        if isinstance(node.target, Hooks):
+            return _run_hooks(operations, node.target, arguments, crop)
         if operations.is_unknown(node.target):
             return run_calls(operations, node.target, arguments, options, crop)
         return operations.run_function(node.target, arguments, options, crop)
@@ -257,6 +269,10 @@ def run_operation(
         raise UserError(f"{describe(graph.network, node)}: {problem}") from problem
     except TypeError as problem:
         raise UserError(f"{describe(graph.network, node)} has no rule: {problem}.") from problem
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as problem:  # Images that are too small, for one.
+        raise UserError(f"{describe(graph.network, node)} cannot be run: {problem}.") from problem
 
 
 def run_module(
@@ -268,9 +284,16 @@ def run_module(
 ) -> Result:
     """Run a module on values of the image; one that is no operation itself, call by call."""
     found = operations.run_module(module, args, kwargs, crop)
-    if found is not None:
-        return found
-    return run_calls(operations, module, args, kwargs, crop)
+    return found or run_calls(operations, module, args, kwargs, crop)
+
+
+def _run_hooks(
+    operations: Operations, hooks: Hooks, args: Sequence[Tensor], crop: Locality | None
+) -> Result:
+    output, locality = run_calls(operations, hooks, args, {}, crop)
+    # They may have used what the module was given, of which crops are larger.
+    in_crops = output is args[0] or (hooks.before and locality.in_crops)
+    return output, replace(locality, in_crops=in_crops)
 
 
 def run_calls(

@@ -1,5 +1,6 @@
 """What is projected, and what comes out: units of a batch of images (Sec. 2.1)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -68,8 +69,9 @@ class WindowProjections(Projections):
 def by_layer(units: Sequence[Unit] | Units, device: torch.device) -> list[tuple[Units, Tensor]]:
     """The units of each layer as tensors, with their places among all units."""
     if isinstance(units, Units):
+        _check_whole(units.images, units.feature_maps, units.rows, units.columns)
         moved = (
-            cast(Tensor, getattr(units, name)).to(device)
+            cast(Tensor, getattr(units, name)).to(device, torch.int64)
             for name in ("images", "feature_maps", "rows", "columns")
         )
         return [(Units(units.layer, *moved), torch.arange(len(units), device=device))]
@@ -79,9 +81,41 @@ def by_layer(units: Sequence[Unit] | Units, device: torch.device) -> list[tuple[
         groups.setdefault(unit.layer, []).append(numbers)
     found = []
     for layer, rows in groups.items():
-        *columns, places = torch.tensor(rows, dtype=torch.int64, device=device).unbind(1)
+        table = torch.tensor(rows, device=device)
+        _check_whole(table)
+        *columns, places = table.unbind(1)
         found.append((Units(layer, *columns), places))
     return found
+
+
+def _check_whole(*numbers: Tensor) -> None:
+    for values in numbers:
+        if values.is_floating_point() or values.dtype == torch.bool:
+            raise UserError(f"Units are given by whole numbers, not by {values.dtype}.")
+
+
+def check_images(images: Tensor, weights: Tensor) -> None:
+    """Raise UserError for images that are not as a network with these weights takes them.
+
+    Weights of 16 bits are used as they are, of which the user is warned.
+    """
+    if images.dim() != 4 or not images.is_floating_point():
+        raise UserError(
+            f"Images are float [N, C, H, W] as the network takes them, not {images.dtype} "
+            f"{list(images.shape)}."
+        )
+    for name, mine, its in (
+        ("", images.dtype, weights.dtype),
+        ("on ", images.device, weights.device),
+    ):
+        if weights.numel() and mine != its:
+            raise UserError(f"The images are {name}{mine}, but the network is {name}{its}.")
+    if images.dtype == torch.bfloat16:
+        warnings.warn(
+            "The network is bfloat16, and projections differ by up to a tenth from those of "
+            "float32: Deconvnet(copy.deepcopy(network).float()) projects in full.",
+            stacklevel=3,
+        )
 
 
 def check_unit(units: Units, shape: tuple[int, ...]) -> None:

@@ -4,14 +4,18 @@ Operations need no backward rule here: what runs is the network itself, traced i
 How a pass in training mode is captured stands in `training_capture`.
 """
 
+import itertools
+import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph, as_maps
-from zf_lightning.graph.operations import LINEAR, find_ancestors
+from zf_lightning.graph.operations import LINEAR, RECTIFIERS, evaluate, find_ancestors
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Called with a node and its value as soon as that is there. The value may change afterwards
@@ -41,8 +45,16 @@ def run(
     and the output is None.
     """
     needed = None if up_to is None else find_ancestors(up_to)
-    with torch.no_grad(), evaluation_mode(graph.network):
-        return _Runner(graph, needed, on_value).run(images)
+    try:
+        with torch.no_grad(), evaluation_mode(graph.network):
+            return _Runner(graph, needed, on_value).run(images)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as problem:  # Images that are too small, for one.
+        first = str(problem).partition("\n")[0]
+        raise UserError(
+            f"Images {list(images.shape)} cannot go through the network: {first}"
+        ) from problem
 
 
 def capture(
@@ -64,6 +76,53 @@ def capture(
     wanted = set(nodes.values())
     output = run(graph, images, keep, up_to=nodes.values() if only else None)
     return output, {layer: found[node] for layer, node in nodes.items()}
+
+
+def own_outputs(graph: Graph, nodes: Mapping[str, fx.Node], images: Tensor) -> dict[str, Tensor]:
+    """The outputs of layers in a forward pass of the module itself, not of its graph.
+
+    Only of layers that are a module's output, or what a rectifier makes of it. The pass ends with
+    the last of them.
+    """
+    found: dict[str, Tensor] = {}
+    modules: dict[str, fx.Node] = {}
+    for layer, node in nodes.items():
+        while node.op != "call_module" and graph.is_kind(node, RECTIFIERS):
+            node = node.all_input_nodes[0]
+        if node.op == "call_module":
+            modules[layer] = node
+
+    def hook_of(layer: str) -> Callable[..., None]:
+        calls = itertools.count(-graph.calls(modules[layer]).index(modules[layer]))
+
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            if next(calls) != 0 or not isinstance(output, Tensor):
+                return
+            values = {modules[layer]: output.clone()}
+            for node in graph.below([nodes[layer]]):
+                if node.all_input_nodes and node.all_input_nodes[0] in values:
+                    values[node] = evaluate(graph.network, node, values)
+            found[layer] = graph.as_maps(nodes[layer], values[nodes[layer]])
+            if len(found) == len(modules):
+                raise _Enough
+
+        return keep
+
+    with ExitStack() as hooks:
+        for layer, node in modules.items():
+            module = graph.network.get_submodule(str(node.target))
+            hooks.callback(module.register_forward_hook(hook_of(layer)).remove)
+        if "torch._dynamo" in sys.modules:
+            # Compiled code would not call the hooks.
+            hooks.enter_context(torch.compiler.set_stance("force_eager"))
+        if modules:
+            hooks.enter_context(suppress(_Enough))
+            graph.network(images)
+    return found
+
+
+class _Enough(Exception):
+    """All that is wanted of a forward pass is there."""
 
 
 def compiled_capture(

@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from zf_lightning.errors import UserError
-from zf_lightning.graph.operations import IN_PLACE, SAME_TENSOR, VIEWS, is_operation
+from zf_lightning.graph.operations import IN_PLACE, SAME_TENSOR, VIEWS, Hooks, is_operation
 
 
 class InPlaceProxy(fx.Proxy):
@@ -41,7 +41,9 @@ NEW_VALUES = {
 }
 
 
-def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[fx.Node]) -> None:
+def without_mutation(
+    network: nn.Module, graph: fx.Graph, carriers: Collection[fx.Node]
+) -> set[fx.Node]:
     """Let what reads a tensor after an in-place operation read the operation's output.
 
     With `y = relu_(x); return x + y` both summands are the rectified tensor; in the traced graph
@@ -53,6 +55,10 @@ def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[f
         carriers: the nodes whose values come from the image. Others are numbers, which nothing
             changes in place, or weights, which are only read.
 
+    Returns:
+        The nodes whose output a later operation may change when the graph is run as it is, by
+        itself or through another shape of the same memory.
+
     Raises UserError where the tensor is read again through another shape of itself.
     """
     order = {node: place for place, node in enumerate(graph.nodes)}
@@ -60,14 +66,17 @@ def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[f
     #: have the same origin.
     sharing: dict[fx.Node, list[fx.Node]] = {}
     origin: dict[fx.Node, fx.Node] = {}
+    overwritten: set[fx.Node] = set()
     for node in graph.nodes:
         source = node.all_input_nodes[0] if node.all_input_nodes else node
         changes = source in carriers and mutates(network, node)
         if source not in carriers and node.target in NEW_VALUES:
             node.target = NEW_VALUES[node.target]
         same_tensor = changes or is_operation(network, node, SAME_TENSOR)
-        shares = source is not node and (same_tensor or is_operation(network, node, VIEWS))
+        shares = source is not node and (same_tensor or _may_share(network, node))
         sharing[node] = sharing[source] if shares else []
+        if changes:
+            overwritten.update(sharing[node])
         sharing[node].append(node)
         origin[node] = origin[source] if shares and same_tensor else node
         if not changes:
@@ -82,6 +91,12 @@ def without_mutation(network: nn.Module, graph: fx.Graph, carriers: Collection[f
             if other is not node:
                 for user in later:
                     user.replace_input_with(other, node)
+    return overwritten
+
+
+def _may_share(network: nn.Module, node: fx.Node) -> bool:
+    # What hooks give may be what they were given.
+    return is_operation(network, node, VIEWS) or isinstance(node.target, Hooks)
 
 
 def mutates(network: nn.Module, node: fx.Node) -> bool:
@@ -99,25 +114,3 @@ def mutates(network: nn.Module, node: fx.Node) -> bool:
     else:
         return False
     return (name.endswith("_") and not name.endswith("__")) or bool(node.kwargs.get("inplace"))
-
-
-def overwritten(network: nn.Module, graph: fx.Graph) -> set[fx.Node]:
-    """Nodes whose output a later operation may change when the graph is run as it is.
-
-    By itself, or through another shape of the same memory.
-    """
-    sharing: dict[fx.Node, list[fx.Node]] = {}
-    found: set[fx.Node] = set()
-    for node in graph.nodes:
-        source = node.all_input_nodes[0] if node.all_input_nodes else node
-        changes = source is not node and mutates(network, node)
-        shares = (
-            changes
-            or is_operation(network, node, SAME_TENSOR)
-            or is_operation(network, node, VIEWS)
-        )
-        sharing[node] = sharing[source] if shares and source is not node else []
-        if changes:
-            found.update(sharing[node])
-        sharing[node].append(node)
-    return found

@@ -10,22 +10,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from zf_lightning.errors import UserError
-from zf_lightning.graph.inplace import overwritten, without_mutation
+from zf_lightning.graph.inplace import without_mutation
 from zf_lightning.graph.operations import (
     BATCH_NORMS,
     CONVOLUTIONS,
     LAYERS,
     LINEAR,
     RECTIFIERS,
+    Hooks,
     Kind,
     evaluate,
     find_ancestors,
     find_dependent,
     is_operation,
 )
-from zf_lightning.graph.trace import trace
+from zf_lightning.graph.trace import construction, trace
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
 #: A node to be run, whether it depends on the image, and the nodes that are not needed after it.
@@ -49,21 +51,27 @@ class Graph:
         # torch.compile and DataParallel wrap a module; what is inside is what is meant.
         while True:
             inner = getattr(network, "_orig_mod", network)
-            inner = inner.module if isinstance(inner, nn.DataParallel) else inner
+            if isinstance(inner, nn.DataParallel | DistributedDataParallel):
+                inner = inner.module
             if inner is network:
                 break
             network = inner
         self.network = network
+        if isinstance(network, torch.jit.ScriptModule):
+            raise UserError(
+                "The network is compiled by torch.jit: hand in the module that it was made of."
+            )
+        self.construction = construction(network)
         self.graph = trace(self.network, {LocalResponseNorm, *whole_modules})
         inputs = [node for node in self.graph.nodes if node.op == "placeholder" and not node.args]
         if len(inputs) != 1:
             raise UserError(f"The network takes {len(inputs)} inputs; a deconvnet needs one.")
         self.input: fx.Node = inputs[0]
-        without_mutation(self.network, self.graph, find_dependent(self.graph, self.input))
+        carriers = find_dependent(self.graph, self.input)
+        #: The nodes whose output a later operation may change in place.
+        self.overwritten = without_mutation(self.network, self.graph, carriers)
         #: The nodes whose values depend on the image.
         self.dependent = find_dependent(self.graph, self.input)
-        #: The nodes whose output a later operation may change in place.
-        self.overwritten = overwritten(self.network, self.graph)
         self._known_steps: dict[frozenset[fx.Node], list[Step]] = {}
 
     @property
@@ -129,7 +137,7 @@ class Graph:
         ] or [
             node
             for node in self.graph.nodes
-            if node in self.dependent and layer in (node.name, self._name(node))
+            if node in self.dependent - {self.input} and layer in (node.name, self._name(node))
         ]
         if not found:
             raise UserError(
@@ -141,7 +149,7 @@ class Graph:
         node = found[0]
         if self.is_layer(node):
             for followers in (BATCH_NORMS, RECTIFIERS):
-                users = list(node.users)
+                users = [user for user in node.users if node in self.sources(user)]
                 if len(users) == 1 and self.is_kind(users[0], followers):
                     node = users[0]
         return node
@@ -204,7 +212,9 @@ class Graph:
     def sources(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """The nodes, dependent on the image, that an operation takes, as often as it does."""
         found: list[fx.Node] = []
-        fx.map_arg((node.args, node.kwargs), found.append)
+        # What a module was given is only shown to its hooks.
+        shown = node.args[:1] if isinstance(node.target, Hooks) else node.args
+        fx.map_arg((shown, node.kwargs), found.append)
         return tuple(source for source in found if source in self.dependent)
 
     def asks_for_sizes(self, target: fx.Node) -> bool:
@@ -219,11 +229,15 @@ class Graph:
         """What the user calls the layer of this node."""
         if node.op != "call_module":
             return node.name
-        calls = [other for other in self.graph.nodes if other.target == node.target]
-        if len(calls) == 1:
+        if len(self.calls(node)) == 1:
             return str(node.target)
-        # The first use may be called like the module, by which none of the uses is meant.
-        return f"{node.name}_0" if node.name == node.target else node.name
+        # The first use may be called like a module, by which none of the uses is meant.
+        modules = {other.target for other in self.graph.nodes if other.op == "call_module"}
+        return f"{node.name}_0" if node.name in modules else node.name
+
+    def calls(self, node: fx.Node) -> list[fx.Node]:
+        """All uses of a node's module, in order."""
+        return [n for n in self.graph.nodes if (n.op, n.target) == (node.op, node.target)]
 
 
 def as_maps(value: Any, channels_last: bool) -> Any:

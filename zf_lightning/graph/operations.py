@@ -1,9 +1,12 @@
 """Kinds of operations: names of functions and classes of modules, and nodes of a traced network."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import fx, nn
+
+from zf_lightning.system.compat import hooks_of
 
 #: A module's class, a function, or the name of a method of tensors.
 Operation = type[nn.Module] | Callable[..., Any] | str
@@ -40,6 +43,37 @@ NEW_TENSORS = frozenset(
 )
 #: Names of the operators that work in place, and what they are otherwise.
 IN_PLACE = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv"}
+
+
+class Hooks:
+    """The hooks of a module that does not stay whole, as an operation of the graph.
+
+    Args:
+        module: whose hooks they are.
+        name: of the module, for the node and for messages.
+        before: those that are called before its forward pass, instead of after it.
+    """
+
+    def __init__(self, module: nn.Module, name: str, *, before: bool) -> None:
+        self.module, self.before = module, before
+        self.__name__ = re.sub(r"\W", "_", f"hooks_of_{name}")
+
+    @property
+    def hooks(self) -> tuple[tuple[Callable[..., Any], bool], ...]:
+        """The hooks as they are now, and whether each takes keyword arguments."""
+        return hooks_of(self.module, before=self.before)
+
+    def __call__(self, value: Any, *inputs: Any) -> Any:
+        """What they make of the module's input, or of its output, which `inputs` follow."""
+        for hook, with_keywords in self.hooks:
+            keywords: tuple[Any, ...] = ({},) if with_keywords else ()
+            given = (value,) if self.before else inputs
+            changed = hook(self.module, given, *keywords, *(() if self.before else (value,)))
+            if self.before and with_keywords and changed is not None:
+                changed, _ = changed
+            if changed is not None:
+                value = changed[0] if self.before and isinstance(changed, tuple) else changed
+        return value
 
 
 def name_of(function: Any) -> str:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
@@ -50,7 +50,7 @@ class TrainingCapture:
                     f"{layer} is not a module but an operation in a forward (node {node.name}), "
                     "and only modules can be captured in training: name a module."
                 )
-            module, calls = str(node.target), _calls(graph, node)
+            module, calls = str(node.target), graph.calls(node)
             self._layers.setdefault(module, {})[calls.index(node)] = layer
             self._expected_calls[module] = len(calls)
             if node in graph.overwritten:
@@ -99,7 +99,3 @@ class TrainingCapture:
             self.outputs[layer] = output.clone() if layer in self._copied else output
 
         return keep
-
-
-def _calls(graph: Graph, node: fx.Node) -> list[fx.Node]:
-    return [one for one in graph.graph.nodes if one.op == node.op and one.target == node.target]

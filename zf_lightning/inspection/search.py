@@ -76,7 +76,7 @@ class AtlasSearch:
                     self.cache.update(
                         batch.images[valid],
                         batch.indices[valid],
-                        self.metric.winners(),
+                        self.metric.top_indices(),
                         batch.labels[valid],
                     )
                 self.images += int(valid.sum())

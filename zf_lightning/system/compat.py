@@ -7,6 +7,8 @@ callers need one library of these, and some of them are slow to import.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
     from torch import nn
     from torchmetrics import Metric
@@ -47,6 +49,15 @@ def has_hooks(module: "nn.Module") -> bool:
 
     hooks = module._forward_hooks or module._forward_pre_hooks
     return bool(hooks or common._global_forward_hooks or common._global_forward_pre_hooks)
+
+
+def hooks_of(module: "nn.Module", *, before: bool) -> "tuple[tuple[Callable[..., Any], bool], ...]":
+    """The module's forward hooks, and whether each takes keyword arguments (torch 2.15.0)."""
+    hooks = module._forward_pre_hooks if before else module._forward_hooks
+    with_keywords = (
+        module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
+    )
+    return tuple((hook, number in with_keywords) for number, hook in hooks.items())
 
 
 def is_compile_error(exception: BaseException) -> bool:

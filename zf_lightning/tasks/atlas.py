@@ -46,7 +46,12 @@ def run(config: DictConfig) -> dict[str, Any]:
     classifier = load_subject(config).classifier
     config = configuration_to_inspect(config)
     options = config.atlas
-    deconvnet = Deconvnet(classifier.network, method=options.method, norm=options.norm)
+    deconvnet = Deconvnet(
+        classifier.network,
+        method=options.method,
+        norm=options.norm,
+        cross_check=options.cross_check,
+    )
     layers = deconvnet.find_layers(plain(options.layers))
     size = classifier.preprocessing.input_size
     shapes = deconvnet.shapes(layers, (size, size))
