@@ -172,5 +172,7 @@ def test_networks_as_people_write_them() -> None:
     network.backbone.register_forward_hook(lambda *_: None)
     with pytest.raises(UserError, match="hooks of backbone cannot be followed"):
         Deconvnet(network)
-    with pytest.raises(UserError, match="values of its input"):
-        Deconvnet(nn.Sequential(ByValue(), *chain()))
+    # Layers above a branch on values are refused by the name of what cannot be followed.
+    by_value = Deconvnet(nn.Sequential(ByValue(), *chain()))
+    with pytest.raises(UserError, match="module 0, ByValue"):
+        by_value.project(images, every_unit("4", (1, 1, 1)))
