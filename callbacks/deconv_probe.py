@@ -228,7 +228,13 @@ class DeconvProbe(Callback):
     ) -> None:
         if trainer.is_global_zero:
             atlas = self._atlas(trainer, classifier, top)
-            write_atlas(atlas, Path(self.folder), loggers=trainer.loggers, step=trainer.global_step)
+            try:
+                write_atlas(
+                    atlas, Path(self.folder), loggers=trainer.loggers, step=trainer.global_step
+                )
+            except OSError as problem:
+                # The training is worth more than its pictures.
+                log.warning(f"The pictures of this epoch could not be written: {problem}")
             if self.keep_tiles == "best_and_last":
                 keep_tiles(Path(self.folder))
         self.seconds_drawing += time.monotonic() - began

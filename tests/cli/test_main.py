@@ -1,6 +1,8 @@
 """The commands as a user types them, each in processes of its own."""
 
+import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Compose
+from zf_lightning.cli.messages import clear_messages
 from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 from zf_lightning.tasks import test as test_task
 
@@ -82,3 +85,16 @@ def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: There is no ablation=drop_fc9; did you mean drop_fc7?")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOENT])
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    place = str(tmp_path / "file")
+    with pytest.raises(SystemExit), clear_messages():
+        raise OSError(number, os.strerror(number), place)
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {place} cannot be written or read: {os.strerror(number)}")
+    assert said.count("\n") == 1 and ("MB are free" in said) == (number == errno.ENOSPC)

@@ -1,10 +1,13 @@
 """A user's mistakes as one sentence each."""
 
 import contextlib
+import errno
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +24,8 @@ NO_LAUNCHER = (
     "This launcher needs an extra package: hydra-joblib-launcher or hydra-submitit-launcher. In "
     "the checkout pip install -e '.[cli,launchers]' installs both."
 )
+#: What a disk that is full or read-only, a folder that is gone, or one of another user is called.
+PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 @contextlib.contextmanager
@@ -40,6 +45,13 @@ def clear_messages() -> Iterator[None]:
         if "IS THE PLUGIN INSTALLED" not in str(mistake):
             raise
         _fail(NO_LAUNCHER)
+    except OSError as problem:
+        if problem.filename is None or problem.errno not in PLACES:
+            _write_to_log_file("failed", with_trace=True)
+            raise
+        # The log may lie in the same place.
+        logging.raiseExceptions = False
+        _fail(f"{problem.filename} cannot be written or read: {problem.strerror}{_free(problem)}.")
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, TypeError, AssertionError) as mistake:
@@ -86,6 +98,16 @@ def missing_message(text: str) -> str:
     found = re.search(r"Missing mandatory value: ([\w.]+)", text)
     key = found.group(1) if found else text
     return f"{key} must be given: add {key}=… to the command."
+
+
+def _free(problem: OSError) -> str:
+    """How much is free where a disk is full."""
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(Path(problem.filename).parent).free
+        return f" ({free / 1e6:,.0f} MB are free there)"
+    return ""
 
 
 def _fail(sentence: str) -> NoReturn:
