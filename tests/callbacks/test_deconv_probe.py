@@ -150,10 +150,10 @@ def test_maps_are_a_seeded_subset_a_list_or_all() -> None:
         ("probe.maps=[900]", "no map 900"),
         ("probe.maps=some", "neither a number"),
         ("probe.maps=0", "neither a number"),
-        ("probe.every_n_epochs=0", "at least 1"),
+        ("probe.every_n_epochs=0", "a whole number from 1"),
         ("probe.method=magic", "magic"),
         ("probe.top=0", "k=0"),
-        ("probe.split=test", "neither val nor train"),
+        ("probe.split=test", "must be val or train"),
     ],
 )
 def test_mistakes_are_known_before_training(
