@@ -95,3 +95,22 @@ def three_outputs() -> nn.Module:
 def no_module(num_classes: int) -> int:
     """Not a network at all."""
     return num_classes
+
+
+class Viewed(nn.Module):
+    """Its first convolution's output is written over through another shape of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.last = nn.Linear(4 * 39 * 39, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(torch.relu_(torch.flatten(self.first(images), 1)))
+
+
+def skipping() -> Skipping:
+    torch.manual_seed(0)
+    network = Skipping(5).double()
+    network.norm.running_mean += 0.3
+    return network

@@ -1,17 +1,10 @@
 """Near-duplicates by normalised correlation."""
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
+from tests.pictures import scenes
 from zf_lightning.analysis.overlap import correlated_pairs, signatures
-
-
-def scenes(count: int, seed: int = 0) -> Tensor:
-    """Smooth random pictures, uint8 `[N, 3, 256, 256]`."""
-    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    fine = functional.interpolate(coarse, size=256, mode="bicubic", align_corners=False)
-    return (fine.clamp(0, 1) * 255).to(torch.uint8)
 
 
 def test_the_product_of_signatures_is_pearsons_correlation() -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.cli.test_main import command
 from tests.conftest import Compose
-from tests.tasks.test_resume import Stopped, stop_at, weights
+from tests.runs import Stopped, command, stop_at, weights
 from zf_lightning.atlas import Atlas
 from zf_lightning.data import Batch
 from zf_lightning.tasks import test as test_task

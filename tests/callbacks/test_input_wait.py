@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Compose
-from tests.tasks.test_resume import rows
+from tests.runs import rows
 from zf_lightning.callbacks import InputWait
 from zf_lightning.data import BatchLoader
 from zf_lightning.tasks import train

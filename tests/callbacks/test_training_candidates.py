@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import Compose
-from tests.tasks.test_resume import Stopped, stop_at
+from tests.runs import Stopped, stop_at
 from zf_lightning.atlas import Atlas
 from zf_lightning.data import FolderSource, LabelledFiles
 from zf_lightning.deconv import Deconvnet

@@ -4,33 +4,17 @@ import errno
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Compose
+from tests.conftest import Compose
+from tests.runs import command
 from zf_lightning.cli.messages import clear_messages
-from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 from zf_lightning.tasks import test as test_task
 
 
-def command(
-    *arguments: str, folder: Path, timeout: float = 280
-) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
+@pytest.mark.slow
 def test_two_processes_count_each_image_once(
     tiny: list[str], tmp_path: Path, compose_config: Compose
 ) -> None:
@@ -61,18 +45,10 @@ def test_two_processes_count_each_image_once(
 
 def test_a_sweep_goes_on_after_a_failed_job_and_reports_it(tiny: list[str], tmp_path: Path) -> None:
     quick = [option for option in tiny if not option.startswith("model.input_size")]
-    done = command(
-        "-m",
-        "model.input_size=20,70",
-        *quick,
-        "trainer.limit_train_batches=1",
-        "hydra.sweep.dir=sweep",
-        folder=tmp_path,
-    )
-    assert done.returncode == 1
-    assert "has nothing left to see: the input of 20 pixels is too small" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "1 of 2 jobs failed" in done.stdout
+    sizes = ["-m", "model.input_size=20,70", "hydra.sweep.dir=sweep"]
+    printed = run_forked(tmp_path, [*sizes, *quick, "trainer.limit_train_batches=1"], code=1)
+    assert "has nothing left to see: the input of 20 pixels is too small" in printed
+    assert "1 of 2 jobs failed" in printed
     assert "FAILED (exit 1)" in (tmp_path / "sweep" / "sweep.csv").read_text()
     jobs = sorted(path for path in (tmp_path / "sweep").glob("model.*"))
     assert [job.name for job in jobs] == ["model.input_size=20", "model.input_size=70"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.test_main import command
 from tests.conftest import ROOT
+from tests.runs import command
 from zf_lightning.atlas import Atlas
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

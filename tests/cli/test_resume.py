@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_main import command
+from tests.runs import command
 from zf_lightning.cli.resume import resumed_command
 from zf_lightning.errors import UserError
 from zf_lightning.sweep import command_of, record_command

@@ -33,9 +33,12 @@ LIMIT = 600.0
 
 
 def run_forked(
-    folder: Path, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    folder: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    code: int = 0,
 ) -> str:
-    """Run a command in `folder`; what it printed. It must end well, and without a trace."""
+    """Run a command in `folder`; what it printed. It must end with `code`, and without a trace."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     output = folder / "printed.txt"
@@ -48,7 +51,7 @@ def run_forked(
         process.kill()
     printed = output.read_text()
     shown = f"python main.py {' '.join(arguments)}\n{printed[-6000:]}"
-    assert process.exitcode == 0, shown
+    assert process.exitcode == code, shown
     assert "Traceback" not in printed, shown
     return printed
 

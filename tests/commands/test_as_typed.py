@@ -1,22 +1,21 @@
-"""What the README types first, as processes with the default loggers.
+"""What the README types first, with the default loggers.
 
 Shortened by nothing but the batches of an epoch, the epochs, and the size of the embedded dataset.
 """
 
 import csv
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from tests.conftest import ROOT
+from tests.commands.forked import run_forked
+from tests.runs import run_typed
 from zf_lightning.embedded import draw_dataset
-from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 
+Run = Callable[[Path, Sequence[str]], str]
 COUNTS = {"train": 20, "val": 10, "test": 10}
 
 
@@ -33,20 +32,16 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-def run(folder: Path, *arguments: str) -> str:
-    """Run main.py in `folder`; what it printed. wandb is offline: tests/conftest.py."""
-    environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *arguments],
-        cwd=folder,
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert "Traceback" not in done.stderr
-    return done.stdout
+# An interpreter imports for seconds what a fork has: both run the same `main`.
+@pytest.fixture(
+    params=[
+        pytest.param(run_forked, id="forked"),
+        pytest.param(run_typed, id="typed", marks=pytest.mark.slow),
+    ]
+)
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a command in a folder; gives what it printed. wandb is offline: tests/conftest.py."""
+    return request.param
 
 
 def check(run_folder: Path) -> None:
@@ -58,24 +53,24 @@ def check(run_folder: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_without_options(short: list[str], tmp_path: Path) -> None:
-    printed = run(tmp_path, *short)
+def test_without_options(run: Run, short: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, short)
     assert "ten crops  top-1 error" in printed and "wandb sync" in printed
     (folder,) = (tmp_path / "outputs" / "train").iterdir()
     check(folder)
 
 
 @pytest.mark.timeout(900)
-def test_the_papers_network_on_two_devices(short: list[str], tmp_path: Path) -> None:
-    printed = run(tmp_path, "model=zfnet", "trainer.devices=2", *short)
+def test_the_papers_network_on_two_devices(run: Run, short: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, ["model=zfnet", "trainer.devices=2", *short])
     assert "ten crops  top-1 error" in printed
     (folder,) = (tmp_path / "outputs" / "train").iterdir()
     check(folder)
 
 
 @pytest.mark.timeout(900)
-def test_the_sweep_of_ablations(short: list[str], tmp_path: Path) -> None:
-    printed = run(tmp_path, "-m", "ablation=drop_fc6_fc7,drop_conv34", *short)
+def test_the_sweep_of_ablations(run: Run, short: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, ["-m", "ablation=drop_fc6_fc7,drop_conv34", *short])
     (sweep,) = (tmp_path / "outputs" / "sweep").iterdir()
     for name in ("drop_fc6_fc7", "drop_conv34"):
         assert name in printed

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import test_as_typed
 from tests.commands.collected import Command, collected
 from tests.commands.forked import run_forked
 from tests.commands.world import EMBEDDED, SHORT, SMALL, copy_run, link, make_world
 from tests.conftest import ROOT
+from tests.runs import run_typed
 
 pytestmark = pytest.mark.timeout(900)
 
 COMMANDS = collected()
-#: Run elsewhere in the ordinary suite, as processes that import everything themselves.
+#: Run elsewhere in the ordinary suite.
 AS_TYPED = {
     "": "test_as_typed.py",
     "model=zfnet trainer.devices=2": "test_as_typed.py",
@@ -178,7 +178,7 @@ def test_every_command_runs(command: Command, everything: Path, folder: Path) ->
     environment = {"XDG_STATE_HOME": str(folder / "state")}
     if "hydra/launcher=joblib" in command.arguments:
         # Its own processes know nothing of forks.
-        printed = test_as_typed.run(folder, *arguments)
+        printed = run_typed(folder, arguments)
     else:
         printed = run_forked(folder, arguments, environment)
     if "--help" in command.arguments:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from tests.data.test_pictures import photograph
+from tests.pictures import photograph
 from zf_lightning.data.decode import centre_square, load_image
 from zf_lightning.data.sources.scan import folder_names, image_names
 from zf_lightning.errors import UnreadableImage, UserError

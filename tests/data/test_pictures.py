@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.conftest import write_images
+from tests.pictures import photograph
 from tests.system.damage import DAMAGES
 from zf_lightning.data import (
     FolderSource,
@@ -22,14 +23,6 @@ from zf_lightning.data import (
 from zf_lightning.data import statistics as statistics_module
 from zf_lightning.data.decode import load_image
 from zf_lightning.errors import UserError
-
-
-def photograph(width: int, height: int) -> Image.Image:
-    """Smooth colours with some detail, as a camera gives."""
-    y, x = numpy.mgrid[:height, :width]
-    waves = [numpy.sin(x / (9 + 4 * c) + c) + numpy.cos(y / (13 + 3 * c)) for c in range(3)]
-    pixels = 127 + 60 * numpy.stack(waves, axis=-1)
-    return Image.fromarray(pixels.clip(0, 255).astype(numpy.uint8))
 
 
 @pytest.mark.parametrize("size", [(400, 300), (300, 500), (256, 256), (100, 80)])

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.vgg import VGG, make_layers
 
 from tests.deconv.oracles import NETWORKS, Small, randomise, small_convnet, some_images
-from tests.deconv.test_receptive_field import network as narrow
-from tests.deconv.test_torchvision import built
+from tests.deconv.published import built, narrow
 from zf_lightning.deconv import Deconvnet, Units
 
 

@@ -1,44 +1,11 @@
 """Receptive fields: the paper's arithmetic, and what gradients say."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-import yaml
 from torch import nn
 
+from tests.deconv.published import narrow
 from zf_lightning.deconv import Deconvnet, Window
-from zf_lightning.models import ConvNet
-
-MODELS = Path(__file__).parents[2] / "conf" / "model"
-
-
-def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **base,
-        **{
-            key: merged(base[key], value)
-            if isinstance(value, dict) and isinstance(base.get(key), dict)
-            else value
-            for key, value in change.items()
-        },
-    }
-
-
-def network(name: str) -> ConvNet:
-    """A network of `conf/model` with few maps and small fully connected layers."""
-    model = yaml.safe_load((MODELS / "zfnet.yaml").read_text())["model"]
-    model = merged(model, yaml.safe_load((MODELS / f"{name}.yaml").read_text())["model"])
-    return ConvNet(
-        model["convs"],
-        model["fcs"],
-        classes=3,
-        input_size=model["input_size"],
-        width=1 / 96,
-        contrast_normalisation=model["contrast_normalisation"],
-    )
-
 
 PATH = (
     "conv1", "conv1_pool", "conv2", "conv2_pool", "conv3", "conv4", "conv5", "conv5_pool"
@@ -57,7 +24,7 @@ ZFNET_SIZES = (7, 11, 27, 43, 75, 107, 139, 171)
 def test_published_arithmetic(
     name: str, sizes: tuple[int, ...], jumps: tuple[int, ...], offset: int
 ) -> None:
-    fields = Deconvnet(network(name)).receptive_fields(PATH, (224, 224))
+    fields = Deconvnet(narrow(name)).receptive_fields(PATH, (224, 224))
     assert tuple(fields[layer].size for layer in PATH) == tuple((size, size) for size in sizes)
     assert tuple(fields[layer].jump for layer in PATH) == tuple((jump, jump) for jump in jumps)
     assert fields["conv5_pool"].offset == (offset, offset)
@@ -65,7 +32,7 @@ def test_published_arithmetic(
 
 
 def test_windows_of_zfnet() -> None:
-    fields = Deconvnet(network("zfnet")).receptive_fields(["conv1", "conv5", "fc6"], (224, 224))
+    fields = Deconvnet(narrow("zfnet")).receptive_fields(["conv1", "conv5", "fc6"], (224, 224))
     assert fields["conv1"].window(0, 3) == Window(-1, 5, 7, 7)
     assert fields["conv1"].clipped_window(0, 3) == Window(0, 5, 6, 7)
     # The middle unit of conv5 is in the middle of the image, up to half a pixel.
@@ -78,7 +45,7 @@ def test_windows_of_zfnet() -> None:
 
 
 def test_tile_is_the_image_where_the_receptive_field_exceeds_it() -> None:
-    field = Deconvnet(network("zfnet_small")).receptive_fields(["conv5"], (112, 112))["conv5"]
+    field = Deconvnet(narrow("zfnet_small")).receptive_fields(["conv5"], (112, 112))["conv5"]
     assert field.exceeds_input and field.tile_size == (112, 112)
     tops, lefts = field.tiles(torch.tensor([0, 5]), torch.tensor([2, 0]))
     assert tops.tolist() == lefts.tolist() == [0, 0]
@@ -107,7 +74,7 @@ def seen_by(output: torch.Tensor, pixels: torch.Tensor, row: int, column: int) -
 
 @pytest.mark.parametrize("name", ["zfnet", "alexnet", "zfnet_cuda_convnet"])
 def test_agrees_with_gradients(name: str) -> None:
-    model = network(name)
+    model = narrow(name)
     fields = Deconvnet(model).receptive_fields(PATH, (224, 224))
     pixels = torch.ones(1, 3, 224, 224, dtype=torch.float64, requires_grad=True)
     values = pixels

@@ -8,7 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from tests.deconv.oracles import outputs_by_autograd, randomise, some_images
+from tests.deconv.oracles import outputs_by_autograd, some_images
+from tests.deconv.published import built
 from zf_lightning.deconv import Deconvnet, Unit
 
 #: For each layer the module whose output is meant, and where the ReLU after that is cut off, if
@@ -72,22 +73,6 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, tuple[str, float |
         {"layers.3": ("layers.4", inf), "classifier.1": ("classifier.1", None)},
     ),
 }
-
-
-def built(kind: Callable[..., nn.Module]) -> nn.Module:
-    """The network in float64 with random weights, and 16 units in each fully connected layer."""
-    with torch.device("meta"):
-        network = kind()
-        before = 0
-        for name, module in list(network.named_modules()):
-            if isinstance(module, nn.Linear):
-                parent, _, child = name.rpartition(".")
-                size = 16 if module.in_features == before else module.in_features
-                setattr(network.get_submodule(parent), child, nn.Linear(size, 16))
-                before = module.out_features
-    network = network.double().to_empty(device="cpu").requires_grad_(False)
-    randomise(network.state_dict().items())
-    return network
 
 
 @pytest.mark.parametrize("name", NETWORKS)

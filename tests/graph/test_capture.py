@@ -2,19 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from tests.deconv.oracles import small_convnet, some_images
-from tests.networks import Skipping
+from tests.networks import Viewed, skipping
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.models import torchvision_network
-
-
-def skipping() -> Skipping:
-    torch.manual_seed(0)
-    network = Skipping(5).double()
-    network.norm.running_mean += 0.3
-    return network
 
 
 def test_equal_a_recording_although_operations_are_in_place() -> None:
@@ -73,18 +65,6 @@ def test_needs_no_rules(name: str) -> None:
         logits, found = deconvnet.with_feature_maps(images, [layer])
         torch.testing.assert_close(logits, network(images))
         assert torch.equal(found[layer], logits)
-
-
-class Viewed(nn.Module):
-    """Its first convolution's output is written over through another shape of itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 4, 3)
-        self.last = nn.Linear(4 * 39 * 39, 2)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.last(torch.relu_(torch.flatten(self.first(images), 1)))
 
 
 def test_what_is_written_over_in_another_shape_is_kept() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.deconv.oracles import small_convnet, some_images
-from tests.graph.test_capture import Viewed, skipping
+from tests.networks import Viewed, skipping
 from zf_lightning.deconv import Deconvnet
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import lightning
 import pytest
 
-from tests.cli.test_main import command
 from tests.conftest import ROOT
+from tests.runs import command
 
 pytestmark = [
     pytest.mark.slow,

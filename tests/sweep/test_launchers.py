@@ -14,8 +14,8 @@ import pytest
 import submitit
 from omegaconf import OmegaConf
 
-from tests.cli.test_main import command
 from tests.conftest import ROOT
+from tests.runs import command
 from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 from zf_lightning.sweep.machine import jobs_at_once, share, share_of_machine
 from zf_lightning.system.cores import CORES_VARIABLE, available_cores

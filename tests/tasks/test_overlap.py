@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.analysis.test_overlap import scenes
 from tests.conftest import Compose
+from tests.pictures import scenes
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import overlap
 from zf_lightning.training import build as assembly

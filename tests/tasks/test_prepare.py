@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Compose, check_result
-from tests.data.shards.test_prepare import contents
+from tests.data.shards.conftest import contents
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import prepare, train
 

@@ -1,6 +1,5 @@
 """A run that stops in mid-epoch and goes on sees each sample once, and ends as if nothing was."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -8,17 +7,11 @@ import pytest
 import torch
 
 from tests.conftest import Compose
+from tests.runs import Stopped, rows, stop_at, weights
 from zf_lightning.data import Batch
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
 from zf_lightning.training.module import ImageClassifier
-
-#: Of what differs between two runs that learn the same.
-CLOCKS = ("train/images_per_second", "data/wait")
-
-
-class Stopped(Exception):
-    """What ends a run in these tests."""
 
 
 @pytest.fixture
@@ -33,30 +26,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, list[int]]]:
 
     monkeypatch.setattr(ImageClassifier, "training_step", recording)
     return steps
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """End the run in the training step after so many steps of the optimiser."""
-    inner = ImageClassifier.training_step
-
-    def stopping(self: ImageClassifier, batch: Batch, batch_index: int) -> torch.Tensor:
-        if self.global_step == step:
-            raise Stopped
-        return inner(self, batch, batch_index)
-
-    monkeypatch.setattr(ImageClassifier, "training_step", stopping)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [
-            {key: value for key, value in row.items() if key not in CLOCKS}
-            for row in csv.DictReader(file)
-        ]
 
 
 # 48 training images: 7 steps an epoch, the last of which is not full.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from zf_lightning.data import FolderSource, ShardSource
@@ -45,3 +46,16 @@ def open_shards(tmp_path: Path) -> OpenShards:
         return ShardSource(str(root), **given)  # type: ignore[arg-type]
 
     return opened
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, those with a date in them as their arrays."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = str(path.relative_to(folder))
+            found[name] = path.read_bytes()
+            if path.suffix == ".npz":
+                with numpy.load(path) as arrays:
+                    found[name] = b"".join(arrays[key].tobytes() for key in sorted(arrays))
+    return found

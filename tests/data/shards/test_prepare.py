@@ -9,23 +9,10 @@ import pytest
 import torch
 
 from tests.conftest import write_images
-from tests.data.shards.conftest import OpenShards, prepare
+from tests.data.shards.conftest import OpenShards, contents, prepare
 from zf_lightning.data import FolderSource, MultiLabelFiles, compute_statistics
 from zf_lightning.data.shards import split_writer
 from zf_lightning.errors import UserError
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, those with a date in them as their arrays."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            name = str(path.relative_to(folder))
-            found[name] = path.read_bytes()
-            if path.suffix == ".npz":
-                with numpy.load(path) as arrays:
-                    found[name] = b"".join(arrays[key].tobytes() for key in sorted(arrays))
-    return found
 
 
 def test_raw_shards_hold_the_pixels_of_the_folder(

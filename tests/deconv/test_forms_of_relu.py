@@ -1,9 +1,6 @@
-"""Networks on which Captum and zennit give something else than a deconvnet, each case by name.
-
-Ours equals an autograd construction of its own on all of them. Captum and zennit hook modules of
-the class nn.ReLU: a ReLU that is something else goes back as a plain gradient, and nothing says so.
-Should one of these tests fail after an upgrade of theirs, they have become right: rejoice, and move
-the case to those that agree.
+"""A ReLU in every form that networks have it in, against autograd, and Captum and zennit where they
+know the form: both hook modules of the class nn.ReLU, and take any other for its gradient
+(findings/captum_relu.sh).
 """
 
 import copy
@@ -166,11 +163,6 @@ def same(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first, second, rtol=1e-9, atol=1e-12)
 
 
-def far(first: Tensor, second: Tensor) -> bool:
-    """Further apart than any rounding."""
-    return float((first - second).norm()) > 0.05 * float(second.norm()) > 0
-
-
 @both
 @pytest.mark.parametrize("kind", [Modules, InPlace, BatchNorm, Reused, SkipAfterRelu])
 def test_all_agree(kind: type[Small], library: str) -> None:
@@ -180,56 +172,40 @@ def test_all_agree(kind: type[Small], library: str) -> None:
     assert same(LIBRARIES[library](network, at), ours(network, at))
 
 
-@both
-@pytest.mark.parametrize("kind", [Functional, Six])
-def test_a_relu_that_is_no_relu_module_is_a_plain_gradient_to_them(
-    kind: type[Small], library: str
-) -> None:
+@pytest.mark.parametrize("kind", [Functional, Six, SkipBeforeRelu, SkipCutOff])
+def test_equals_autograd(kind: type[Small]) -> None:
     network = kind()
     at = strongest(network)
-    theirs = LIBRARIES[library](network, at)
     assert same(ours(network, at), by_autograd(network, at))
-    assert far(theirs, ours(network, at))
-    # The unit's own ReLU is alive: that of the first layer is the only one that could differ.
-    assert same(theirs, ours(network, at, method="gradient"))
 
 
-def test_captum_drops_a_skip_that_starts_before_a_relu() -> None:
+def test_zennit_agrees_on_a_skip_that_starts_before_a_relu() -> None:
     network = SkipBeforeRelu()
     at = strongest(network)
-    assert same(ours(network, at), by_autograd(network, at))
     assert same(zennit(network, at), ours(network, at))
-    assert far(captum(network, at), ours(network, at))
-    # What it gives is the projection of the network without the skip.
-    assert same(captum(network, at), by_autograd(SkipCutOff(), at))
 
 
 @both
-def test_contrast_normalisation_is_differentiated_and_not_passed_through(library: str) -> None:
+def test_contrast_normalisation_is_differentiated_on_request(library: str) -> None:
     network = ContrastNormalisation()
     at = strongest(network)
-    theirs = LIBRARIES[library](network, at)
-    assert same(theirs, ours(network, at, norm="jacobian"))
-    assert far(theirs, ours(network, at, norm="identity"))
+    assert same(LIBRARIES[library](network, at), ours(network, at, norm="jacobian"))
+    assert not same(ours(network, at, norm="identity"), ours(network, at, norm="jacobian"))
 
 
-@both
-def test_a_unit_that_nothing_excites_has_a_projection_to_them(library: str) -> None:
+def test_a_unit_that_nothing_excites_has_an_empty_projection() -> None:
     network = Modules()
     with torch.no_grad():
         maps = network.eval()(images())[0]
     at = tuple(int(number) for number in (maps == 0).nonzero()[0])
-    assert LIBRARIES[library](network, at).any()
-    deconvnet = Deconvnet(network)
-    assert not deconvnet.project(images(), [Unit(0, "last_relu", *at)]).pixels.any()
+    assert not Deconvnet(network).project(images(), [Unit(0, "last_relu", *at)]).pixels.any()
 
 
-def test_of_a_relu_used_twice_captum_reaches_the_last_use_only() -> None:
+def test_each_use_of_a_relu_is_a_layer() -> None:
     network = Reused()
     deconvnet = Deconvnet(network)
     at = strongest(network)
-    assert same(captum(network, at), ours(network, at))
-    # Here each use has a name, and the first is also what is meant by the first convolution.
+    # Each use has a name, and the first is also what is meant by the first convolution.
     layers = ["last_relu_0", "last_relu_1", "first"]
     maps = deconvnet.feature_maps(images(), layers)
     assert torch.equal(maps["last_relu_0"], maps["first"])
@@ -240,4 +216,4 @@ def test_of_a_relu_used_twice_captum_reaches_the_last_use_only() -> None:
     outputs = outputs_by_autograd(network, pixels, {"first": ("first", inf)}, rule="deconvnet")
     (expected,) = torch.autograd.grad(outputs["first"][(0, *at)], pixels)
     for projection in found.pixels / found.activations[:, None, None, None]:
-        assert same(projection, expected[0]) and far(captum(network, at)[0], expected[0])
+        assert same(projection, expected[0])

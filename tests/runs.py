@@ -1,0 +1,71 @@
+"""Runs of the command line: as processes, stopped in mid-epoch, and what they leave."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from zf_lightning.data import Batch
+from zf_lightning.sweep import DISTRIBUTED_VARIABLES
+from zf_lightning.training.module import ImageClassifier
+
+#: Of what differs between two runs that learn the same.
+CLOCKS = ("train/images_per_second", "data/wait")
+
+
+def command(
+    *arguments: str, folder: Path, timeout: float = 280
+) -> subprocess.CompletedProcess[str]:
+    """Run main.py in `folder` by an interpreter of its own."""
+    environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        cwd=folder,
+        env={"OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_typed(folder: Path, arguments: Sequence[str]) -> str:
+    """Run main.py in `folder`; what it printed. It must end well, and without a trace."""
+    done = command(*arguments, folder=folder, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+class Stopped(Exception):
+    """What ends a run in these tests."""
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the run in the training step after so many steps of the optimiser."""
+    inner = ImageClassifier.training_step
+
+    def stopping(self: ImageClassifier, batch: Batch, batch_index: int) -> torch.Tensor:
+        if self.global_step == step:
+            raise Stopped
+        return inner(self, batch, batch_index)
+
+    monkeypatch.setattr(ImageClassifier, "training_step", stopping)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if key not in CLOCKS}
+            for row in csv.DictReader(file)
+        ]
