@@ -21,6 +21,7 @@ from PIL import Image
 from zf_lightning.cli import main as command_line
 from zf_lightning.config.compose import compose
 from zf_lightning.results.result import write_result
+from zf_lightning.tasks import train
 
 ROOT = Path(__file__).parents[1]
 Compose = Callable[..., DictConfig]
@@ -37,12 +38,17 @@ def _few_threads() -> Iterator[None]:
 @pytest.fixture
 def compose_config(tmp_path: Path) -> Compose:
     """Compose the configuration for overrides, with a run's folder in `tmp_path`."""
+    return composing_in(tmp_path)
+
+
+def composing_in(folder: Path) -> Compose:
+    """What composes configurations with a run's folder in `folder`."""
     command_line.prepare()
 
     def composed(*overrides: str) -> DictConfig:
-        config = compose(*overrides, folder=tmp_path / "run")
+        config = compose(*overrides, folder=folder / "run")
         if not any(override.startswith("paths.data=") for override in overrides):
-            config.paths.data = str(tmp_path / "data")
+            config.paths.data = str(folder / "data")
         return config
 
     return composed
@@ -70,10 +76,15 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(image_folder: Path, tmp_path: Path) -> list[str]:
     """Overrides for a run of seconds on `image_folder`."""
+    return tiny_run(image_folder, tmp_path / "data")
+
+
+def tiny_run(images: Path, data: Path) -> list[str]:
+    """Overrides for a run of seconds on a folder of images."""
     return [
         "data=folder",
-        f"data.root={image_folder}",
-        f"paths.data={tmp_path / 'data'}",
+        f"data.root={images}",
+        f"paths.data={data}",
         "data.batch_size=8",
         "data.workers=0",
         "model.width=0.05",
@@ -81,6 +92,15 @@ def tiny(image_folder: Path, tmp_path: Path) -> list[str]:
         "logger=csv",
         "trainer.max_epochs=2",
     ]
+
+
+@pytest.fixture(scope="session")
+def trained_run(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch on the small pictures; nobody may change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = ["trainer.max_epochs=1", "callbacks.probe=null", "logger=none"]
+    train.run(composing_in(folder)(*tiny_run(image_folder, folder / "data"), *options))
+    return folder / "run"
 
 
 def check_result(folder: Path, result: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ def test_a_run_learns_the_same_with_filters_renormalised_and_watched(
     assert again["test/loss"] == pytest.approx(fast["test/loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_it_goes_on_in_mid_epoch(
     captured: list[str],
     compose_config: Compose,
@@ -116,6 +117,7 @@ def test_it_goes_on_in_mid_epoch(
         assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.slow
 def test_steps_that_are_listened_to_run_uncompiled_and_are_heard(
     captured: list[str],
     compose_config: Compose,

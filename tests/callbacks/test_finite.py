@@ -24,7 +24,9 @@ class Spoil(lightning.Callback):
 
 
 # Six steps an epoch: in the middle of the second, and after the last step of it.
-@pytest.mark.parametrize(("step", "what"), [(8, "the loss"), (12, "a weight")])
+@pytest.mark.parametrize(
+    ("step", "what"), [(8, "the loss"), pytest.param(12, "a weight", marks=pytest.mark.slow)]
+)
 def test_the_checkpoints_that_remain_are_of_numbers(
     step: int, what: str, compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_few_candidates_have_the_activations_of_the_final_weights(
         assert strong.float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_candidates_survive_a_stop_in_mid_epoch(
     compose_config: Compose, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

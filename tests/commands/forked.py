@@ -44,7 +44,9 @@ def run_forked(
     output = folder / "printed.txt"
     kept = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
     kept |= {"OMP_NUM_THREADS": "1", **(environment or {})}
-    process = context.Process(target=_start, args=([*arguments], folder, kept, output))
+    # A child of a server would start its workers by a server as well, and import everything there.
+    method = multiprocessing.get_start_method()
+    process = context.Process(target=_start, args=([*arguments], folder, kept, method, output))
     process.start()
     process.join(LIMIT)
     if process.is_alive():
@@ -57,8 +59,13 @@ def run_forked(
 
 
 def _start(
-    arguments: list[str], folder: Path, environment: dict[str, str], output: Path | None
+    arguments: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    method: str,
+    output: Path | None,
 ) -> None:
+    multiprocessing.set_start_method(method, force=True)
     if output is not None:
         with output.open("wb") as file:
             os.dup2(file.fileno(), 1)
@@ -93,5 +100,5 @@ def _run_job(command: list[str], environment: dict[str, str], folder: Path, outp
     process = os.fork()
     if process == 0:
         GlobalHydra.instance().clear()
-        _start(command[4:], folder, environment, None)
+        _start(command[4:], folder, environment, multiprocessing.get_start_method(), None)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

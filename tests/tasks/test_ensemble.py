@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import Compose
+from tests.conftest import Compose, composing_in, tiny_run
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import predict, train
 from zf_lightning.tasks import test as test_task
@@ -16,16 +16,18 @@ from zf_lightning.training import checkpoint
 from zf_lightning.training.ensemble import Ensemble
 
 
-@pytest.fixture
-def networks(compose_config: Compose, tiny: list[str], tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def networks(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two checkpoints that differ in width and seed."""
+    folder = tmp_path_factory.mktemp("networks")
+    composed, tiny = composing_in(folder), tiny_run(image_folder, folder / "data")
     short = ["trainer.max_epochs=1", "callbacks.probe=null", "logger=none"]
     for number, width in enumerate((0.05, 0.03)):
         # The splits are the same, the weights are not.
         options = [f"model.width={width}", f"seed={number}", "data.seed=0"]
-        train.run(compose_config(*tiny, *short, *options))
-        (tmp_path / "run").rename(tmp_path / f"network{number}")
-    return [str(tmp_path / f"network{number}") for number in range(2)]
+        train.run(composed(*tiny, *short, *options))
+        (folder / "run").rename(folder / f"network{number}")
+    return [str(folder / f"network{number}") for number in range(2)]
 
 
 def several(networks: list[str]) -> str:

@@ -12,7 +12,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
-from tests.conftest import Compose, check_result, write_images
+from tests.conftest import Compose, check_result, composing_in, tiny_run, write_images
 from zf_lightning.analysis import ObservedNetwork, occlude
 from zf_lightning.atlas import Atlas
 from zf_lightning.data.landmarks import in_stored_picture, read_landmarks
@@ -22,11 +22,19 @@ from zf_lightning.tasks import correspondence, evolution, filters, invariance, o
 from zf_lightning.training.checkpoint import load_classifier
 
 
-@pytest.fixture
-def trained(compose_config: Compose, tiny: list[str], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained_once(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on pictures of three colours, with an atlas of each."""
-    train.run(compose_config(*tiny, "probe.layers=[conv1,conv2,conv5]", "probe.maps=2"))
-    return (tmp_path / "run").rename(tmp_path / "trained")
+    folder = tmp_path_factory.mktemp("trained")
+    options = ["probe.layers=[conv1,conv2,conv5]", "probe.maps=2"]
+    train.run(composing_in(folder)(*tiny_run(image_folder, folder / "data"), *options))
+    return folder / "run"
+
+
+@pytest.fixture
+def trained(trained_once: Path, tmp_path: Path) -> Path:
+    """A copy of the run, for tests that change it."""
+    return shutil.copytree(trained_once, tmp_path / "trained")
 
 
 @pytest.fixture

@@ -38,7 +38,11 @@ QUICK = [
 
 
 @pytest.mark.parametrize(
-    ("workers", "stop", "going_on_workers"), [(0, 10, 0), (2, 12, 2), (2, 4, 0)]
+    ("workers", "stop", "going_on_workers"),
+    [
+        (2, 12, 2),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((0, 10, 0), (2, 4, 0))),
+    ],
 )
 def test_a_run_that_stops_in_mid_epoch_goes_on_with_what_it_had_not_seen(
     workers: int,

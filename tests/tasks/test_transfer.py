@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.conftest import Compose, check_result
 from zf_lightning.errors import UserError
-from zf_lightning.tasks import train, transfer
+from zf_lightning.tasks import transfer
 from zf_lightning.tasks.transfer import from_scratch, frozen
 
 SMALL = ["transfer.per_class=[3,6]", "transfer.folds=2", "data.workers=0", "transfer.layers=all"]
@@ -25,11 +25,9 @@ def _one_strength(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def trained(compose_config: Compose, tiny: list[str], tmp_path: Path) -> str:
+def trained(trained_run: Path) -> str:
     """A checkpoint of a network that has seen the small pictures."""
-    train.run(compose_config(*tiny, "trainer.max_epochs=1", "callbacks.probe=null", "logger=none"))
-    (tmp_path / "run").rename(tmp_path / "trained")
-    return f"ckpt={tmp_path / 'trained'}"
+    return f"ckpt={trained_run}"
 
 
 def options(tiny: list[str]) -> list[str]:

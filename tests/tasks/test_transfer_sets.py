@@ -9,23 +9,19 @@ import pytest
 from tests.conftest import Compose, write_images
 from tests.data.voc_files import annotate, box
 from zf_lightning.errors import UserError
-from zf_lightning.tasks import train, transfer
+from zf_lightning.tasks import transfer
 
 COLOURS = ("aeroplane", "bird", "cat")
 
 
 @pytest.fixture
-def trained(
-    compose_config: Compose, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[str]:
+def trained(trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options for a network that has seen the small pictures."""
     from zf_lightning.analysis.transfer import classifiers
 
     monkeypatch.setattr(classifiers, "STRENGTHS", {"svm": (10.0,), "softmax": (10.0,)})
-    train.run(compose_config(*tiny, "trainer.max_epochs=1", "callbacks.probe=null", "logger=none"))
-    (tmp_path / "run").rename(tmp_path / "trained")
     ours = ["data.workers=0", "logger=csv", f"paths.cache={tmp_path / 'cache'}"]
-    return ["task=transfer", f"ckpt={tmp_path / 'trained'}", *ours]
+    return ["task=transfer", f"ckpt={trained_run}", *ours]
 
 
 def read(path: Path) -> list[dict[str, str]]:
