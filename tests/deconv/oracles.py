@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zf_lightning.deconv import Units
 from zf_lightning.models import ConvNet
 
 #: Overlapping pools that hang over the border, contrast normalisation, groups, uneven strides.
@@ -196,3 +197,21 @@ def randomise(tensors: Iterable[tuple[str, Tensor]], *, seed: int = 0) -> None:
             values.copy_(1 + 0.6 * noise)
         else:
             values.copy_(0.1 * noise)
+
+
+def chain(between: nn.Module | None = None, *, channels: int = 3) -> nn.Sequential:
+    """Two convolutions with ReLUs, float64, and something in between."""
+    torch.manual_seed(0)
+    first = nn.Conv2d(channels, 5, 3, padding=1)
+    last = nn.Conv2d(5, 4, 3, padding=1)
+    nn.init.constant_(last.bias, 1.0)
+    return nn.Sequential(first, nn.ReLU(), between or nn.Identity(), last, nn.ReLU()).double()
+
+
+def every_unit(layer: str, shape: tuple[int, ...]) -> Units:
+    """All units of a layer with maps of a shape, `[C, H, W]`, in the first image."""
+    maps, rows, columns = (
+        values.flatten()
+        for values in torch.meshgrid(*(torch.arange(size) for size in shape), indexing="ij")
+    )
+    return Units(layer, torch.zeros_like(maps), maps, rows, columns)

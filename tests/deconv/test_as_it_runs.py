@@ -9,25 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from tests.deconv.oracles import some_images
-from zf_lightning.deconv import Deconvnet, Units
+from tests.deconv.oracles import chain, every_unit, some_images
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-
-
-def chain(between: nn.Module | None = None, *, channels: int = 3) -> nn.Sequential:
-    torch.manual_seed(0)
-    first = nn.Conv2d(channels, 5, 3, padding=1)
-    last = nn.Conv2d(5, 4, 3, padding=1)
-    nn.init.constant_(last.bias, 1.0)
-    return nn.Sequential(first, nn.ReLU(), between or nn.Identity(), last, nn.ReLU()).double()
-
-
-def every_unit(layer: str, shape: tuple[int, ...]) -> Units:
-    maps, rows, columns = (
-        values.flatten()
-        for values in torch.meshgrid(*(torch.arange(size) for size in shape), indexing="ij")
-    )
-    return Units(layer, torch.zeros_like(maps), maps, rows, columns)
 
 
 def assert_as_it_runs(network: nn.Module, images: Tensor, layer: str = "3") -> None:

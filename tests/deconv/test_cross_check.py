@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.deconv.oracles import some_images
-from tests.deconv.test_as_it_runs import chain, every_unit
+from tests.deconv.oracles import chain, every_unit, some_images
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.deconv.oracles import some_images
-from tests.deconv.test_as_it_runs import chain, every_unit
+from tests.deconv.oracles import chain, every_unit, some_images
 from zf_lightning.deconv import Deconvnet, Unit, Units
 from zf_lightning.errors import UserError
 
