@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.forked import run_forked
 from tests.conftest import Compose
 from tests.runs import command
 from zf_lightning.cli.messages import clear_messages
