@@ -22,6 +22,7 @@ from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.projection import run_operation
 from zf_lightning.deconv.receptive_field import crop, inside_image
 from zf_lightning.errors import UserError
+from zf_lightning.graph.network import Graph
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Share of a map above which whole maps are computed: cutting windows out has its price, too.
@@ -138,6 +139,21 @@ class ChangedPass:
 OPERATIONS = Operations(Method())
 
 
+def _run(
+    graph: Graph, node: fx.Node, values: Mapping[fx.Node, Any], crop: Locality | None = None
+) -> tuple[Any, Locality]:
+    """Run an operation by its rule; raises UserError if it has none."""
+    given = dict(values)
+    # A rule takes for held, and for unlike in every place, what nothing can be differentiated by.
+    with torch.inference_mode(False), torch.enable_grad():
+        for source in graph.sources(node):
+            value = values[source]
+            value = value.clone() if value.is_inference() else value.detach()
+            given[source] = value.requires_grad_()
+        output, locality = run_operation(graph, OPERATIONS, node, given, crop=crop)
+    return output.detach() if isinstance(output, Tensor) else output, locality
+
+
 class _Recorder(fx.Interpreter):
     """Keeps the maps of the unchanged image, and which operations can be run on crops."""
 
@@ -151,11 +167,12 @@ class _Recorder(fx.Interpreter):
         sources = self._graph.sources(n)
         if sources and n.op != "output" and all(source in self.common for source in sources):
             try:
-                value, locality = run_operation(self._graph, OPERATIONS, n, self.env)
+                value, locality = _run(self._graph, n, self.env)
             except UserError:
                 # It has no backward rule, and is run on whole maps.
                 return super().run_node(n)
-            if locality.in_crops and isinstance(locality.support, Support) and value.dim() == 4:
+            maps = isinstance(value, Tensor) and value.dim() == 4
+            if maps and locality.in_crops and isinstance(locality.support, Support):
                 self.common[n], self.localities[n] = value, locality
             return value
         value = super().run_node(n)
@@ -225,7 +242,7 @@ class _ChangedInterpreter(fx.Interpreter):
                 values[source] = changed.patches(
                     below[0], below[1], (extent[0], extent[1]), locality.border_value
                 )
-        windows, _ = run_operation(self._graph, OPERATIONS, node, values, crop=locality)
+        windows, _ = _run(self._graph, node, values, crop=locality)
         return Changed(common, windows, starts[0], starts[1])
 
 
