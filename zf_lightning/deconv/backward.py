@@ -122,7 +122,7 @@ def convolve(
         if groups == 1 and padding == (0, 0) and weight.shape[2:] == values.shape[2:]:
             # The filters see all of their input, as those of units in crops: a matrix product.
             whole = signal.flatten(1) @ weight.flatten(1)
-            return whole.view_as(values).contiguous(memory_format=torch.channels_last)
+            return whole.view_as(values)
         # So thin an input, as an image is, libraries are slow to fill.
         if groups == 1 and dilation == (1, 1) and max(stride) > 1 and weight.shape[1] <= 4:
             return _transpose_by_phases(signal, weight, stride, padding, (height, width))
