@@ -21,7 +21,12 @@ from zf_lightning.training.loggers import (
     log_table,
     wandb_logger,
 )
-from zf_lightning.training.wandb_runs import close_wandb, log_figures, log_sweep_table
+from zf_lightning.training.wandb_runs import (
+    close_wandb,
+    log_figures,
+    log_sweep_table,
+    run_options,
+)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -134,6 +139,27 @@ def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     assert "41.25" in stored.read_text()
 
 
+def test_a_server_that_refuses_a_table_or_figures_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(**options: object) -> None:
+        raise wandb.Error("permission denied\nwhile asking for the project")
+
+    (tmp_path / "job").mkdir()
+    logged = "logger: {wandb: {project: p, entity: null, mode: auto}}"
+    (tmp_path / "job" / "config.yaml").write_text(logged)
+    monkeypatch.setattr(wandb, "init", refusing)
+    table = Table("ablation", "Errors", ("ablation",), (("none",),))
+    assert log_sweep_table(tmp_path, [tmp_path / "job"], table) is None
+    config = OmegaConf.create({"task": {"name": "occlusion"}, "ckpt": None, "logger": {}})
+    config.logger.wandb = options(tmp_path, "offline") | {"folder": str(tmp_path)}
+    assert log_figures(config, {"occlusion": tmp_path / "occlusion.png"}) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The {what} not logged to Weights & Biases: permission denied"
+        for what in ("table was", "figures were")
+    ]
+
+
 def test_the_figures_of_a_task_are_a_run(tmp_path: Path) -> None:
     picture = tmp_path / "occlusion.png"
     Image.new("RGB", (8, 6)).save(picture)
@@ -200,6 +226,13 @@ def test_a_server_that_refuses_is_one_sentence() -> None:
 
     with pytest.raises(UserError, match=r"connection refused\); .* logger.wandb.mode=offline"):
         log_configuration([Refusing("metrics.csv")], {})
+
+
+def test_the_older_name_of_offline_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert run_options(**options(tmp_path, "online"))["mode"] == "offline"
 
 
 def test_an_unknown_mode_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,7 @@ def _run(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=PATIENCE)
             process.kill()
+            process.wait()
             raise
 
 
