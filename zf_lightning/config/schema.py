@@ -14,6 +14,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
+from zf_lightning.config import CONF
 from zf_lightning.config.legal import (
     MAX_SEED,
     OBJECT,
@@ -28,7 +29,6 @@ from zf_lightning.config.legal import (
 from zf_lightning.config.target_options import TRAINER_OPTIONS
 from zf_lightning.config.task_options import METHODS, NORMS, SPLITS, TASK_OPTIONS, TaskOptions
 from zf_lightning.results.metric_names import MONITORS
-from zf_lightning.tasks import TASKS
 
 PIXELS = whole(1, 10_000)
 SEED = whole(0, MAX_SEED)
@@ -160,7 +160,7 @@ class Probe:
 
 @dataclass
 class Task:
-    name: str = legal(*TASKS)
+    name: str = legal(*sorted(file.stem for file in (CONF / "task").glob("*.yaml")))
     training_error_images: int = legal(whole())
 
 

@@ -22,7 +22,6 @@ from zf_lightning.data.summary import report_files
 from zf_lightning.errors import UserError
 from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
 from zf_lightning.report.page import write_report
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
@@ -36,6 +35,7 @@ from zf_lightning.training.checkpoint import (
 )
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.network import build_blank_network, check_network
+from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)

@@ -121,9 +121,10 @@ def check_archive(path: str | Path) -> None:
     """
     with Path(path).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - COMMENT_BYTES))
-        comment = file.read()
-        if comment.startswith(COMMENT):
+        file.seek(max(0, size - COMMENT_BYTES - 2))
+        # The comment's length stands before it; either may be what is damaged.
+        length, comment = file.read(2), file.read()
+        if comment.startswith(COMMENT) or length == COMMENT_BYTES.to_bytes(2, "little"):
             file.seek(0)
             checksum = _checksum_of_file(file, size - COMMENT_BYTES)
             if comment != COMMENT + f"{checksum:08x}".encode():

@@ -22,11 +22,11 @@ from zf_lightning.inspection.subject import configuration_to_inspect, load_subje
 from zf_lightning.inspection.top_images import Tiles, chosen_maps, image_batch, load_top_images
 from zf_lightning.report.page import write_report
 from zf_lightning.report.panel import atlas_panel
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)

@@ -25,13 +25,13 @@ from zf_lightning.inspection.subject import (
     file_loader,
     trained_networks,
 )
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_classes
 from zf_lightning.training.ensemble import Ensemble
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.provenance import record_run
 
 log = logging.getLogger(__name__)
 

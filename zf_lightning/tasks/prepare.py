@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 
 from zf_lightning.config.instantiate import plain
 from zf_lightning.data.shards.prepare import Prepared, prepare_shards
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import write_result
 from zf_lightning.training import build as assembly
+from zf_lightning.training.provenance import record_run
 
 log = logging.getLogger(__name__)
 

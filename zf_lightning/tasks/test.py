@@ -17,7 +17,6 @@ from zf_lightning.inspection.subject import (
 )
 from zf_lightning.models import parameter_count
 from zf_lightning.results import metric_names as names
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import check_count, error_lines, write_result
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.sweep import override_key
@@ -26,6 +25,7 @@ from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.ensemble import MEMBER, Ensemble
 from zf_lightning.training.loggers import log_table
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)

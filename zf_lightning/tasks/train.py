@@ -18,7 +18,6 @@ from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
 from zf_lightning.results import metric_names as names
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import (
     check_count,
     counted,
@@ -33,6 +32,7 @@ from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.checkpoint_file import checkpoint_to_resume, read_checkpoint
 from zf_lightning.training.loggers import log_configuration
 from zf_lightning.training.module import LAST_CROPS, ImageClassifier
+from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,6 @@ from zf_lightning.data import ImageSource, WholeSet, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
 from zf_lightning.inspection.subject import classifier_to_inspect
-from zf_lightning.results.provenance import record_run
 from zf_lightning.results.result import counted, write_result
 from zf_lightning.results.tables import Table
 from zf_lightning.system.devices import chosen_device
@@ -25,6 +24,7 @@ from zf_lightning.tasks.transfer import from_scratch, frozen
 from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
 from zf_lightning.training import build as assembly
 from zf_lightning.training.loggers import log_configuration, log_table
+from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
 
 log = logging.getLogger(__name__)
