@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.atlas import Atlas, TopActivations, TopImages, build_atlas
+from zf_lightning.atlas.room import check_room
 from zf_lightning.callbacks.atlas_pictures import keep_tiles, warn_of, write_atlas
 from zf_lightning.callbacks.fast_network import FastNetwork
 from zf_lightning.callbacks.training_candidates import TrainingCandidates
@@ -105,6 +106,20 @@ class DeconvProbe(Callback):
                 f"{mistake.sentence} callbacks.probe=null trains without looking inside."
             ) from mistake
         counts = {layer: shape[0] for layer, shape in shapes.items()}
+        self._drawn = {
+            layer: chosen_maps(self.maps, count, layer=layer, seed=self.seed)
+            for layer, count in counts.items()
+        }
+        check_room(
+            "probe.top",
+            self.top,
+            counts,
+            deconvnet.receptive_fields(layers, (size, size)),
+            drawn=self._drawn,
+            on_disk=self._drawn,
+            folder=self.folder,
+            tables=trainer.num_devices * (2 if self.split == "train" else 1),
+        )
         self._deconvnet = deconvnet
         self._capture = functools.partial(deconvnet.with_feature_maps, layers=tuple(layers))
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
@@ -116,10 +131,6 @@ class DeconvProbe(Callback):
                 self._training = TrainingCandidates(deconvnet, counts, top=self.top)
             except UserError as mistake:
                 raise UserError(f"probe.split=train: {mistake.sentence}") from None
-        self._drawn = {
-            layer: chosen_maps(self.maps, count, layer=layer, seed=self.seed)
-            for layer, count in counts.items()
-        }
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock that the cost is compared with."""

@@ -238,9 +238,12 @@ def _best(first: Tensor, second: Tensor) -> Tensor:
     for column in (COLUMN, ROW, INDEX, KEY):
         order = entries[..., column].argsort(dim=1, descending=column == KEY, stable=True)
         entries = entries.gather(1, order[..., None].expand_as(entries))
-    index = entries[..., INDEX]
-    same = (index[:, :, None] == index[:, None, :]).tril(-1)
-    repeated = same.any(2) & (entries[..., KEY] != EMPTY_KEY)
+    # Sorted by index, a repeated one follows its best entry: in memory linear in k.
+    index, order = entries[..., INDEX].sort(dim=1, stable=True)
+    follows = torch.zeros_like(index, dtype=torch.bool)
+    follows[:, 1:] = index[:, 1:] == index[:, :-1]
+    repeated = torch.zeros_like(follows).scatter(1, order, follows)
+    repeated &= entries[..., KEY] != EMPTY_KEY
     empty = torch.tensor([EMPTY_KEY, EMPTY_INDEX, 0, 0], device=entries.device)
     entries = empty.where(repeated[..., None], entries)
     # Stable: what is not repeated keeps its order and goes first.

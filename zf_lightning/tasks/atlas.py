@@ -14,8 +14,10 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
+from zf_lightning.atlas.room import BYTES_A_PIXEL, check_room
 from zf_lightning.config.instantiate import plain
 from zf_lightning.data import SPLITS
+from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
@@ -33,8 +35,6 @@ log = logging.getLogger(__name__)
 
 #: Largest size of one file of tiles.
 BLOCK_BYTES = 2**28
-#: A pixel of a tile: three colours as uint8, three float16 values, and whether it is in the image.
-BYTES_A_PIXEL = 10
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -58,10 +58,23 @@ def run(config: DictConfig) -> dict[str, Any]:
     drawn = {
         layer: _chosen(config, "maps", layer, list(range(shapes[layer][0]))) for layer in layers
     }
-    for layer in layers:
-        _chosen(config, "pictures", layer, drawn[layer])  # A mistake is known before the search.
+    # A mistake is known before the search.
+    shown = {layer: _chosen(config, "pictures", layer, drawn[layer]) for layer in layers}
     source = assembly.build_source(config)
     files = source.split(options.split)
+    feature_maps = {layer: shapes[layer][0] for layer in layers}
+    kept = min(len(files), options.top * sum(feature_maps.values())) if options.keep_images else 0
+    check_room(
+        "atlas.top",
+        options.top,
+        feature_maps,
+        deconvnet.receptive_fields(layers, (size, size)),
+        # A file has the tiles of at least one feature map.
+        drawn={layer: shown[layer] or drawn[layer][:1] for layer in layers},
+        on_disk=drawn,
+        folder=folder,
+        kept_bytes=kept * 3 * STORED_SIZE**2,
+    )
     # Where all splits are the same images, none of them is called validation.
     split = None if all(source.split(other) is files for other in SPLITS) else options.split
     data = assembly.build_datamodule(config, source)
