@@ -16,6 +16,7 @@ from zf_lightning.report.page import images_of, write_report
 from zf_lightning.report.panel import atlas_panel
 from zf_lightning.system.files import share, write_whole
 from zf_lightning.training.checkpoint import read_checkpoint
+from zf_lightning.training.loggers import attempt
 
 log = logging.getLogger(__name__)
 #: Of the pictures, 0 to 100.
@@ -34,7 +35,8 @@ def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int
         # A fifth of the bytes of a PNG.
         write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=2))
         for logger in loggers:
-            _log_picture(logger, f"probe/{layer}", path, _caption(atlas, layer), step)
+            caption = _caption(atlas, layer)
+            attempt(logger, _log_picture, logger, f"probe/{layer}", path, caption, step)
     write_report(folder)
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from zf_lightning.atlas import epoch_files
 from zf_lightning.system.files import share
+from zf_lightning.training.loggers import has_failed
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ class WandbArtifacts(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log them, in the first process."""
-        loggers = [one for one in trainer.loggers if isinstance(one, WandbLogger)]
+        wandbs = [one for one in trainer.loggers if isinstance(one, WandbLogger)]
+        loggers = [one for one in wandbs if not has_failed(one)]
         if not loggers or not trainer.is_global_zero:
             return
         description = {"epoch": trainer.current_epoch}

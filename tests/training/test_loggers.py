@@ -1,20 +1,26 @@
 """`metrics.csv`, and wandb without a server."""
 
 import csv
+import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import wandb
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.conftest import ROOT, Compose, tiny_run
 from zf_lightning.errors import UserError
 from zf_lightning.results.tables import Cell, Table
+from zf_lightning.tasks import train
+from zf_lightning.training import loggers
 from zf_lightning.training.loggers import (
     MetricsFile,
     log_configuration,
@@ -72,6 +78,89 @@ def test_a_run_that_goes_on_keeps_its_rows_but_those_it_takes_again(tmp_path: Pa
         ("30", "0.5"),
         ("50", "0.25"),
     ]
+
+
+def test_metrics_that_the_disk_does_not_take_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = MetricsFile(tmp_path / "metrics.csv")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(loggers, "write_whole", full)
+        for step in (1, 2):
+            logger.log_metrics({"train/loss": 2.0}, step=step)
+            logger.save()
+    assert caplog.text.count("could not be written") == 1
+    logger.log_metrics({"train/loss": 1.0}, step=3)
+    logger.finalize("success")
+    assert [row["step"] for row in rows(tmp_path / "metrics.csv")] == ["1", "2", "3"]
+
+
+class Fails(CSVLogger):
+    """A logger whose service is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.calls = 0
+
+    def log_metrics(self, metrics: dict, step: int | None = None) -> None:
+        self.calls += 1
+        raise ConnectionResetError("Connection reset by peer")
+
+
+def test_a_logger_that_fails_is_a_warning_and_the_run_goes_on(
+    compose_config: Compose,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made: list[Fails] = []
+
+    def failing(**_: object) -> Fails:
+        made.append(Fails(tmp_path))
+        return made[0]
+
+    monkeypatch.setattr(loggers, "wandb_logger", failing)
+    short = ["trainer.max_epochs=1", "callbacks.probe=null", "logger=wandb"]
+    train.run(compose_config(*tiny, *short))
+    assert made[0].calls == 1
+    assert caplog.text.count("Fails has failed (Connection reset by peer)") == 1
+    (row,) = (row for row in rows(tmp_path / "run" / "metrics.csv") if "val/loss" in row)
+    assert float(row["val/loss"]) > 0
+
+
+@pytest.mark.slow
+def test_wandbs_own_process_may_be_killed(tmp_path: Path, image_folder: Path) -> None:
+    command = [sys.executable, "main.py", *tiny_run(image_folder, tmp_path / "data")]
+    command += ["logger=wandb", "callbacks.probe=null", "trainer.max_epochs=9"]
+    command += [f"hydra.run.dir={tmp_path / 'run'}", "optimizer.lr=0.001"]
+    environment = {**os.environ, "WANDB_MODE": "offline"}
+    with (tmp_path / "said").open("w+") as said:
+        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
+        table = tmp_path / "run" / "metrics.csv"
+        deadline = time.monotonic() + 120
+        while not table.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        (service,) = children(run.pid, named="wandb-core")
+        os.kill(service, signal.SIGKILL)
+        assert run.wait(300) == 0
+        said.seek(0)
+        text = said.read()
+    assert text.count("WandbLogger has failed") == 1
+    assert "Traceback" not in text
+    assert (tmp_path / "run" / "result.json").exists()
+    assert max(int(row["epoch"]) for row in rows(table)) == 9
+
+
+def children(process: int, *, named: str) -> list[int]:
+    """Processes that one has started, of a name."""
+    said = subprocess.run(["ps", "-eo", "pid=,ppid=,comm="], capture_output=True, text=True)
+    lines = (line.split(None, 2) for line in said.stdout.splitlines())
+    return [int(pid) for pid, of, name in lines if int(of) == process and named in name]
 
 
 def options(folder: Path, mode: str) -> dict:

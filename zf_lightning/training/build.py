@@ -37,6 +37,7 @@ from zf_lightning.system.cores import CORES_VARIABLE, available_cores, default_w
 from zf_lightning.system.devices import ACCELERATORS, chosen_device
 from zf_lightning.system.processes import is_first_process
 from zf_lightning.training.checkpoint_file import WholeCheckpointFile
+from zf_lightning.training.loggers import forgiving
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.network import check_network
 
@@ -183,7 +184,8 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         trainer = lightning.Trainer(
             **options,
             callbacks=[instantiate(node) for node in chosen.values() if node],
-            logger=[instantiate(node) for node in config.logger.values() if node] or False,
+            logger=[forgiving(instantiate(node)) for node in config.logger.values() if node]
+            or False,
         )
     except UserError:
         raise

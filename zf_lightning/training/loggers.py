@@ -3,9 +3,11 @@
 import csv
 import functools
 import io
+import logging
 import sys
+import weakref
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,48 @@ from zf_lightning.results.metrics_file import read_rows
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.wandb_runs import run_options
+
+log = logging.getLogger(__name__)
+#: What Lightning calls of a logger while a network trains.
+CALLED = ("log_metrics", "log_graph", "save", "finalize", "after_save_checkpoint")
+#: Loggers that have failed, which are not called again.
+_FAILED: weakref.WeakSet[Logger] = weakref.WeakSet()
+
+
+def forgiving(logger: Logger) -> Logger:
+    """The same logger; its first failure while a network trains is a warning, and its last call.
+
+    `metrics.csv` is tried again: it keeps its rows.
+    """
+    for name in CALLED:
+        if not isinstance(logger, MetricsFile):
+            # On the instance: Lightning and the callbacks ask for its class.
+            setattr(logger, name, functools.partial(_call_method, logger, name))
+    return logger
+
+
+def attempt(logger: Logger, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call something that speaks to a logger, unless that has failed; a failure is a warning."""
+    if has_failed(logger):
+        return None
+    try:
+        return call(*args, **options)
+    except Exception as problem:
+        # The errors of loggers have no class in common.
+        _FAILED.add(logger)
+        log.warning(
+            f"{type(logger).__name__} has failed ({reason_of(problem)}): nothing more is logged "
+            "to it; the run goes on."
+        )
+
+
+def has_failed(logger: Logger) -> bool:
+    """Whether a logger has failed, and is called no more."""
+    return logger in _FAILED
+
+
+def _call_method(logger: Logger, name: str, *args: Any, **options: Any) -> Any:
+    return attempt(logger, getattr(type(logger), name), logger, *args, **options)
 
 
 class MetricsFile(Logger):
@@ -35,6 +79,7 @@ class MetricsFile(Logger):
         self._written = 0
         self._end = 0
         self._started = False
+        self._warned = False
 
     @property
     def name(self) -> str:
@@ -66,11 +111,20 @@ class MetricsFile(Logger):
 
         So a checkpoint that is written afterwards has no steps whose rows are lost, except its own
         last one, which Lightning logs after the callbacks that may write a checkpoint.
+        What the disk does not take is a warning, once, and is written when it can be.
         """
+        try:
+            self._save()
+        except OSError as problem:
+            if not self._warned:
+                log.warning(f"{self._path} could not be written ({problem}); the run goes on.")
+            self._warned = True
+
+    def _save(self) -> None:
         if not self._rows:
             return
         new = {key for row in self._rows[self._written :] for key in row}
-        whole = not new <= set(self._columns)
+        whole = not new <= set(self._columns) or not self._path.exists()
         if whole:
             names = {key for row in self._rows for key in row} - {"epoch", "step"}
             self._columns = ["epoch", "step", *sorted(names)]
@@ -142,8 +196,12 @@ def _without_paths(values: Any) -> Any:
 def log_table(loggers: Sequence[Logger], table: Table) -> None:
     """Give a table to the loggers that take one: wandb as a table, TensorBoard as text."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            columns, rows = table.values()
-            logger.log_table(table.name, columns=columns, data=rows)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_text(table.name, table.markdown())
+        attempt(logger, _log_table, logger, table)
+
+
+def _log_table(logger: Logger, table: Table) -> None:
+    if isinstance(logger, WandbLogger):
+        columns, rows = table.values()
+        logger.log_table(table.name, columns=columns, data=rows)
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_text(table.name, table.markdown())

@@ -4,6 +4,7 @@ wandb is imported where it is used, and Lightning never: a sweep is started and 
 them.
 """
 
+import contextlib
 import logging
 import os
 import shlex
@@ -88,7 +89,14 @@ def close_wandb(*, failed: bool = False) -> str | None:
         return None
     run = wandb.run
     folder = Path(run.settings.sync_dir) if run.offline else None
-    wandb.finish(exit_code=int(failed))
+    try:
+        wandb.finish(exit_code=int(failed))
+    except Exception as problem:
+        # Its process is gone, of which it would complain again at the exit.
+        log.warning(f"The run of Weights & Biases was not finished: {reason_of(problem)}")
+        with contextlib.suppress(Exception):
+            wandb.teardown()
+        vars(wandb)["run"] = None
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
 
 
