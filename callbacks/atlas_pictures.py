@@ -1,6 +1,8 @@
 """What a probe leaves of each epoch: the atlas, its pictures, and the loggers' copies of them."""
 
+import errno
 import logging
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,8 +26,12 @@ QUALITY = 80
 
 
 def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int) -> None:
-    """Write `atlas/`, `figures/` and `report/` of a run's folder, and hand on the pictures."""
+    """Write `atlas/`, `figures/` and `report/` of a run's folder, and hand on the pictures.
+
+    Raises OSError where they cannot be written, or would take the place of the checkpoints.
+    """
     assert atlas.epoch is not None
+    _leave_room(folder)
     name = f"epoch={atlas.epoch + 1:03}"
     atlas.save(folder / "atlas" / f"{name}.safetensors")
     (folder / "figures").mkdir(exist_ok=True)
@@ -38,6 +44,19 @@ def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int
             caption = _caption(atlas, layer)
             attempt(logger, _log_picture, logger, f"probe/{layer}", path, caption, step)
     write_report(folder)
+
+
+def _leave_room(folder: Path) -> None:
+    """Leave the disk to the checkpoints of the epoch, which Lightning writes after the pictures.
+
+    Pictures first, so that a run that is killed in between does not lack those of an epoch that it
+    does not repeat.
+    """
+    last = folder / "checkpoints" / "last.ckpt"
+    # The best and the last, each beside its old one until it is whole.
+    needed = 2 * last.stat().st_size if last.exists() else 0
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, "What is free is left to the checkpoints", str(folder))
 
 
 def keep_tiles(folder: Path) -> None:

@@ -243,11 +243,12 @@ class DeconvProbe(Callback):
                 write_atlas(
                     atlas, Path(self.folder), loggers=trainer.loggers, step=trainer.global_step
                 )
-            except OSError as problem:
-                # The training is worth more than its pictures.
+                if self.keep_tiles == "best_and_last":
+                    keep_tiles(Path(self.folder))
+            except (OSError, ValueError) as problem:
+                # The training is worth more than its pictures, which may also be too large for
+                # their format, or beside a file that is damaged.
                 log.warning(f"The pictures of this epoch could not be written: {problem}")
-            if self.keep_tiles == "best_and_last":
-                keep_tiles(Path(self.folder))
         self.seconds_drawing += time.monotonic() - began
 
     def _atlas(

@@ -1,6 +1,10 @@
 """The probe finds what excites each feature map, draws it, and changes nothing."""
 
 import csv
+import errno
+import shutil
+from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Compose
 from zf_lightning.atlas import Atlas
+from zf_lightning.callbacks import atlas_pictures
 from zf_lightning.callbacks.atlas_pictures import keep_tiles
 from zf_lightning.data import FolderSource
 from zf_lightning.deconv import Deconvnet
@@ -162,3 +167,33 @@ def test_mistakes_are_known_before_training(
     with pytest.raises(UserError, match=words):
         train.run(compose_config(*tiny, override))
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_pictures_and_a_report_that_cannot_be_written_are_warnings(
+    compose_config: Compose,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a file")
+
+    for module in (atlas_pictures, train):
+        monkeypatch.setattr(module, "write_report", full)
+    result = train.run(compose_config(*tiny, "probe.layers=[conv1]", "trainer.max_epochs=1"))
+    for what in ("The pictures of this epoch", "The report"):
+        assert caplog.text.count(f"{what} could not be written: [Errno 28]") == 1
+    assert result["epochs"] == 1 and (tmp_path / "run" / "result.json").exists()
+
+
+def test_what_is_free_is_left_to_the_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(bytes(1000))
+    for free, refused in ((2000, False), (1999, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: Namespace(free=free))
+        with pytest.raises(OSError, match="left to the checkpoints") if refused else nullcontext():
+            atlas_pictures._leave_room(tmp_path)

@@ -85,7 +85,10 @@ def run(config: DictConfig) -> dict[str, Any]:
         upload = close_wandb(failed=failed)
     if trainer.is_global_zero:
         write_result(folder, result)
-        write_report(folder)
+        try:
+            write_report(folder)
+        except OSError as problem:
+            log.warning(f"The report could not be written: {problem}")
         _report(result, folder, upload)
     return result
 
