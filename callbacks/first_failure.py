@@ -2,13 +2,17 @@
 
 import json
 import logging
+import os
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 
 from zf_lightning.errors import reason_of
+from zf_lightning.system.compat import on_lost_process
+from zf_lightning.system.processes import REPORTING
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ class FirstFailure(Callback):
         """Forget the failure of an earlier part of the run."""
         if trainer.is_global_zero and stage == "fit":
             (self.folder / RECORD).unlink(missing_ok=True)
+            on_lost_process(partial(_end, trainer))
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -42,9 +47,9 @@ class FirstFailure(Callback):
             "what": f"failed with {type(exception).__name__}: {reason_of(exception)}",
         }
         # Now: on its way out Lightning ends the others by a signal too.
-        killed = _killed_process(trainer)
-        if killed is not None:
-            note = {"process": killed[0], "what": f"was killed by signal {killed[1]}"}
+        lost = _lost_process(trainer)
+        if lost is not None:
+            note = {"process": lost[0], "what": lost[1]}
         try:
             with (self.folder / RECORD).open("x") as file:
                 json.dump(note, file)
@@ -64,19 +69,36 @@ def first_failure(trainer: Trainer, folder: Path) -> str | None:
     note = json.loads(path.read_text())
     if note["process"] == trainer.global_rank:
         return None
-    return f"process {note['process']} of {trainer.world_size} (the first is 0) {note['what']}"
+    return _named(trainer, note["process"], note["what"])
 
 
-def _killed_process(trainer: Trainer) -> tuple[int, int] | None:
-    """Rank and signal of a process that this one started and that a signal has ended."""
+def _lost_process(trainer: Trainer, *, seconds: float = 1.0) -> tuple[int, str] | None:
+    """Rank and end of a process that this one started and that has not ended well."""
     processes = getattr(trainer.strategy.launcher, "procs", [])
     # Its connection is closed a moment before its end is known.
-    deadline = time.monotonic() + (1.0 if processes else 0.0)
+    deadline = time.monotonic() + (seconds if processes else 0.0)
     while True:
         for rank, process in enumerate(processes, start=1):
             code = process.poll()
-            if code is not None and code < 0:
-                return rank, -code
+            if code:
+                how = f"was killed by signal {-code}" if code < 0 else "ended"
+                return rank, f"{how} (exit status {code})"
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.05)
+
+
+def _end(trainer: Trainer) -> None:
+    """End a run that has lost a process, if it does not end by itself: it may wait for that."""
+    # In a thread that ends with the run.
+    time.sleep(REPORTING)
+    lost = _lost_process(trainer)
+    if lost is not None:
+        log.error(f"error: The run ended because {_named(trainer, *lost)}.")
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        process.kill()
+    os._exit(1)
+
+
+def _named(trainer: Trainer, process: int, what: str) -> str:
+    return f"process {process} of {trainer.world_size} (the first is 0) {what}"

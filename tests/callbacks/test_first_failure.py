@@ -1,64 +1,42 @@
-"""What a run on several devices says of the process that failed first."""
+"""A run that has lost a process says so, also where it would wait for it for ever."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+import os
+from argparse import Namespace
 
 import pytest
-import torch
 
-from zf_lightning.callbacks.first_failure import FirstFailure, first_failure
-from zf_lightning.errors import UserError
-from zf_lightning.system import processes
+from zf_lightning.callbacks import first_failure
 
 
-def trainer(rank: int, *, size: int = 2, started: tuple[Any, ...] = ()) -> Any:
-    """What the callback asks a Trainer."""
-    strategy = SimpleNamespace(launcher=SimpleNamespace(procs=started))
-    first = rank == 0
-    return SimpleNamespace(
-        global_rank=rank, world_size=size, is_global_zero=first, strategy=strategy
-    )
+class Lost:
+    """A process that has ended with a status."""
+
+    def __init__(self, code: int | None) -> None:
+        self.code = code
+        self.killed = False
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def kill(self) -> None:
+        self.killed = True
 
 
-def fail(callback: FirstFailure, of: Any, message: str) -> None:
-    callback.on_exception(of, None, UserError(message))  # type: ignore[arg-type]
-
-
-def test_the_first_to_fail_is_the_cause(tmp_path: Path) -> None:
-    callback = FirstFailure(tmp_path)
-    fail(callback, trainer(1), "no image left\nin the worker")
-    fail(callback, trainer(0), "connection closed")
-    said = "process 1 of 2 (the first is 0) failed with UserError: no image left"
-    assert first_failure(trainer(0), tmp_path) == said
-    # The process itself has its own error.
-    assert first_failure(trainer(1), tmp_path) is None
-    callback.setup(trainer(0), None, "fit")  # type: ignore[arg-type]
-    assert first_failure(trainer(0), tmp_path) is None
-
-
-def test_a_process_that_was_killed_is_the_cause(tmp_path: Path) -> None:
-    sleeping = [sys.executable, "-c", "import time; time.sleep(100)"]
-    with subprocess.Popen(sleeping) as process:
-        process.kill()
-        fail(FirstFailure(tmp_path), trainer(0, started=(process,)), "connection closed")
-    note = json.loads((tmp_path / "failure.json").read_text())
-    assert note == {"process": 1, "what": "was killed by signal 9"}
-
-
-def test_one_process_alone_has_only_its_own_error(tmp_path: Path) -> None:
-    fail(FirstFailure(tmp_path), trainer(0, size=1), "no image left")
-    assert not any(tmp_path.iterdir())
-
-
-def test_a_failed_process_lets_the_first_speak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "REPORTING", 0.1)
-    distributed = torch.distributed
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    with pytest.raises(UserError, match="no image left"), processes.first_process_reports():
-        raise UserError("no image left")
-    # Its connections are closed, so that the first fails too and says why.
-    assert not distributed.is_initialized()
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(-9, "was killed by signal 9 (exit status -9)"), (3, "ended (exit status 3)")],
+)
+def test_a_run_that_waits_for_a_lost_process_is_ended(
+    code: int, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alive, lost = Lost(None), Lost(code)
+    launcher = Namespace(procs=[alive, lost])
+    trainer = Namespace(strategy=Namespace(launcher=launcher), world_size=3)
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(first_failure, "REPORTING", 0.0)
+    first_failure._end(trainer)  # type: ignore[arg-type]
+    assert caplog.messages == [
+        f"error: The run ended because process 2 of 3 (the first is 0) {words}."
+    ]
+    assert ended == [1] and alive.killed

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,76 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
     lost = set(metrics[0]) - set(metrics[1])
     assert lost <= {str(killed_after - 1)}
     assert metrics[1] == {step: row for step, row in metrics[0].items() if step not in lost}
+
+
+def stopped(
+    arguments: list[str], folder: Path, until: Path, stop: Callable[[int], object]
+) -> tuple[int, str]:
+    """Exit status and output of a command that `stop` stops, given its id, when a file is there."""
+    with (folder / "said").open("w+") as said:
+        run = subprocess.Popen(
+            [sys.executable, str(ROOT / "main.py"), *arguments],
+            cwd=folder,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 200
+        while not until.exists():
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.05)
+        stop(run.pid)
+        code = run.wait(120)
+        said.seek(0)
+        return code, said.read()
+
+
+@pytest.fixture
+def long(tiny: list[str]) -> list[str]:
+    """A run that does not end by itself."""
+    return [*tiny, "trainer.max_epochs=10000", "optimizer.lr=1e-9", "callbacks.probe=null"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_told_to_end(
+    number: int, status: int, long: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    code, said = stopped(
+        [*long, f"hydra.run.dir={run}"],
+        tmp_path,
+        run / "checkpoints" / "last.ckpt",
+        lambda pid: os.kill(pid, number),
+    )
+    assert code == status, said[-3000:]
+    assert f"resume with python main.py resume={run}" in said and "Traceback" not in said
+
+
+def test_an_interrupted_sweep_names_its_own_folder(long: list[str], tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    code, said = stopped(
+        ["-m", "ablation=none,drop_fc7", *long, f"hydra.sweep.dir={sweep}"],
+        tmp_path,
+        sweep / "ablation=none" / "checkpoints" / "last.ckpt",
+        lambda pid: os.killpg(pid, signal.SIGINT),
+    )
+    assert code == 130, said[-3000:]
+    assert said.count("resume=") == 1 and said.rstrip().endswith(f"resume={sweep}")
+
+
+def test_a_process_that_is_killed_is_named(long: list[str], tmp_path: Path) -> None:
+    def kill_second(pid: int) -> None:
+        table = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
+        rows = (line.split(None, 2) for line in table.stdout.splitlines())
+        (second,) = (int(p) for p, of, said in rows if int(of) == pid and "main.py" in said)
+        os.kill(second, signal.SIGKILL)
+
+    run = tmp_path / "run"
+    code, said = stopped(
+        [*long, "trainer.devices=2", "trainer.accelerator=cpu", f"hydra.run.dir={run}"],
+        tmp_path,
+        run / "checkpoints" / "last.ckpt",
+        kill_second,
+    )
+    words = "process 1 of 2 (the first is 0) was killed by signal 9 (exit status -9)"
+    assert code == 1 and words in said and words in (run / "run.log").read_text()

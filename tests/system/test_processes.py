@@ -74,3 +74,37 @@ def test_a_folder_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.Monk
         pass
     with claimed(tmp_path):
         pass
+
+
+BLOBS = """
+import os, time
+from torch.utils.data import DataLoader
+from zf_lightning.system.processes import follow_loader
+
+class Blobs:
+    def __len__(self):
+        return 1000
+
+    def __getitem__(self, index):
+        return os.getpid(), bytes(10**6)
+
+loader = DataLoader(Blobs(), batch_size=None, num_workers=2, worker_init_fn=follow_loader)
+batches = iter(loader)
+workers = {next(batches)[0] for _ in range(4)}
+print(*workers, flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.mark.slow
+def test_workers_that_have_more_to_hand_over_than_a_pipe_holds_end_with_their_reader() -> None:
+    reader = run(BLOBS)
+    assert reader.stdout is not None
+    workers = [int(pid) for pid in reader.stdout.readline().split()]
+    assert len(workers) == 2
+    reader.kill()
+    reader.wait()
+    deadline = time.monotonic() + 20
+    while any(map(processes._alive, workers)):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.05)

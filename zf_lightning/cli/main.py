@@ -112,7 +112,12 @@ def run(config: DictConfig) -> None:
                 "it without torchrun and set trainer.devices."
             )
         # What it raises ends the sweep, and is put into words where the sweep was started.
-        sweep.run_job(config)
+        try:
+            sweep.run_job(config)
+        except KeyboardInterrupt:
+            folder = Path(HydraConfig.get().sweep.dir).absolute()
+            print(f"Interrupted; resume the sweep with python main.py resume={folder}")
+            raise
         return
     with clear_messages():
         _run_task(with_overrides(config, list(HydraConfig.get().overrides.task)))

@@ -54,6 +54,11 @@ def clear_messages() -> Iterator[None]:
         _fail(f"{problem.filename} cannot be written or read: {problem.strerror}{_free(problem)}.")
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as end:
+        # Lightning's own end after Ctrl-C.
+        if end.code == 1 and isinstance(end.__context__, KeyboardInterrupt):
+            sys.exit(130)
+        raise
     except (ValueError, TypeError, AssertionError) as mistake:
         if HydraConfig.initialized():
             _write_to_log_file("failed", with_trace=True)

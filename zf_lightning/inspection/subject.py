@@ -25,6 +25,7 @@ from zf_lightning.report.page import write_report
 from zf_lightning.results.result import write_result
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.processes import follow_loader
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import (
     check_same_classes,
@@ -279,6 +280,7 @@ def file_loader(
         files,
         batch_size=config.data.batch_size if batch_size is None else batch_size,
         num_workers=default_workers(config.data.workers),
+        worker_init_fn=follow_loader,
         **options,
     )
 

@@ -4,11 +4,11 @@ Where a new version breaks one, this is the file to mend. Imports are inside the
 callers need one library of these, and some of them are slow to import.
 """
 
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
     from torch import nn
     from torchmetrics import Metric
@@ -80,3 +80,13 @@ def imagenette_names() -> dict[str, str]:
     from torchvision.datasets.imagenette import Imagenette
 
     return {wnid: names[0] for wnid, names in Imagenette._WNID_TO_CLASS.items()}
+
+
+def on_lost_process(call: Callable[[], None]) -> None:
+    """Let Lightning call this when a process that it has started has ended with an error.
+
+    Its observer (2.4 to 2.6) otherwise ends this process by SIGKILL, before it can say why.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            vars(thread)["_terminate_all"] = call

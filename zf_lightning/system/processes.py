@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -55,6 +56,22 @@ def follow_parent() -> None:
         # Not started by one of ours, or not directly: what is between decides.
         return
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="follow-parent").start()
+
+
+def follow_loader(_: int) -> None:
+    """End a worker of a DataLoader with the process that reads from it: its `worker_init_fn`.
+
+    torch's workers look for their parent only while they wait for work: one that has more to hand
+    over than a pipe holds would wait for ever.
+    """
+    threading.Thread(target=_follow_reader, daemon=True, name="follow-parent").start()
+
+
+def _follow_reader() -> None:
+    reader = multiprocessing.parent_process()
+    if reader is not None:
+        reader.join()
+        os._exit(1)
 
 
 @contextlib.contextmanager

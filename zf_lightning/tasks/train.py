@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import lightning
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.callbacks.first_failure import first_failure
@@ -102,12 +103,14 @@ def _fit(
 ) -> None:
     try:
         trainer.fit(classifier, data, ckpt_path=earlier, weights_only=True)
-    except SystemExit:
-        # Lightning leaves so after Ctrl-C.
-        if trainer.interrupted:
+    except SystemExit as end:
+        # Lightning leaves so after Ctrl-C and SIGTERM.
+        if not trainer.interrupted:
+            raise
+        if Job.read(folder) is None:
+            # A sweep names its own folder.
             log.info(f"Interrupted; resume with python main.py resume={folder}")
-            sys.exit(130)
-        raise
+        sys.exit(143 if isinstance(end, SIGTERMException) else 130)
     except Exception as problem:
         cause = first_failure(trainer, folder)
         if cause is None:

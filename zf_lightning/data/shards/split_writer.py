@@ -24,6 +24,7 @@ from zf_lightning.data.shards.layout import (
 from zf_lightning.data.sources.base import LabelledImages, Split
 from zf_lightning.errors import DamagedFile, UnreadableImage
 from zf_lightning.system.digests import digest_of, digest_of_file
+from zf_lightning.system.processes import follow_loader
 from zf_lightning.system.sealed import read_json, read_tensors, write_json, write_tensors
 
 #: Images that a worker encodes before it hands them over: their sum fits into 16 bits.
@@ -120,7 +121,10 @@ class SplitWriter:
         indices = [piece for chunk in pieces.values() for piece in chunk]
         encoder = _Blocks(self.files, indices, self.plan["format"], self.plan["quality"] or 0)
         # In the order of `indices`, whatever the number of workers.
-        blocks = iter(DataLoader(encoder, batch_size=None, num_workers=workers))
+        loader = DataLoader(
+            encoder, batch_size=None, num_workers=workers, worker_init_fn=follow_loader
+        )
+        blocks = iter(loader)
         for number, chunk in pieces.items():
             together = []
             for block in islice(blocks, len(chunk)):
