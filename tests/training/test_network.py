@@ -164,7 +164,7 @@ def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["model=custom"], r"model.network._target_ must be given"),
+        (["model=custom"], r"must be options with a _target_"),
         ([*OWN, "model.network._target_=nowhere.Net"], "there is no nowhere.Net"),
         ([*OWN, "model.input_size=3"], "does not take an image of 3 pixels"),
         ([*OWN, "+model.network.num_classes=4"], "gives 4 outputs, and there are 3 classes"),
@@ -179,8 +179,8 @@ def test_means_and_scales_as_numbers(compose_config: Compose, tmp_path: Path) ->
         ),
         ([*OWN, "model.network._target_=tests.networks.Smooth"], "sin has.* callbacks.probe=null"),
         ([*OWN, "probe.layers=[stem,conv9]"], "probe.layers: .* no layer conv9"),
-        ([*OWN, "model.preprocessing.mean=[1,2]"], "or three numbers"),
-        ([*OWN, "model.preprocessing.scale=[1,2,0]"], "must be above 0"),
+        ([*OWN, "model.preprocessing.mean=[1,2]"], "or a list of 3"),
+        ([*OWN, "model.preprocessing.scale=[1,2,0]"], "each a number from 1e-06"),
     ],
 )
 def test_mistakes_are_one_sentence(
