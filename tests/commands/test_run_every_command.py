@@ -92,7 +92,9 @@ def filled(command: Command, world: Path) -> list[str]:
         if argument == "model.weights=FILE":
             name = next(a for a in command.arguments if a.startswith("model.name="))
             name = FILLED.get(name, name).removeprefix("model.name=")
-            argument = f"model.weights={{world}}/{name}.safetensors"
+            # The imitation of ImageNet has few classes.
+            of = "_imagenet" if "data=imagenet" in command.arguments else ""
+            argument = f"model.weights={{world}}/{name}{of}.safetensors"
         elif argument.startswith("data.root=") and PLACEHOLDER.search(argument):
             reader = next(a for a in command.arguments if a in ROOTS)
             argument = f"data.root={ROOTS[reader]}"

@@ -49,6 +49,8 @@ def make_world(root: Path) -> Path:
     for name in ("squeezenet1_0", "resnet18"):
         weights = torchvision.models.get_model(name).state_dict()
         save_file(weights, root / f"{name}.safetensors")
+        weights = torchvision.models.get_model(name, num_classes=len(WNIDS)).state_dict()
+        save_file(weights, root / f"{name}_imagenet.safetensors")
     landmarks(root / "dogs")
     with Image.open(root / "few" / "000.png") as picture:
         picture.save(root / "photo.jpg")

@@ -163,10 +163,10 @@ def test_a_stream_gives_the_same_as_files_that_are_read_again(
     [
         ("atlas.layers=[conv9]", "has no layer conv9"),
         ("atlas.layers=conv*", "No layer is meant by conv"),
-        ("atlas.split=everything", "not one of train, val, test"),
-        ("atlas.maps=some", "^atlas.maps=some is neither a number"),
+        ("atlas.split=everything", "it must be train, val or test"),
+        ("atlas.maps=some", "^atlas.maps=some is not possible"),
         ("atlas.maps=[600]", "^atlas.maps: features.0 has 64 feature maps, and no map 600"),
-        ("atlas.pictures=some", "^atlas.pictures=some is neither a number"),
+        ("atlas.pictures=some", "^atlas.pictures=some is not possible"),
         ("data.root=/nowhere", "is not a folder"),
         ("trainer.accelerator=gpu", "but this machine has no such GPU"),
     ],

@@ -71,11 +71,11 @@ def test_prints_writes_and_draws(
     ("override", "words"),
     [
         ("faithfulness.layers=conv9", "no layer conv9"),
-        ("faithfulness.methods=[]", "faithfulness.methods is empty"),
+        ("faithfulness.methods=[]", "it must be deconvnet, guided, gradient or a list"),
         ("faithfulness.methods=[magic]", "magic"),
         ("faithfulness.maps=0", "a whole number from 1"),
         ("faithfulness.split=all", "must be train, val or test"),
-        ("faithfulness.grey=300", "not between 0 and 255"),
+        ("faithfulness.grey=300", "a number from 0 to 255"),
     ],
 )
 def test_mistakes(compose_config: Compose, asked: list[str], override: str, words: str) -> None:

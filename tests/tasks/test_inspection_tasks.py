@@ -259,7 +259,7 @@ def test_filters_of_two_networks(trained: Path, compose_config: Compose, tmp_pat
         (["label=9"], "no class of the network"),
         (["occlusion.layer=conv9"], "no layer conv9"),
         (["occlusion.size=97"], "larger than the image"),
-        (["occlusion.grey=300"], "not between 0 and 255"),
+        (["occlusion.grey=300"], "a number from 0 to 255"),
     ],
 )
 def test_mistakes_are_one_sentence(

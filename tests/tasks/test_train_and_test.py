@@ -88,7 +88,7 @@ def test_a_finished_run_started_again_only_tests(
     compose_config: Compose, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing is learnt, so that the first epoch stays the best: the last is kept all the same.
-    config = compose_config(*tiny, "scheduler=constant", "optimizer.lr=1e-30")
+    config = compose_config(*tiny, "scheduler=constant", "optimizer.lr=0.0")
     first = train.run(config)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert first["best_epoch"] == 1

@@ -76,7 +76,7 @@ _SCHEDULE = {
     "T_max": (whole(1),),
 }
 _OPTIMIZER = {
-    "lr": (number(above=0, most=1e6),),
+    "lr": (number(0, 1e6),),
     "momentum": (number(0, below=1),),
     "dampening": (number(0, 1),),
     "weight_decay": (number(0, 1e6),),

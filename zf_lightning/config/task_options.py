@@ -15,7 +15,7 @@ BATCH = whole(1, 1_000_000)
 PIXELS = whole(1, 10_000)
 #: Of pixels, 0..255.
 GREY = number(0, 255)
-CHOSEN_MAPS = (whole(1), several(whole()), "all")
+CHOSEN_MAPS = (whole(1), several(whole(), least=0), "all")
 LAYERS = (TEXT, several(TEXT))
 
 

@@ -29,6 +29,7 @@ from zf_lightning.graph.operations import (
 )
 from zf_lightning.graph.trace import construction, trace
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
+from zf_lightning.system.compat import uncompiled
 
 #: A node to be run, whether it depends on the image, and the nodes that are not needed after it.
 Step = tuple[fx.Node, bool, list[fx.Node]]
@@ -50,7 +51,7 @@ class Graph:
     ) -> None:
         # torch.compile and DataParallel wrap a module; what is inside is what is meant.
         while True:
-            inner = getattr(network, "_orig_mod", network)
+            inner = uncompiled(network)
             if isinstance(inner, nn.DataParallel | DistributedDataParallel):
                 inner = inner.module
             if inner is network:

@@ -9,7 +9,7 @@ from zf_lightning.errors import UserError
 from zf_lightning.graph.inplace import InPlaceProxy
 from zf_lightning.graph.operations import Hooks, operation_class
 from zf_lightning.models.evaluation import evaluation_mode
-from zf_lightning.system.compat import hooks_of
+from zf_lightning.system.compat import hooks_of, uncompiled
 
 
 def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.Graph:
@@ -68,8 +68,8 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
     ) -> Any:
-        if hasattr(m, "_orig_mod"):  # By torch.compile.
-            return m._orig_mod(*args, **kwargs)  # type: ignore[operator]
+        if (inner := uncompiled(m)) is not m:
+            return inner(*args, **kwargs)
         if self.is_leaf_module(m, self.path_of_module(m)):
             return super().call_module(m, forward, args, kwargs)
         last = next(iter(reversed(self.graph.nodes)))

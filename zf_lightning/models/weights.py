@@ -132,7 +132,7 @@ def load_weights(
 ) -> list[str]:
     """Put weights into a network; what its auxiliary outputs had is left out.
 
-    Prefixes of what the network was wrapped in (`module.`, `_orig_mod.`, `model.`, …) are left out,
+    Prefixes of what the network was wrapped in (`module.`, `model.`, …) are left out,
     and so are a wrapper's own tensors.
 
     Args:

@@ -43,6 +43,12 @@ def is_compiled(module: "nn.Module") -> bool:
     return module._compiled_call_impl is not None
 
 
+def uncompiled(module: "nn.Module") -> "nn.Module":
+    """The module that `torch.compile` has wrapped; any other itself (torch 2.15.0)."""
+    inner: nn.Module = getattr(module, "_orig_mod", module)
+    return inner
+
+
 def has_hooks(module: "nn.Module") -> bool:
     """Whether hooks are called around the module's forward pass (torch 2.15.0)."""
     from torch.nn.modules import module as common
