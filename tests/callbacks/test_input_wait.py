@@ -57,7 +57,7 @@ def test_a_loader_counts_the_time_until_a_batch_is_there(monkeypatch: pytest.Mon
 def test_it_is_logged_each_epoch(
     compose_config: Compose, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.tasks.test_resume.CLOCKS", ())
+    monkeypatch.setattr("tests.runs.CLOCKS", ())
     result = train.run(compose_config(*tiny, "callbacks.probe=null", "data.workers=1"))
     logged = [float(row["data/wait"]) for row in rows(tmp_path / "run") if row["data/wait"]]
     assert len(logged) == 2 and all(0 < share < 100 for share in logged)

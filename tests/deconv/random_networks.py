@@ -303,11 +303,11 @@ def by_autograd(program: Program, images: Tensor, method: str) -> list[Tensor]:
 
 def _root(program: Program, value: int) -> int:
     """The value whose memory a value is."""
-    if (value and (step := program.steps[value - 1]).form in IN_PLACE) or (
-        value and program.steps[value - 1].kind == "dropout"
-    ):
-        return _root(program, step.takes[0] if value else 0)
-    return value
+    if value == 0:
+        return value
+    step = program.steps[value - 1]
+    same = step.form in IN_PLACE or step.kind == "dropout"
+    return _root(program, step.takes[0]) if same else value
 
 
 def layers(program: Program) -> dict[str, int]:

@@ -124,7 +124,7 @@ def test_mistakes_with_predictions_are_one_sentence(
         ([], "needs predict.root"),
         (["predict.root=nowhere"], "not a folder with images"),
         ([root, "predict.crops=5"], "must be 1 or 10"),
-        ([root, "predict.class_ids=wnid"], "neither position nor devkit"),
+        ([root, "predict.class_ids=wnid"], "it must be position or devkit"),
         ([root, "predict.class_ids=devkit"], "needs ImageNet with its devkit"),
     ):
         with pytest.raises(UserError, match=words):

@@ -60,7 +60,7 @@ def test_mistakes_are_one_sentence(
     for option, words in (
         ("overlap.root=null", "needs the set to compare with"),
         (f"overlap.root={tmp_path / 'none'}", "not a folder with images"),
-        ("overlap.threshold=0", "must be above 0"),
+        ("overlap.threshold=0", "a number above 0"),
         ("data.exclude_files=nowhere.txt", "does not exist"),
     ):
         with pytest.raises(UserError, match=words):

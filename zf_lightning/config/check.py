@@ -31,6 +31,8 @@ READ_BY = {
 }
 #: Targets whose options are those of a part of the schema too.
 ALSO = {"zf_lightning.callbacks.DeconvProbe": Probe, "zf_lightning.data.": Data}
+#: Left out of a part that is otherwise whole, they are what the network makes of that.
+HAVE_DEFAULTS = {"ceil_mode"}
 #: Parts that are there with all of their options, or not at all.
 WHOLE = (TaskOptions, Values, Probe, Paths, Pooling)
 #: A name of a file of `conf/`, without its end.
@@ -80,7 +82,11 @@ def check(config: DictConfig) -> None:
 def _check_fields(values: Mapping[str, Any], kind: Any, where: str) -> None:
     """Check the options that a dataclass of the schema declares, and those below them."""
     known = {one.name: one for one in fields(kind)}
-    absent = [key for key in known if key not in values and f"{where}{key}" != "prepare.out"]
+    absent = [
+        key
+        for key in known
+        if key not in values and f"{where}{key}" != "prepare.out" and key not in HAVE_DEFAULTS
+    ]
     if absent and issubclass(kind, WHOLE):
         raise UserError(
             f"{where}{absent[0]} must be given: add {where}{absent[0]}=… to the command."

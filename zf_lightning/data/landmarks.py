@@ -37,18 +37,14 @@ def read_landmarks(path: Path, folder: Path, parts: Sequence[str] | None = None)
     Raises UserError for a table or an image that cannot be read, an image outside of `folder`, or
     a part that is not there.
     """
+    drawn = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            described = unsealed(text, path=path)["images"]
-        else:
-            rows = list(csv.DictReader(text.splitlines(keepends=True)))
+        described = unsealed(text, path=path)["images"] if drawn else {}
+        rows = [] if drawn else list(csv.DictReader(text.splitlines(keepends=True)))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as problem:
         raise UserError(f"landmarks={path} cannot be read ({problem}).") from None
-    if path.suffix == ".json":
-        found = _of_drawn_images(path, described, folder)
-    else:
-        found = _of_rows(path, rows, folder)
+    found = _of_drawn_images(path, described, folder) if drawn else _of_rows(path, rows, folder)
     named = [part for part in found[0][1] if all(part in places for _, places in found)]
     missing = [part for part in parts or () if part not in named]
     if missing or not named:
