@@ -254,6 +254,12 @@ def test_validation_may_come_every_second_epoch(compose_config: Compose, tiny: l
     assert result["best_epoch"] in (2, 4)
 
 
+@pytest.mark.slow
+def test_a_run_ends_when_its_time_is_up(compose_config: Compose, tiny: list[str]) -> None:
+    endless = ["trainer.max_epochs=100000", "trainer.max_time=00:00:00:02", "callbacks.probe=null"]
+    assert 0 < train.run(compose_config(*tiny, *endless))["epochs"] < 1000
+
+
 def test_a_run_shorter_than_its_validation_is_tested_as_it_is(
     compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:
