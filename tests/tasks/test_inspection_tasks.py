@@ -265,9 +265,8 @@ def test_filters_of_two_networks(trained: Path, compose_config: Compose, tmp_pat
 def test_mistakes_are_one_sentence(
     overrides: list[str], words: str, photograph: list[str], compose_config: Compose
 ) -> None:
-    config = compose_config("task=occlusion", *photograph, *overrides)
     with pytest.raises(UserError, match=words):
-        occlusion.run(config)
+        occlusion.run(compose_config("task=occlusion", *photograph, *overrides))
 
 
 def test_a_class_is_found_by_number_name_or_synonym() -> None:
