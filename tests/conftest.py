@@ -21,7 +21,6 @@ from PIL import Image
 from zf_lightning.cli import main as command_line
 from zf_lightning.config.compose import compose
 from zf_lightning.results.result import write_result
-from zf_lightning.tasks import train
 
 ROOT = Path(__file__).parents[1]
 Compose = Callable[..., DictConfig]
@@ -97,6 +96,9 @@ def tiny_run(images: Path, data: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def trained_run(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of one epoch on the small pictures; nobody may change it."""
+    # Here: most tests need no Lightning, which takes seconds to import.
+    from zf_lightning.tasks import train
+
     folder = tmp_path_factory.mktemp("trained")
     options = ["trainer.max_epochs=1", "callbacks.probe=null", "logger=none"]
     train.run(composing_in(folder)(*tiny_run(image_folder, folder / "data"), *options))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tests.networks import Skipping
 from zf_lightning.data import Batch
 from zf_lightning.sweep import DISTRIBUTED_VARIABLES
 from zf_lightning.training.module import ImageClassifier
@@ -69,3 +70,20 @@ def rows(folder: Path) -> list[dict[str, str]]:
             {key: value for key, value in row.items() if key not in CLOCKS}
             for row in csv.DictReader(file)
         ]
+
+
+def own_network(images: Path, folder: Path, *, maps: int = 4) -> list[str]:
+    """Overrides for a task on a network of a user's own, with weights, and a folder of images."""
+    torch.manual_seed(0)
+    torch.save(Skipping(4, maps=maps).state_dict(), folder / "own.pt")
+    return [
+        "model=custom",
+        "model.network._target_=tests.networks.Skipping",
+        f"+model.network.maps={maps}",
+        f"model.weights={folder / 'own.pt'}",
+        "model.input_size=48",
+        "model.preprocessing.mean=imagenet",
+        "model.preprocessing.scale=imagenet",
+        "data=images",
+        f"data.root={images}",
+    ]

@@ -1,6 +1,6 @@
 """Damage to a file, as disks and people do it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Damage = Callable[[Path], object]
@@ -13,6 +13,14 @@ def _flip(share: float) -> Damage:
         path.write_bytes(data)
 
     return flip
+
+
+def flipped_bits(whole: bytes, *, stop: int, step: int = 1) -> Iterator[bytes]:
+    """A file with one bit flipped, for every `step`th bit of its first `stop` bytes."""
+    for place in range(0, 8 * stop, step):
+        data = bytearray(whole)
+        data[place // 8] ^= 1 << place % 8
+        yield bytes(data)
 
 
 #: Truncated, empty, and one bit flipped at five places.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.system.damage import DAMAGES
+from tests.system.damage import DAMAGES, flipped_bits
 from zf_lightning.errors import DamagedFile
 from zf_lightning.system.sealed import (
     check_archive,
@@ -72,10 +72,8 @@ def test_damage_is_found_and_the_file_named(kind: str, damage: str, tmp_path: Pa
 def test_every_bit_of_a_json_file_counts(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.json", {"seed": 3}, indent=None)
     whole = path.read_bytes().strip()
-    for place in range(8 * len(whole)):
-        data = bytearray(whole)
-        data[place // 8] ^= 1 << place % 8
-        path.write_bytes(data)
+    for damaged in flipped_bits(whole, stop=len(whole)):
+        path.write_bytes(damaged)
         with pytest.raises(DamagedFile):
             read_json(path)
 
@@ -86,10 +84,8 @@ def test_every_bit_of_a_sealed_archive_counts_and_torch_reads_it(tmp_path: Path)
     seal_archive(path)
     assert torch.load(path, mmap=True)["a"].tolist() == [0, 1, 2]
     whole = path.read_bytes()
-    for place in range(0, 8 * (len(whole) - 14), 97):
-        data = bytearray(whole)
-        data[place // 8] ^= 1 << place % 8
-        path.write_bytes(data)
+    for damaged in flipped_bits(whole, stop=len(whole) - 14, step=97):
+        path.write_bytes(damaged)
         with pytest.raises(DamagedFile):
             check_archive(path)
 

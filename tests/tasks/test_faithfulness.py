@@ -4,29 +4,18 @@ import csv
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.conftest import Compose, check_result
-from tests.networks import Skipping
+from tests.runs import own_network
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import faithfulness as task
 
 
 @pytest.fixture
 def asked(image_folder: Path, tmp_path: Path) -> list[str]:
-    torch.manual_seed(0)
-    torch.save(Skipping(4, maps=6).state_dict(), tmp_path / "own.pt")
     return [
         "task=faithfulness",
-        "model=custom",
-        "model.network._target_=tests.networks.Skipping",
-        "+model.network.maps=6",
-        f"model.weights={tmp_path / 'own.pt'}",
-        "model.input_size=48",
-        "model.preprocessing.mean=imagenet",
-        "model.preprocessing.scale=imagenet",
-        "data=images",
-        f"data.root={image_folder}",
+        *own_network(image_folder, tmp_path, maps=6),
         "faithfulness.images=10",
         "faithfulness.maps=3",
         "faithfulness.pairs=2",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import Compose, check_result
-from tests.networks import Skipping
+from tests.runs import own_network
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import sanity as task
 from zf_lightning.tasks import train
@@ -15,18 +15,9 @@ from zf_lightning.tasks import train
 
 @pytest.fixture
 def asked(image_folder: Path, tmp_path: Path) -> list[str]:
-    torch.manual_seed(0)
-    torch.save(Skipping(4).state_dict(), tmp_path / "own.pt")
     return [
         "task=sanity",
-        "model=custom",
-        "model.network._target_=tests.networks.Skipping",
-        f"model.weights={tmp_path / 'own.pt'}",
-        "model.input_size=48",
-        "model.preprocessing.mean=imagenet",
-        "model.preprocessing.scale=imagenet",
-        "data=images",
-        f"data.root={image_folder}",
+        *own_network(image_folder, tmp_path),
         "sanity.images=10",
         "sanity.units=3",
     ]

@@ -31,8 +31,6 @@ READ_BY = {
 }
 #: Targets whose options are those of a part of the schema too.
 ALSO = {"zf_lightning.callbacks.DeconvProbe": Probe, "zf_lightning.data.": Data}
-#: Left out of a part that is otherwise whole, they are what the network makes of that.
-HAVE_DEFAULTS = {"ceil_mode"}
 #: Parts that are there with all of their options, or not at all.
 WHOLE = (TaskOptions, Values, Probe, Paths, Pooling)
 #: A name of a file of `conf/`, without its end.
@@ -83,9 +81,7 @@ def _check_fields(values: Mapping[str, Any], kind: Any, where: str) -> None:
     """Check the options that a dataclass of the schema declares, and those below them."""
     known = {one.name: one for one in fields(kind)}
     absent = [
-        key
-        for key in known
-        if key not in values and f"{where}{key}" != "prepare.out" and key not in HAVE_DEFAULTS
+        key for key, one in known.items() if key not in values and not one.metadata.get("optional")
     ]
     if absent and issubclass(kind, WHOLE):
         raise UserError(

@@ -120,10 +120,14 @@ def several(*each: Any, least: int = 1, most: int = MANY) -> Several:
     return Several(each, least, most)
 
 
-def legal(*choices: Any, default: Any = MISSING) -> Any:
-    """A field of the schema whose value is one of `choices`: values, or kinds of values."""
+def legal(*choices: Any, default: Any = MISSING, optional: bool = False) -> Any:
+    """A field of the schema whose value is one of `choices`: values, or kinds of values.
+
+    An `optional` one may be left out of a part that must otherwise be whole (`check.WHOLE`).
+    """
     lists = any(isinstance(choice, Several) and not choice.mapping for choice in choices)
-    return field(default=default, metadata={"legal": choices, "list": lists})
+    metadata = {"legal": choices, "list": lists, "optional": optional}
+    return field(default=default, metadata=metadata)
 
 
 def is_legal(value: Any, choices: Iterable[Any]) -> bool:

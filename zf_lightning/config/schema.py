@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from zf_lightning.config import CONF
 from zf_lightning.config.legal import (
+    FLAG,
     MAX_SEED,
     OBJECT,
     TEXT,
@@ -40,7 +41,7 @@ CHANNELS = several(number(-1e6, 1e6), least=3, most=3)
 class Pooling:
     kernel: int = legal(PIXELS)
     stride: int = legal(PIXELS)
-    ceil_mode: bool = MISSING
+    ceil_mode: bool = legal(FLAG, optional=True)  # The network's default: false.
 
 
 @dataclass

@@ -26,7 +26,7 @@ class TaskOptions:
 
 @dataclass
 class Prepare(TaskOptions):
-    out: str = legal(TEXT)
+    out: str = legal(TEXT, optional=True)  # The task asks for it.
     format: str = legal("jpeg", "raw")
     quality: int = legal(whole(1, 100))
     # LitData's places in a chunk have 32 bits: 20,000 raw images.

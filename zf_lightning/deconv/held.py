@@ -73,7 +73,7 @@ LINEAR = frozenset(
         *("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
         *("native_channel_shuffle", "sum", "cumsum", "conv1d", "conv_transpose2d", "amax", "amin"),
         *("max", "min", "maximum", "minimum", "avg_pool1d", "adaptive_avg_pool1d"),
-        *("masked_fill", "where", "half", "bfloat16", "swapdims"),
+        *("masked_fill", "where", "half", "bfloat16"),
     }
 )
 
@@ -145,13 +145,14 @@ def normalise(
     values: Tensor,
     function: Callable[[Tensor], Tensor],
     scale: Callable[[Tensor], Tensor],
-) -> Tensor:
+) -> Result:
     """A normalisation by statistics of each image; `scale` of the values multiplies the signal."""
+    locality = Locality(EVERYWHERE, in_crops=False)
     if method.name == "gradient" or method.norm == "jacobian":
-        return function(values)
+        return function(values), locality
     with torch.no_grad():
         output, factor = function(values), scale(values)
-    return backward.with_backward(values, output, lambda signal: signal * factor)
+    return backward.with_backward(values, output, lambda signal: signal * factor), locality
 
 
 def layer_norm_scale(
@@ -159,13 +160,12 @@ def layer_norm_scale(
 ) -> Tensor:
     """Of layer normalisation, and (not `centred`) of division by the root mean square."""
     axes = tuple(range(-len(tuple(shape)), 0))
-    power = values.var(axes, correction=0, keepdim=True) if centred else _power(values, axes)
+    if centred:
+        power = values.var(axes, correction=0, keepdim=True)
+    else:
+        power = values.square().mean(axes, keepdim=True)
     factor = (power + eps).rsqrt()
     return factor if weight is None else factor * weight
-
-
-def _power(values: Tensor, axes: tuple[int, ...]) -> Tensor:
-    return values.square().mean(axes, keepdim=True)
 
 
 def group_norm_scale(values: Tensor, groups: int, weight: Tensor | None, eps: float) -> Tensor:
@@ -253,13 +253,12 @@ def _layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Result:
-    output = normalise(
+    return normalise(
         call.method,
         values,
         lambda v: F.layer_norm(v, normalized_shape, weight, bias, eps),
         lambda v: layer_norm_scale(v, normalized_shape, weight, eps, centred=True),
     )
-    return output, Locality(EVERYWHERE, in_crops=False)
 
 
 def _rms_norm(
@@ -270,13 +269,12 @@ def _rms_norm(
     eps: float | None = None,
 ) -> Result:
     least = torch.finfo(values.dtype).eps if eps is None else eps
-    output = normalise(
+    return normalise(
         call.method,
         values,
         lambda v: F.rms_norm(v, normalized_shape, weight, eps),
         lambda v: layer_norm_scale(v, normalized_shape, weight, least, centred=False),
     )
-    return output, Locality(EVERYWHERE, in_crops=False)
 
 
 def _group_norm(
@@ -287,13 +285,12 @@ def _group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Result:
-    output = normalise(
+    return normalise(
         call.method,
         values,
         lambda v: F.group_norm(v, num_groups, weight, bias, eps),
         lambda v: group_norm_scale(v, num_groups, weight, eps),
     )
-    return output, Locality(EVERYWHERE, in_crops=False)
 
 
 def _instance_norm(
@@ -316,13 +313,12 @@ def _unit_length(
     call: Call, values: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None
 ) -> Result:
     """`F.normalize`: the length is held."""
-    output = normalise(
+    return normalise(
         call.method,
         values,
         lambda v: F.normalize(v, p, dim, eps),
         lambda v: 1 / v.norm(p, dim, keepdim=True).clamp_min(eps),
     )
-    return output, Locality(EVERYWHERE, in_crops=False)
 
 
 RULES: Mapping[str, Callable[..., Result]] = {
