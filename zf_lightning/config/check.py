@@ -48,6 +48,8 @@ def check_arguments(arguments: Iterable[str]) -> None:
         key, equals, value = argument.partition("=")
         if DIGITS.search(argument):
             raise UserError(f"{key}={value[:20]}… is not possible: it has too many digits.")
+        if key[:1] == "~" and key[1:] in ONE:
+            raise UserError(f"{argument} is not possible: a run needs a choice of conf/{key[1:]}.")
         if not equals or key not in ONE + SEVERAL:
             continue
         names = [name.strip(" '\"") for name in value.strip("[] ").split(",")]
