@@ -215,14 +215,17 @@ def test_mode_of_a_network_that_is_traced() -> None:
     assert network.training and network.relu.training
 
 
-def test_network_that_cannot_be_traced() -> None:
+def test_network_whose_way_depends_on_values() -> None:
     class Dynamic(Small):
         def forward(self, x: Tensor) -> Tensor:
-            return self.first(x) if x.sum() > 0 else self.second(x)
+            return self.first(x) if x.amax() > 0 else self.second(x)
 
-    with pytest.raises(UserError, match="Dynamic cannot be traced"):
-        Deconvnet(Dynamic())
+    for method, refusal in (("gradient", "depends on values"), ("deconvnet", "gt has no backward")):
+        with pytest.raises(UserError, match=refusal):
+            Deconvnet(Dynamic(), method=method).project(images(), [Unit(0, "first", 0, 0, 0)])  # type: ignore[arg-type]
 
+
+def test_network_of_two_inputs() -> None:
     class Pair(Small):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return self.first(x) + y

@@ -1,15 +1,8 @@
-"""Gates, attention, normalisations and smooth rectifiers, beside autograd of changed networks.
+"""Gates, attention, normalisations and smooth rectifiers, beside autograd of changed networks."""
 
-The oracle shares no code with the project: it is the network's own forward pass with a few of
-PyTorch's functions replaced, gates and statistics detached, and plain autograd through it.
-"""
-
-import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -28,111 +21,10 @@ from torchvision.models.swin_transformer import (
 )
 from torchvision.models.vision_transformer import VisionTransformer
 
+from tests.deconv.autograd_of_network import METHODS, Changed
 from tests.deconv.oracles import some_images
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
-
-METHODS = ("gradient", "deconvnet", "guided")
-
-
-class Rectified(torch.autograd.Function):
-    """A function whose signal keeps its positive part, and with `guided` the function's slope."""
-
-    @staticmethod
-    def forward(context: Any, values: Tensor, function: Any, guided: bool, signed: bool) -> Tensor:
-        context.save_for_backward(values)
-        context.of = function, guided, signed
-        return function(values.detach())
-
-    @staticmethod
-    def backward(context: Any, signal: Tensor) -> Any:
-        function, guided, signed = context.of
-        (values,) = context.saved_tensors
-        signal = signal if signed else torch.where(signal > 0, signal, 0)
-        if guided:
-            # The slope as a difference, in float64, so that no derivative is trusted.
-            step = 1e-6
-            signal = signal * (function(values + step) - function(values - step)) / (2 * step)
-        return signal, None, None, None
-
-
-def layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5):  # type: ignore[no-untyped-def]
-    axes = tuple(range(x.dim() - len(shape), x.dim()))
-    mean = x.mean(axes, keepdim=True)
-    power = ((x - mean) ** 2).mean(axes, keepdim=True)
-    x = (x - mean.detach()) / (power + eps).sqrt().detach()
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
-
-
-def group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5):  # type: ignore[no-untyped-def]
-    parts = []
-    for part in x.chunk(groups, 1):
-        axes = tuple(range(1, x.dim()))
-        parts.append(layer_norm(part, part.shape[1:], eps=eps) if axes else part)
-    ones = (1, -1, *(1 for _ in x.shape[2:]))
-    x = torch.cat(parts, 1)
-    return x if weight is None else x * weight.view(ones) + bias.view(ones)
-
-
-def instance_norm_of_module(  # type: ignore[no-untyped-def]
-    x: Tensor, mean: None, var: None, weight: Any, bias: Any, own: bool, momentum: float, eps: float
-):
-    return group_norm(x, x.shape[1], weight, bias, eps)
-
-
-def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None):  # type: ignore[no-untyped-def]
-    return x / x.detach().norm(p, dim, keepdim=True).clamp_min(eps)
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, **_: Any) -> Tensor:
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-    return torch.exp(scores - scores.logsumexp(-1, keepdim=True)).detach() @ v
-
-
-def multi_head(self: nn.MultiheadAttention, query: Tensor, *_: Any, **__: Any) -> Any:
-    """Of torchvision's ViT: self-attention, batch first."""
-    images, length, width = query.shape
-    parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
-    heads = [part.view(images, length, self.num_heads, -1).transpose(1, 2) for part in parts]
-    mixed = attention(*heads).transpose(1, 2).reshape(images, length, width)
-    return F.linear(mixed, self.out_proj.weight, self.out_proj.bias), None
-
-
-@contextmanager
-def changed(method: str) -> Iterator[None]:
-    """PyTorch's functions as the definition says (`zf_lightning/deconv/held.py`)."""
-    if method == "gradient":
-        yield
-        return
-
-    def rectified(function: Callable[..., Tensor], *, signed: bool = False) -> Any:
-        def run(values: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-            args = tuple(one for one in args if not isinstance(one, bool))
-            fixed = partial(function, *args, **kwargs) if not args else lambda v: function(v, *args)
-            return Rectified.apply(values, fixed, method == "guided", signed)
-
-        return run
-
-    def held(function: Callable[..., Tensor]) -> Any:
-        return lambda values, *args, inplace=False, **kwargs: function(
-            values.detach(), *args, **kwargs
-        )
-
-    smooth = ("relu", "relu6", "silu", "gelu", "hardswish", "mish", "elu", "softplus")
-    with ExitStack() as stack:
-        for name in smooth:
-            stack.enter_context(mock.patch.object(F, name, rectified(getattr(F, name))))
-        for owner, name in ((torch, "sigmoid"), (F, "hardsigmoid"), (F, "softmax")):
-            stack.enter_context(mock.patch.object(owner, name, held(getattr(owner, name))))
-        stack.enter_context(mock.patch.object(torch, "tanh", rectified(torch.tanh, signed=True)))
-        for function in (layer_norm, group_norm, normalize):
-            stack.enter_context(mock.patch.object(F, function.__name__, function))
-        stack.enter_context(mock.patch.object(F, "instance_norm", instance_norm_of_module))
-        stack.enter_context(mock.patch.object(torch.Tensor, "var", held(torch.var)))
-        stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", attention))
-        stack.enter_context(mock.patch.object(nn.MultiheadAttention, "forward", multi_head))
-        yield
 
 
 def expected(network: nn.Module, images: Tensor, module: str, method: str) -> tuple[Tensor, Tensor]:
@@ -141,7 +33,7 @@ def expected(network: nn.Module, images: Tensor, module: str, method: str) -> tu
     hook = network.get_submodule(module).register_forward_hook(
         lambda _, inputs, output: found.append(output.clone())
     )
-    with changed(method):
+    with Changed(method):
         network(pixels)
     hook.remove()
     (output,) = found
@@ -172,9 +64,7 @@ def check(network: nn.Module, images: Tensor, module: str, method: str, **option
     found = state.backward(module, as_maps(seed_of(output), of))
     scale = float(pixels.abs().max())
     assert scale > 0
-    # The slopes of `guided` are differences.
-    least = 1e-9 if method != "guided" else 1e-6
-    torch.testing.assert_close(found, pixels, rtol=0, atol=least * scale)
+    torch.testing.assert_close(found, pixels, rtol=0, atol=1e-9 * scale)
 
 
 def made(network: nn.Module) -> nn.Module:

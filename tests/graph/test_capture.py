@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.ops import StochasticDepth
 
 from tests.deconv.oracles import small_convnet, some_images
 from tests.networks import Viewed, skipping
@@ -73,3 +74,19 @@ def test_what_is_written_over_in_another_shape_is_kept() -> None:
     with torch.no_grad():
         assert torch.equal(found["first"], network.first(images))
     assert (found["first"] < 0).any()
+
+
+def test_what_a_function_hands_on_and_a_sum_writes_over_is_kept() -> None:
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.depth = torch.nn.Conv2d(3, 3, 1), StochasticDepth(0.2, "row")
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            values = self.depth(self.conv(images))
+            values += images
+            return values
+
+    network, images = Block().eval(), torch.randn(2, 3, 4, 4)
+    found = Deconvnet(network).feature_maps(images, ["conv"])["conv"]
+    assert torch.equal(found, network.conv(images).detach())

@@ -90,6 +90,7 @@ class Deconvnet:
     def _trace(self, network: nn.Module) -> None:
         self._graph = Graph(network, whole_modules=self.operations.whole_modules)
         self._geometries = Geometries(self._graph, self._forward)
+        self._apart: set[str] = set()
 
     def __reduce__(self) -> Any:
         """Copied and pickled as the network and the options; traced anew."""
@@ -136,7 +137,7 @@ class Deconvnet:
 
     @property
     def _projector(self) -> Projector:
-        return Projector(self._graph, self.operations, self.batch_size)
+        return Projector(self._graph, self.operations, self.batch_size, self._apart)
 
     def with_feature_maps(
         self, images: Tensor, layers: Collection[str]

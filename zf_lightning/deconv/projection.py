@@ -12,11 +12,12 @@ from torch.overrides import TorchFunctionMode
 from zf_lightning.deconv.call import NoRule, Result
 from zf_lightning.deconv.crops import CropPlan, Positions, crop_inputs, crop_pixels, fill_output
 from zf_lightning.deconv.held import LINEAR, held_by, tensors_in
-from zf_lightning.deconv.locality import Locality, combined
+from zf_lightning.deconv.locality import EVERYWHERE, Locality, combined
 from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.precision import full_precision
 from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
+from zf_lightning.graph.inside import LayersInside
 from zf_lightning.graph.network import Graph
 from zf_lightning.graph.operations import (
     NEW_TENSORS,
@@ -35,6 +36,8 @@ from zf_lightning.models.evaluation import evaluation_mode
 PASSES = 4
 #: Inside a module its properties too are read (`__get__`), by code that was not traced.
 QUESTIONS = QUERIES | {"is_contiguous", "__len__", "__get__"}
+#: What makes numbers of a tensor's values.
+VALUES = frozenset({"__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy"})
 
 
 class Part(NamedTuple):
@@ -102,16 +105,21 @@ def _units_of(layer: str, output: Any, images: int) -> Tensor:
     return output
 
 
-def _check_apart(layer: str, output: Tensor, pixels: Tensor) -> None:
+def _check_apart(outputs: Mapping[str, Tensor], pixels: Tensor) -> None:
     """Raise UserError where the first image's units depend on the other images of the batch."""
-    seed = torch.zeros_like(output)
-    seed[0] = 1
-    (found,) = torch.autograd.grad(output, pixels, seed, retain_graph=True)
-    if found[1:].any():
+    seeds = [torch.zeros_like(output) for output in outputs.values()]
+    for seed in seeds:
+        seed[0] = 1
+    (found,) = torch.autograd.grad([*outputs.values()], pixels, seeds, retain_graph=True)
+    if not found[1:].any():
+        return
+    if len(outputs) == 1:
         raise UserError(
-            f"{layer} of one image depends on the others of its batch, so that its units have no "
-            "projection of their own."
+            f"{next(iter(outputs))} of one image depends on the others of its batch, so that its "
+            "units have no projection of their own."
         )
+    for layer, output in outputs.items():
+        _check_apart({layer: output}, pixels)
 
 
 def _ranks(values: Tensor) -> Tensor:
@@ -140,13 +148,13 @@ class Projector:
         graph: of the network.
         operations: how each operation is run, and goes back.
         batch_size: most rows of a batch.
+        apart: layers whose images were seen to stay apart in a batch; grows.
     """
 
     graph: Graph
     operations: Operations
     batch_size: int
-    #: Layers whose images were seen to stay apart in a batch.
-    _apart: set[str] = field(default_factory=set, init=False, repr=False)
+    apart: set[str]
 
     def forward(self, images: Tensor, layers: Mapping[str, fx.Node]) -> ForwardState:
         """Run images `[N, C, H, W]` up to `layers`.
@@ -163,7 +171,7 @@ class Projector:
             except UserError as problem:
                 # Go on, to name all that have none.
                 refused.setdefault(kind_of(self.graph.network, node), problem)
-                with suppress(RuntimeError):
+                with suppress(RuntimeError, UserError):
                     return evaluate(self.graph.network, node, values)
                 raise
             shapes[node] = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
@@ -180,9 +188,9 @@ class Projector:
             for layer, node in layers.items()
         }
         if len(images) > 1 and not all(locality.in_crops for locality in localities.values()):
-            for layer in found.keys() - self._apart:
-                _check_apart(layer, found[layer], pixels)
-                self._apart.add(layer)
+            if new := {layer: found[layer] for layer in found.keys() - self.apart}:
+                _check_apart(new, pixels)
+                self.apart.update(new)
         outputs = {layer: output.detach() for layer, output in found.items()}
         return ForwardState(outputs, dict(layers), localities, shapes, pixels, found)
 
@@ -262,6 +270,8 @@ def run_operation(
             return run_module(operations, module, arguments, options, crop)
         if isinstance(node.target, Hooks):
             return _run_hooks(operations, node.target, arguments, crop)
+        if isinstance(node.target, LayersInside):
+            return _run_inside(operations, node.target, arguments, options)
         if operations.is_unknown(node.target):
             return run_calls(operations, node.target, arguments, options, crop)
         return operations.run_function(node.target, arguments, options, crop)
@@ -294,6 +304,16 @@ def _run_hooks(
     # They may have used what the module was given, of which crops are larger.
     in_crops = output is args[0] or (hooks.before and locality.in_crops)
     return output, replace(locality, in_crops=in_crops)
+
+
+def _run_inside(
+    operations: Operations, layers: LayersInside, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Result:
+    with _SeenCalls(operations, None, (args, kwargs)) as seen:
+        found = layers(*args, **kwargs)
+    for layer in [layer for layer, output in found.items() if not seen.depends_on_image(output)]:
+        del found[layer]
+    return found, Locality(EVERYWHERE, in_crops=False)
 
 
 def run_calls(
@@ -351,6 +371,10 @@ class _SeenCalls(TorchFunctionMode):
             func = getattr(torch.Tensor, name).__get__
         elif name in NEW_TENSORS:
             return func(*args, **kwargs)
+        elif name in VALUES:
+            raise NoRule(
+                "what it does depends on values of the images, each of which would go its own way."
+            )
         elif name in QUESTIONS:
             self.asked_for_sizes |= name in ("size", "numel", "__len__")
             return self._answer(func, args, kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from zf_lightning.errors import UserError
-from zf_lightning.graph.operations import IN_PLACE, SAME_TENSOR, VIEWS, Hooks, is_operation
+from zf_lightning.graph.operations import IN_PLACE, SAME_TENSOR, VIEWS, is_operation, is_torch
 
 
 class InPlaceProxy(fx.Proxy):
@@ -95,8 +95,9 @@ def without_mutation(
 
 
 def _may_share(network: nn.Module, node: fx.Node) -> bool:
-    # What hooks give may be what they were given.
-    return is_operation(network, node, VIEWS) or isinstance(node.target, Hooks)
+    # What hooks and functions that are not PyTorch's give may be what they were given.
+    foreign = node.op == "call_function" and not is_torch(node.target)
+    return foreign or is_operation(network, node, VIEWS)
 
 
 def mutates(network: nn.Module, node: fx.Node) -> bool:

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zf_lightning.errors import UserError
 from zf_lightning.graph.inplace import without_mutation
+from zf_lightning.graph.inside import LayerInside, LayersInside, Untraced, names_inside
 from zf_lightning.graph.operations import (
     BATCH_NORMS,
     CONVOLUTIONS,
@@ -27,7 +28,7 @@ from zf_lightning.graph.operations import (
     find_dependent,
     is_operation,
 )
-from zf_lightning.graph.trace import construction, trace
+from zf_lightning.graph.trace import construction, is_of_torch, trace
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 from zf_lightning.system.compat import uncompiled
 
@@ -74,15 +75,55 @@ class Graph:
         #: The nodes whose values depend on the image.
         self.dependent = find_dependent(self.graph, self.input)
         self._known_steps: dict[frozenset[fx.Node], list[Step]] = {}
+        #: For each module that could not be traced the node that finds layers inside it.
+        self._inside: dict[fx.Node, fx.Node] = {}
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the convolutions and fully connected layers, from the input on."""
         return tuple(
-            self._name(node)
+            name
             for node in self.graph.nodes
-            if self.is_layer(node) and node in self.dependent
+            if node in self.dependent
+            for name in ([self._name(node)] if self.is_layer(node) else self._layers_inside(node))
         )
+
+    def _layers_inside(self, node: fx.Node) -> list[str]:
+        """Names of the layers inside a module that could not be traced."""
+        if (module := self._untraced(node)) is None or len(self.calls(node)) > 1:
+            return []
+        name = "" if isinstance(node.target, Untraced) else str(node.target)
+        return [*names_inside(module, name, is_of_torch)]
+
+    def _untraced(self, node: fx.Node) -> nn.Module | None:
+        if isinstance(node.target, Untraced):
+            return node.target.module
+        if node.op != "call_module":
+            return None
+        module = self.network.get_submodule(str(node.target))
+        return None if is_of_torch(module) or self.is_layer(node) else module
+
+    def _node_inside(self, layer: str) -> fx.Node | None:
+        """The node of a layer inside a module that could not be traced, made when asked for."""
+        for node in [*self.graph.nodes]:
+            if node not in self.dependent or layer not in self._layers_inside(node):
+                continue
+            if node not in self._inside:
+                name = "" if isinstance(node.target, Untraced) else str(node.target)
+                module = self._untraced(node)
+                assert module is not None
+                with self.graph.inserting_after(node):
+                    self._inside[node] = self.graph.call_function(
+                        LayersInside(module, name), node.args, node.kwargs
+                    )
+            outputs = self._inside[node]
+            outputs.target.wanted.add(layer)  # type: ignore[union-attr]
+            with self.graph.inserting_after(outputs):
+                found = self.graph.call_function(LayerInside(layer), (outputs,))
+            self.dependent |= {outputs, found}
+            self._known_steps.clear()
+            return found
+        return None
 
     @property
     def weights(self) -> Tensor:
@@ -100,7 +141,8 @@ class Graph:
             for node in self.graph.nodes
             if node.op == "call_module"
         )
-        first = next((one for one in modules if isinstance(one, nn.Conv2d)), None)
+        every = chain(modules, self.network.modules())
+        first = next((one for one in every if isinstance(one, nn.Conv2d)), None)
         return 3 if first is None else first.in_channels
 
     def is_convolution(self, layer: str) -> bool:
@@ -111,7 +153,13 @@ class Graph:
                 return isinstance(self.network.get_submodule(str(node.target)), nn.Conv2d)
             return self.is_kind(node, CONVOLUTIONS)
 
-        return any(convolves(node) and self._name(node) == layer for node in self.graph.nodes)
+        return any(
+            convolves(node)
+            if self._name(node) == layer
+            else layer in self._layers_inside(node)
+            and isinstance(self.network.get_submodule(layer), nn.Conv2d)
+            for node in self.graph.nodes
+        )
 
     def is_layer(self, node: fx.Node) -> bool:
         """Whether a node is an operation with weights, also one that torch.fx cannot look into."""
@@ -140,6 +188,8 @@ class Graph:
             for node in self.graph.nodes
             if node in self.dependent - {self.input} and layer in (node.name, self._name(node))
         ]
+        if not found and (inside := self._node_inside(layer)):
+            found = [inside]
         if not found:
             raise UserError(
                 f"The network has no layer {layer}; it has {', '.join(self.layers) or 'none'}."
@@ -159,7 +209,10 @@ class Graph:
         """The value of a node as `[N, C, H, W]` or `[N, C]`: see `as_maps`."""
         while self.is_kind(node, RECTIFIERS) and len(node.all_input_nodes) == 1:
             node = node.all_input_nodes[0]
-        return as_maps(value, self.is_kind(node, LINEAR))
+        linear = self.is_kind(node, LINEAR)
+        if isinstance(node.target, LayerInside):
+            linear = isinstance(self.network.get_submodule(node.target.layer), nn.Linear)
+        return as_maps(value, linear)
 
     def nodes(self, layers: Collection[str]) -> dict[str, fx.Node]:
         """The node of each layer; raises UserError for one that does not exist."""
@@ -228,6 +281,8 @@ class Graph:
 
     def _name(self, node: fx.Node) -> str:
         """What the user calls the layer of this node."""
+        if isinstance(node.target, LayerInside):
+            return node.target.layer
         if node.op != "call_module":
             return node.name
         if len(self.calls(node)) == 1:

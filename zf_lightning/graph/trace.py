@@ -7,6 +7,7 @@ from torch import fx, nn
 
 from zf_lightning.errors import UserError
 from zf_lightning.graph.inplace import InPlaceProxy
+from zf_lightning.graph.inside import Untraced
 from zf_lightning.graph.operations import Hooks, operation_class
 from zf_lightning.models.evaluation import evaluation_mode
 from zf_lightning.system.compat import hooks_of, uncompiled
@@ -15,7 +16,7 @@ from zf_lightning.system.compat import hooks_of, uncompiled
 def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.Graph:
     """The graph of a network in evaluation mode; modules of PyTorch and `whole_modules` stay whole.
 
-    Raises UserError if it cannot be traced.
+    A network whose own forward pass cannot be traced is a single operation.
     """
     try:
         # Dropout and batch normalisation read their mode while the network is traced.
@@ -23,12 +24,11 @@ def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.
             return _Tracer(whole_modules).trace(network)
     except UserError:
         raise
-    except Exception as problem:
-        raise UserError(
-            f"{type(network).__name__} cannot be traced to a graph ({problem}): its forward may "
-            "neither depend on the values of its input nor make modules; hand in the part of it "
-            "that does not."
-        ) from problem
+    except Exception:
+        graph = fx.Graph()
+        images = graph.placeholder("images")
+        graph.output(graph.call_function(Untraced(network), (images,)))
+        return graph
 
 
 def construction(network: nn.Module) -> int:
@@ -40,8 +40,8 @@ def construction(network: nn.Module) -> int:
                 type(module),
                 vars(module).get("forward"),
                 # A module that stays whole calls its own.
-                () if _is_of_torch(module) else hooks_of(module, before=True),
-                () if _is_of_torch(module) else hooks_of(module, before=False),
+                () if is_of_torch(module) else hooks_of(module, before=True),
+                () if is_of_torch(module) else hooks_of(module, before=False),
             )
             for name, module in network.named_modules()
         )
@@ -59,7 +59,7 @@ class _Tracer(fx.Tracer):
         self._whole_modules = whole_modules
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = operation_class(self._whole_modules, m) is not None or _is_of_torch(m)
+        known = operation_class(self._whole_modules, m) is not None or is_of_torch(m)
         return known or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -119,7 +119,7 @@ class _Tracer(fx.Tracer):
         return self.create_proxy("call_function", after, (output, given[0]), {})
 
 
-def _is_of_torch(module: nn.Module) -> bool:
+def is_of_torch(module: nn.Module) -> bool:
     """Whether a module is of a class of PyTorch's, or of a subclass that does the same."""
     for kind in type(module).__mro__:
         if kind in (nn.Module, nn.Sequential):
