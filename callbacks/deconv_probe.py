@@ -270,6 +270,7 @@ class DeconvProbe(Callback):
             input_size=(size, size),
             maps=self._drawn,
             label_of=lambda index: files.labels[index],
+            name_of=lambda index: files.names[index],
             epoch=trainer.current_epoch,
             classes=classifier.class_names,
             split=self.split,

@@ -35,6 +35,7 @@ def build_atlas(
     input_size: tuple[int, int],
     maps: Mapping[str, Sequence[int]],
     label_of: Callable[[int], int] | None = None,
+    name_of: Callable[[int], str] | None = None,
     epoch: int | None = None,
     classes: Sequence[str] = (),
     split: str | None = None,
@@ -53,6 +54,7 @@ def build_atlas(
         input_size: height and width of the network's input in pixels.
         maps: the feature maps of each layer to be drawn.
         label_of: the class of a dataset index, for the feature maps that are not drawn.
+        name_of: the file name of a dataset index, recorded for the feature maps that are drawn.
         epoch: recorded in the atlas.
         classes: names of the classes, by label.
         split: of the dataset, recorded in the atlas.
@@ -104,6 +106,7 @@ def build_atlas(
         epoch=epoch,
         classes=tuple(classes),
         split=split,
+        names={} if name_of is None else {index: name_of(index) for index in indices},
     )
 
 

@@ -125,6 +125,8 @@ class Atlas:
     classes: tuple[str, ...] = ()
     #: The split of the dataset that the images are of; None where there was none.
     split: str | None = None
+    #: File names of the images of the drawn feature maps, by dataset index; may be empty.
+    names: dict[int, str] = field(default_factory=dict)
 
     @property
     def mismatches(self) -> list[tuple[str, Mismatch]]:
@@ -171,6 +173,8 @@ class Atlas:
         try:
             header["input_size"] = tuple(header["input_size"])
             header["classes"] = tuple(header["classes"])
+            # JSON's keys are text; atlases of before 0.2 name no images.
+            header["names"] = {int(key): name for key, name in header.get("names", {}).items()}
             layers = {}
             for layer, values in header.pop("layers").items():
                 found = {name: tensors[f"{layer}/{name}"] for name in TENSORS}
@@ -226,6 +230,7 @@ class Atlas:
             "epoch": self.epoch,
             "classes": list(self.classes),
             "split": self.split,
+            "names": self.names,
             "layers": {
                 layer: {
                     "receptive_field": list(found.receptive_field),

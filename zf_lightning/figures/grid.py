@@ -68,7 +68,7 @@ def layer_panel(
     number = len(feature_maps)
     assert patches.shape[:2] == projections.shape[:2] == activations.shape, "one tile, one unit"
     assert len(activations) == number and (captions is None or len(captions) == number)
-    per_side = max(1, math.ceil(math.sqrt(patches.shape[1])))
+    per_side = tiles_per_side(patches.shape[1])
     size = (tile, tile) if tile else tile_size(patches.shape[3], patches.shape[4])
     block = tuple(per_side * side + (per_side - 1) * HAIRLINE for side in size)
     cell_width = block[1] * (2 if parts == "both" else 1) + (GUTTER if parts == "both" else 0)
@@ -90,22 +90,46 @@ def layer_panel(
             captions[place] if captions else "",
             cell_width,
         )
-        shown = []
-        if parts != "projections":
-            shown.append(as_pixels(patches[place]))
-        if parts != "patches":
-            scale = projection_scale(projections[place], inside[place])
-            shown.append(to_display(as_pixels(projections[place]), scale=scale))
-        for side, tiles in enumerate(shown):
-            corner = (left + side * (block[1] + GUTTER), above + CAPTION_HEIGHT)
-            _draw_block(picture, tiles, inside[place], activations[place], corner, size, per_side)
+        _draw_map(
+            picture,
+            patches[place],
+            projections[place],
+            inside[place],
+            activations[place],
+            (left, above + CAPTION_HEIGHT),
+            size,
+            parts,
+        )
     return picture
 
 
-def tile_size(height: int, width: int) -> tuple[int, int]:
+def map_picture(
+    patches: NDArray[np.uint8],
+    projections: NDArray[np.floating],
+    inside: NDArray[np.bool_],
+    activations: NDArray[np.floating],
+    size: tuple[int, int],
+) -> Image.Image:
+    """One feature map as `layer_panel` draws it, without words, on a transparent ground.
+
+    Transparent is also what lies beyond an image's border, and a tile that stays empty.
+    """
+    per_side = tiles_per_side(len(patches))
+    height, width = (per_side * side + (per_side - 1) * HAIRLINE for side in size)
+    picture = Image.new("RGBA", (2 * width + GUTTER, height))
+    _draw_map(picture, patches, projections, inside, activations, (0, 0), size, "both")
+    return picture
+
+
+def tiles_per_side(images: int) -> int:
+    """How many of a feature map's images stand side by side in a block."""
+    return max(1, math.ceil(math.sqrt(images)))
+
+
+def tile_size(height: int, width: int, *, largest: int = LARGEST_TILE) -> tuple[int, int]:
     """Size at which a patch is drawn: small ones enlarged by a whole factor, large ones reduced."""
     factor = max(1, math.ceil(SMALLEST_TILE / max(height, width)))
-    shrink = min(1.0, LARGEST_TILE / (factor * max(height, width)))
+    shrink = min(1.0, largest / (factor * max(height, width)))
     return max(1, round(factor * height * shrink)), max(1, round(factor * width * shrink))
 
 
@@ -154,6 +178,30 @@ def _draw_caption(
     draw.text((left, top + 22), fit_text(caption, 15, width), fill=FAINT_INK, font=font(15))
 
 
+def _draw_map(
+    picture: Image.Image,
+    patches: NDArray[np.uint8],
+    projections: NDArray[np.floating],
+    inside: NDArray[np.bool_],
+    activations: NDArray[np.floating],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    parts: Parts,
+) -> None:
+    """Draw the blocks of one feature map, `[k, ...]`, beside each other."""
+    shown = []
+    if parts != "projections":
+        shown.append(as_pixels(patches))
+    if parts != "patches":
+        scale = projection_scale(projections, inside)
+        shown.append(to_display(as_pixels(projections), scale=scale))
+    per_side = tiles_per_side(len(patches))
+    block = per_side * size[1] + (per_side - 1) * HAIRLINE
+    for place, tiles in enumerate(shown):
+        left = corner[0] + place * (block + GUTTER)
+        _draw_block(picture, tiles, inside, activations, (left, corner[1]), size, per_side)
+
+
 def _draw_block(
     picture: Image.Image,
     tiles: NDArray[np.uint8],
@@ -164,17 +212,23 @@ def _draw_block(
     per_side: int,
 ) -> None:
     """Paste k tiles `[k, h, w, 3]` in reading order, strongest first."""
+    transparent = picture.mode == "RGBA"
     draw = ImageDraw.Draw(picture)
     hatch = hatching(size)
     for rank, pixels in enumerate(tiles):
         left = corner[0] + rank % per_side * (size[1] + HAIRLINE)
         top = corner[1] + rank // per_side * (size[0] + HAIRLINE)
         if activations[rank] == 0 or np.isneginf(activations[rank]):
-            draw.rectangle((left, top, left + size[1] - 1, top + size[0] - 1), fill=EMPTY)
+            if not transparent:
+                draw.rectangle((left, top, left + size[1] - 1, top + size[0] - 1), fill=EMPTY)
             continue
         visible = resized(inside[rank].astype(np.uint8) * 255, size) >= 128
-        shown = np.where(visible[..., None], resized(_continued(pixels, inside[rank]), size), hatch)
-        picture.paste(Image.fromarray(shown.astype(np.uint8)), (left, top))
+        shown = resized(_continued(pixels, inside[rank]), size)
+        if transparent:
+            shown = np.dstack([shown, visible.astype(np.uint8) * 255])
+        else:
+            shown = np.where(visible[..., None], shown, hatch).astype(np.uint8)
+        picture.paste(Image.fromarray(shown), (left, top))
 
 
 def _continued(pixels: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:

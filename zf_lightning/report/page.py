@@ -37,6 +37,7 @@ def write_report(folder: Path) -> Path:
         figures=[] if layered else [file for one in pictures.values() for file in one.values()],
         pictures=pictures if layered else {},
         epochs=sorted({epoch for of_layer in pictures.values() for epoch in of_layer if epoch}),
+        wall=(folder / "report" / "maps.js").exists(),
         files=[file for file in FILES if (folder / file).exists()],
     )
 

@@ -52,7 +52,7 @@ def write_sweep_report(folder: Path, sweep: SweepTable) -> Path:
         name=folder.resolve().name,
         table=table,
         reports=[[_link(job.folder, path.parent) for job in row.jobs] for row in sweep.rows],
-        plots=[to_svg(comparison_figure(labels, [panel])) for panel in panels],
+        plots=[(one.quantity, to_svg(comparison_figure(labels, [one]))) for one in panels],
         bars=sorted({SEEDS if len(row.jobs) > 1 else IMAGES for row in sweep.rows}),
     )
 

@@ -24,6 +24,7 @@ from zf_lightning.inspection.subject import configuration_to_inspect, load_subje
 from zf_lightning.inspection.top_images import Tiles, chosen_maps, image_batch, load_top_images
 from zf_lightning.report.page import write_report
 from zf_lightning.report.panel import atlas_panel
+from zf_lightning.report.wall import MapWall
 from zf_lightning.results.result import write_result
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
@@ -102,10 +103,12 @@ def run(config: DictConfig) -> dict[str, Any]:
     how = {
         "input_size": (size, size),
         "label_of": lambda index: int(files.labels[index]),
+        "name_of": lambda index: files.names[index],
         "classes": classifier.class_names if same else source.class_names,
         "split": split,
     }
     paths = _project(folder / "atlas", deconvnet, top, images_of, drawn, config, how)
+    wall = MapWall(folder)
     result = {
         "task": "atlas",
         "model": classifier.hparams["model"]["name"],
@@ -121,7 +124,7 @@ def run(config: DictConfig) -> dict[str, Any]:
                 "feature_maps": len(found.activations),
                 "dead": int((found.activations[:, 0] <= 0).sum()),
                 "nans": int(found.nans.sum()),
-                "mismatches": _draw(folder, layer, paths[layer], drawn[layer], config),
+                "mismatches": _draw(wall, folder, layer, paths[layer], drawn[layer], config),
             }
             for layer, found in top.items()
         },
@@ -130,6 +133,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             for layer, of_layer in paths.items()
         },
     }
+    wall.write()
     write_result(folder, result)
     write_report(folder)
     _report(result, folder)
@@ -215,8 +219,18 @@ def _project(
     return paths
 
 
-def _draw(folder: Path, layer: str, paths: list[Path], drawn: list[int], config: DictConfig) -> int:
-    """Draw some feature maps of a layer; returns how many activations were not reproduced."""
+def _draw(
+    wall: MapWall,
+    folder: Path,
+    layer: str,
+    paths: list[Path],
+    drawn: list[int],
+    config: DictConfig,
+) -> int:
+    """Draw a layer's wall, and some of its feature maps as one picture.
+
+    Returns how many activations were not reproduced.
+    """
     chosen = _chosen(config, "pictures", layer, drawn)
     figure = folder / "figures" / f"{layer}.png"
     figure.parent.mkdir(exist_ok=True)
@@ -225,6 +239,7 @@ def _draw(folder: Path, layer: str, paths: list[Path], drawn: list[int], config:
     atlas: Atlas | None = None
     for path in paths:
         atlas = Atlas.load(path)
+        wall.add(atlas)
         part = atlas.layers[layer]
         mismatches += len(part.mismatches)
         in_part = set(part.drawn.tolist())

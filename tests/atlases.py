@@ -1,0 +1,64 @@
+"""Atlases of noise, for what draws and shows them."""
+
+from collections.abc import Sequence
+
+import torch
+
+from zf_lightning.atlas import Atlas, LayerAtlas
+
+
+def noise_atlas(
+    layers: Sequence[tuple[str, int, int]],
+    *,
+    images: int = 9,
+    size: int = 64,
+    classes: Sequence[str] = ("car", "cat"),
+    drawn: int | None = None,
+    epoch: int | None = None,
+) -> Atlas:
+    """Layers given by name, number of feature maps and receptive field; the first are `drawn`.
+
+    The images of feature map `m` are of class `m` modulo the number of classes, and called
+    `class/number.jpg`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for name, maps, field in layers:
+        tile = min(field, size)
+        number = maps if drawn is None else min(drawn, maps)
+        indices = torch.arange(maps * images).view(maps, images)
+        corners = torch.randint(0, size - tile + 1, (maps, images, 2), generator=generator)
+        shape = (number, images, 3, tile, tile)
+        found[name] = LayerAtlas(
+            layer=name,
+            receptive_field=(field, field),
+            activations=torch.rand(maps, images, generator=generator).sort(1, True).values + 1,
+            indices=indices,
+            labels=(torch.arange(maps) % len(classes))[:, None].expand(maps, images),
+            rows=torch.zeros_like(indices),
+            columns=torch.zeros_like(indices),
+            windows=torch.cat([corners, torch.full_like(corners, field)], -1),
+            nans=torch.zeros(maps, dtype=torch.int64),
+            drawn=torch.arange(number),
+            tiles=corners[:number],
+            patches=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+            inside=torch.ones(number, images, tile, tile, dtype=torch.bool),
+            scaled_projections=(torch.rand(shape, generator=generator) * 2 - 1).half(),
+            peaks=torch.ones(number, images),
+        )
+    most = max(maps for _, maps, _ in layers)
+    names = {
+        map_ * images + rank: f"{classes[map_ % len(classes)]}/{map_ * images + rank}.jpg"
+        for map_ in range(most)
+        for rank in range(images)
+    }
+    return Atlas(
+        layers=found,
+        input_size=(size, size),
+        rule="deconvnet",
+        norm="identity",
+        epoch=epoch,
+        classes=tuple(classes),
+        split="val",
+        names=names,
+    )

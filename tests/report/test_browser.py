@@ -1,0 +1,229 @@
+"""The page of a run in a real browser, opened from the disk."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.atlases import noise_atlas
+from tests.report.browser import launched, needs_chromium
+from zf_lightning.report.page import write_report
+from zf_lightning.report.wall import MapWall
+
+pytestmark = needs_chromium
+
+TAG = "<img src=x onerror=alert(1)>"
+SIZES = ((1400, 1000), (400, 850))
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Open]:
+    """Opens a page at an address; whatever the console is told is an error."""
+    told: list[str] = []
+    contexts = []
+
+    def open_page(page: Path, address: str = "", *, width: int = 1400, theme: str = "light") -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": dict(SIZES)[width]}, color_scheme=theme
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(5000)
+        tab.on("console", lambda message: told.append(message.text))
+        tab.on("pageerror", lambda problem: told.append(str(problem)))
+        tab.on("requestfailed", lambda request: told.append(f"not found: {request.url}"))
+        tab.goto(f"{page.as_uri()}{address}")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not told
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a training with two layers and two epochs, one class being called like a tag."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "figures").mkdir()
+    for epoch in (2, 10):
+        for layer in ("conv2", "conv10"):
+            name = f"epoch={epoch:03}_{layer}.webp"
+            Image.new("RGB", (640, 480), (epoch * 10, 90, 90)).save(folder / "figures" / name)
+    steps = "epoch,step,train/loss,val/top1_error\n0,9,2.5,80\n1,19,2.0,60\n"
+    (folder / "metrics.csv").write_text(steps)
+    (folder / "result.json").write_text(json.dumps({"task": "train"}))
+    wall = MapWall(folder)
+    wall.add(
+        noise_atlas([("conv2", 12, 7), ("conv10", 8, 40)], classes=("car", "old cat", TAG), epoch=9)
+    )
+    wall.write()
+    return write_report(folder)
+
+
+def maps(tab: Any) -> list[str]:
+    return tab.locator("#wall b").all_inner_texts()
+
+
+def name(tab: Any) -> str:
+    return tab.locator("dialog h2").inner_text()
+
+
+def leads_to(tab: Any, address: str) -> bool:
+    """Wait for an address: a browser goes back in its own time."""
+    tab.wait_for_function("address => location.hash === address", arg=address)
+    return True
+
+
+def test_the_last_layer_and_epoch_come_first(page: Path, opened: Open) -> None:
+    tab = opened(page)
+    assert tab.locator("nav a.chosen").inner_text() == "conv10"
+    assert maps(tab) == [str(number) for number in range(8)]
+    assert tab.locator("#heading").inner_text() == "conv10 after epoch 10: 8 feature maps"
+    assert tab.locator("#epoch").inner_text() == "10 of 10"
+    assert tab.locator("#grid").get_attribute("alt") == "conv10 after epoch 10"
+    assert "undefined" not in tab.locator("body").inner_text()
+    tab.wait_for_function("[...document.querySelectorAll('#wall img')].some(i => i.naturalWidth)")
+
+
+def test_the_slider_shows_the_picture_of_its_epoch(page: Path, opened: Open) -> None:
+    tab = opened(page, "#conv2")
+    tab.locator("#slider").press("ArrowLeft")
+    assert tab.locator("#epoch").inner_text() == "2 of 10"
+    assert tab.locator("#grid").get_attribute("src") == "../figures/epoch%3D002_conv2.webp"
+
+
+def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Open) -> None:
+    tab = opened(page)
+    tab.get_by_role("link", name="conv2").click()
+    assert len(maps(tab)) == 12
+    tab.locator("#wall a").nth(1).click()
+    assert leads_to(tab, "#conv2/1") and name(tab) == "conv2 · feature map 1"
+    told = tab.locator("dialog figcaption").first.inner_text()
+    assert "old cat" in told and "old cat/9.jpg" in told
+    assert tab.locator("dialog li").count() == 9
+    assert len(set(tab.locator("dialog img").evaluate_all("all => all.map(i => i.alt)"))) == 18
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowLeft")
+    assert leads_to(tab, "#conv2/2") and name(tab) == "conv2 · feature map 2"
+    tab.keyboard.press("Escape")
+    assert leads_to(tab, "#conv2") and not tab.locator("dialog").is_visible()
+    tab.go_back()
+    assert leads_to(tab, "")
+    assert tab.locator("nav a.chosen").inner_text() == "conv10"
+
+
+def test_a_feature_map_has_an_address(page: Path, opened: Open) -> None:
+    tab = opened(page, "#conv2/11")
+    assert name(tab) == "conv2 · feature map 11" and len(maps(tab)) == 12
+    assert tab.get_by_role("button", name="Next").is_disabled()
+    # Where the unit looks in its image.
+    assert tab.get_by_role("img", name="rows").count() == 9
+    tab.get_by_role("button", name="Close").click()
+    assert leads_to(tab, "#conv2") and not tab.locator("dialog").is_visible()
+    tab.evaluate("location.hash = '#conv2/99'")
+    assert not tab.locator("dialog").is_visible(), "there is no such map"
+
+
+def test_search_by_class_layer_number_and_file(page: Path, opened: Open) -> None:
+    tab = opened(page)
+    search = tab.locator("#search")
+    search.press_sequentially("old cat")
+    assert leads_to(tab, "#?old%20cat") and search.input_value() == "old cat"
+    expected = [
+        f"{layer} · {n}" for layer, top in (("conv2", 12), ("conv10", 8)) for n in range(1, top, 3)
+    ]
+    assert maps(tab) == expected
+    assert tab.locator("#heading").inner_text() == f"{len(expected)} feature maps for “old cat”"
+    for words, found in (
+        ("conv10 cat", ["conv10 · 1", "conv10 · 4", "conv10 · 7"]),
+        ("conv2/5", ["conv2 · 5"]),
+        ("car/0.jpg", ["conv2 · 0", "conv10 · 0"]),
+        ("nothing", []),
+        (
+            TAG,
+            [
+                f"{layer} · {n}"
+                for layer, top in (("conv2", 12), ("conv10", 8))
+                for n in range(2, top, 3)
+            ],
+        ),
+    ):
+        search.fill(words)
+        assert maps(tab) == found, words
+    search.fill("conv10 cat")
+    tab.locator("#wall a").nth(1).click()
+    tab.keyboard.press("ArrowRight")
+    assert name(tab) == "conv10 · feature map 7", "the next that was found"
+    tab.keyboard.press("Escape")
+    assert leads_to(tab, "#?conv10%20cat")
+    search.fill("")
+    assert len(maps(tab)) == 8
+    assert opened(page, "#?conv2/5").locator("#wall b").all_inner_texts() == ["conv2 · 5"]
+
+
+def test_arrows_move_between_tiles_and_enter_opens_one(page: Path, opened: Open) -> None:
+    tab = opened(page, "#conv2")
+    tab.locator("#wall a").first.focus()
+    columns = len(
+        tab.evaluate(
+            "getComputedStyle(document.getElementById('wall')).gridTemplateColumns"
+        ).split()
+    )
+    assert columns > 2
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Enter")
+    assert name(tab) == f"conv2 · feature map {1 + columns}"
+
+
+def test_a_class_called_like_a_tag_is_text(page: Path, opened: Open) -> None:
+    tab = opened(page, "#conv10/2")
+    assert TAG in tab.locator("dialog").inner_text()
+    tab.keyboard.press("Escape")
+    assert TAG in tab.locator("#wall").inner_text()
+    assert not tab.locator('img[src="x"]').count() and not tab.locator("datalist img").count()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (400, "dark")])
+def test_themes_and_widths(page: Path, opened: Open, theme: str, width: int) -> None:
+    tab = opened(page, "#conv2/3", width=width, theme=theme)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.keyboard.press("Escape")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    unnamed = "all => all.filter(i => !i.alt).length"
+    assert tab.locator("img").evaluate_all(unnamed) == 0
+    ground = "getComputedStyle(document.body).backgroundColor"
+    colours = {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 23, 26)"}
+    assert tab.evaluate(ground) == colours.pop(theme)
+    tab.locator("#theme").click()
+    (other,) = colours.values()
+    assert tab.evaluate(ground) == other
+    tab.reload()
+    assert tab.evaluate(ground) == other, "the choice is kept"
+
+
+def test_a_page_without_a_wall_or_epochs_has_its_pictures(tmp_path: Path, opened: Open) -> None:
+    (tmp_path / "figures").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "figures" / "conv2.png")
+    tab = opened(write_report(tmp_path))
+    assert tab.locator("#grid").get_attribute("src") == "../figures/conv2.png"
+    assert not tab.locator(".epochs").is_visible() and not tab.locator("#search").count()
+    assert "undefined" not in tab.locator("body").inner_text()
+
+
+def test_links_of_a_page_lead_to_its_files(page: Path, opened: Open) -> None:
+    tab = opened(page)
+    for link in tab.locator("main p a").all():
+        assert (page.parent / link.get_attribute("href")).exists()

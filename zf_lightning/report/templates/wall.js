@@ -1,0 +1,238 @@
+// The layers of a run: a wall of feature maps, each opened by its address, and pictures by epoch.
+// #conv5 is a layer, #conv5/123 a feature map, #?car a search. All text is set as text.
+const walled = typeof wall === "undefined" ? [] : wall.layers;
+const layers = walled.length ? walled.map((of) => of.name) : drawnLayers;
+const at = (id) => document.getElementById(id);
+const address = (...parts) => "#" + parts.map(encodeURIComponent).join("/");
+const several = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
+const entries = walled.flatMap((of) => of.maps.map((map) => ({
+  of, map,
+  address: address(of.name, map.map),
+  picture: ["maps", ...of.name.split("/"), `${map.map}.webp`].map(encodeURIComponent).join("/"),
+})));
+const last = layers[layers.length - 1];
+let layer = last, query = "";
+let shown = null, listed = [], openedHere = false;
+
+function make(name, attributes = {}, ...children) {
+  const vector = ["svg", "rect"].includes(name);
+  const made = vector ? document.createElementNS("http://www.w3.org/2000/svg", name)
+                      : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+const className = (label) => wall.classes[label] ?? "";
+const fileName = (index) => wall.names[index] ?? `image ${index}`;
+
+// How many of a feature map's images the words of a search mean; 0 if it is not meant itself.
+function meant({of, map}, words) {
+  const others = words.filter((word) => !(of.name.toLowerCase().includes(word)
+    || `${of.name}/${map.map}`.toLowerCase() === word || String(map.map) === word));
+  if (!others.length) return Infinity;
+  return map.images.filter((index, rank) => {
+    const text = `${className(map.labels[rank])}\n${fileName(index)}`.toLowerCase();
+    return others.every((word) => text.includes(word));
+  }).length;
+}
+
+function search() {
+  const words = query.toLowerCase().split(/\s+/);
+  return entries.map((entry) => [meant(entry, words), entry])
+    .filter(([images]) => images).sort(([a], [b]) => b - a)
+    .map(([images, entry]) => Object.assign(entry, {matches: images}));
+}
+
+function heading() {
+  if (query)
+    return listed.length ? `${several(listed.length, "feature map")} for “${query}”`
+                         : `No feature map for “${query}”: try a class, a layer, or a file name`;
+  const of = walled.find((one) => one.name === layer);
+  const number = of.maps.length === of.count ? "" : `${of.maps.length} of `;
+  const dead = of.dead ? `, ${of.dead} of them dead` : "";
+  const after = wall.epoch ? ` after epoch ${wall.epoch}` : "";
+  const more = number ? "; task=atlas ckpt=RUN draws all" : "";
+  return `${layer}${after}: ${number}${several(of.count, "feature map")}${dead}${more}`;
+}
+
+// Width and height of a feature map's picture, and of a block of its tiles.
+function sizes({tile: [high, wide], per_side: side}) {
+  const block = side * wide + (side - 1) * wall.hairline;
+  return {block, width: 2 * block + wall.gutter, height: side * high + (side - 1) * wall.hairline};
+}
+
+function tile(entry) {
+  const {of, map} = entry, {width, height} = sizes(of);
+  const strongest = map.activations[0] ?? "dead";
+  const name = query ? `${of.name} · ${map.map}` : `${map.map}`;
+  const caption = query && Number.isFinite(entry.matches)
+    ? `${entry.matches} of ${map.images.length} images match` : map.caption;
+  const alt = `${of.name}, feature map ${map.map}: ${[map.caption, strongest].filter(Boolean).join(", ")}`;
+  return make("li", {}, make("a", {href: entry.address, title: map.caption},
+    make("img", {alt, width, height, loading: "lazy", decoding: "async", src: entry.picture}),
+    make("span", {class: "line"}, make("b", {}, name),
+      make("span", {class: "faint"}, strongest)),
+    make("span", {class: "line faint"}, make("span", {}, caption))));
+}
+
+function showWall() {
+  listed = query ? search() : entries.filter((entry) => entry.of.name === layer);
+  at("wall").replaceChildren(...listed.map(tile));
+  at("heading").textContent = heading();
+}
+
+function cut({of, picture}, rank, projected, alt) {
+  const [high, wide] = of.tile, {block, width} = sizes(of);
+  const left = (rank % of.per_side) * (wide + wall.hairline) + (projected ? block + wall.gutter : 0);
+  const top = Math.floor(rank / of.per_side) * (high + wall.hairline);
+  const image = make("img", {src: picture, alt});
+  image.style.width = `${100 * width / wide}%`;
+  image.style.left = `${-100 * left / wide}%`;
+  image.style.top = `${-100 * top / high}%`;
+  const made = make("div", {class: "cut"}, image);
+  made.style.aspectRatio = `${wide} / ${high}`;
+  return made;
+}
+
+// Where in the image the unit looks; nothing where it sees all of it.
+function place(of, [top, left]) {
+  const [high, wide] = wall.size;
+  if (of.field[0] >= high && of.field[1] >= wide) return "";
+  const y = Math.max(top, 0), x = Math.max(left, 0);
+  const height = Math.min(top + of.field[0], high) - y, width = Math.min(left + of.field[1], wide) - x;
+  const words = `rows ${y} to ${y + height - 1}, columns ${x} to ${x + width - 1} of ${high} by ${wide} pixels`;
+  const inside = make("rect", {x, y, width, height});
+  return make("svg", {viewBox: `0 0 ${wide} ${high}`, width: 40, height: 40 * high / wide, role: "img",
+    "aria-label": words, "stroke-width": wide / 40},
+    make("rect", {x: 0, y: 0, width: wide, height: high}), inside);
+}
+
+function image(entry, rank) {
+  const {of, map} = entry, index = map.images[rank];
+  const name = className(map.labels[rank]), file = fileName(index);
+  const what = `image ${rank + 1}${name && `, ${name}`}`;
+  return make("li", {}, make("figure", {},
+    make("div", {class: "pair"}, cut(entry, rank, false, `${what}: what the unit sees`),
+      cut(entry, rank, true, `${what}: the projection of the unit`)),
+    make("figcaption", {}, make("span", {}, make("b", {}, map.activations[rank]), ` ${name}`),
+      make("span", {class: "faint"}, file), place(of, map.corners[rank]))));
+}
+
+function button(words, label, act, enabled = true) {
+  const made = make("button", {"aria-label": label, title: label}, words);
+  made.disabled = !enabled;
+  made.addEventListener("click", act);
+  return made;
+}
+
+function step(by) {
+  const current = listed.findIndex((entry) => entry.address === location.hash);
+  const next = listed[current + by];
+  // In the place of the one before: back leads to the wall.
+  if (current >= 0 && next) location.replace(next.address);
+}
+
+function leave() {
+  if (openedHere) history.back();
+  else location.hash = query ? `#?${encodeURIComponent(query)}` : address(layer);
+}
+
+function open(entry) {
+  const dialog = at("map");
+  if (!entry) {
+    openedHere = false;
+    if (dialog.open) dialog.close();
+    return;
+  }
+  const {of, map} = entry, where = listed.indexOf(entry);
+  const told = [
+    map.activations.length ? `strongest activation ${map.activations[0]}` : "dead: no image excites it",
+    map.caption,
+    wall.epoch && `after epoch ${wall.epoch}`,
+    `${wall.rule} projections of ${wall.images}`,
+    `receptive field ${of.field.join(" by ")} of ${wall.size.join(" by ")} pixels`,
+    `${where + 1} of ${listed.length}`,
+  ];
+  dialog.replaceChildren(
+    make("div", {class: "head"},
+      make("h2", {id: "map-name", tabindex: -1}, `${of.name} · feature map ${map.map}`),
+      button("‹ previous", "Previous feature map (left arrow)", () => step(-1), where > 0),
+      button("next ›", "Next feature map (right arrow)", () => step(1), where < listed.length - 1),
+      button("close", "Close (Escape)", leave)),
+    make("p", {class: "faint"}, told.filter(Boolean).join(" · ")),
+    make("ol", {}, ...map.activations.map((_, rank) => image(entry, rank))));
+  if (!dialog.open) dialog.showModal();
+  at("map-name").focus();
+  dialog.scrollTop = 0;
+}
+
+function showPicture() {
+  const found = pictures[layer];
+  at("panel").hidden = !found || query;
+  if (!found) return;
+  const epoch = epochs.length ? epochs[at("slider").value] : 0;
+  at("epoch").textContent = epoch ? `${epoch} of ${epochs[epochs.length - 1]}` : "";
+  const source = "../figures/" + encodeURIComponent(found[epoch]);
+  at("grid").src = source;
+  at("grid").alt = layer + (epoch ? ` after epoch ${epoch}` : "");
+  at("whole").href = source;
+}
+
+function follow() {
+  let hash = location.hash.slice(1);
+  try { hash = decodeURIComponent(hash); } catch { /* as it is */ }
+  const asked = /^(.*)\/(\d+)$/.exec(hash);
+  const entry = asked && entries.find(
+    ({of, map}) => of.name === asked[1] && map.map === Number(asked[2]));
+  if (hash.startsWith("?")) query = walled.length ? hash.slice(1).trim() : "";
+  else if (layers.includes(hash) || !hash) [layer, query] = [hash || last, ""];
+  else if (entry && !listed.includes(entry)) [layer, query] = [entry.of.name, ""];
+  const wanted = query ? `?${query}` : layer;
+  if (walled.length && wanted !== shown) {
+    if (at("search").value.trim() !== query) at("search").value = query;
+    showWall();
+  }
+  shown = wanted;
+  for (const link of at("layers").children) {
+    const chosen = !query && link.textContent === layer;
+    link.classList.toggle("chosen", chosen);
+    link.setAttribute("aria-current", chosen);
+  }
+  if (at("panel")) showPicture();
+  if (walled.length) open(entry);
+}
+
+function keys(event) {
+  if (event.target.matches("input") || event.altKey || event.ctrlKey || event.metaKey) return;
+  const sideways = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+  if (at("map").open) {
+    if (sideways) step(sideways);
+    return;
+  }
+  const links = [...document.querySelectorAll("#wall a")];
+  const current = links.indexOf(document.activeElement);
+  const columns = getComputedStyle(at("wall")).gridTemplateColumns.split(" ").length;
+  const by = sideways ?? {ArrowUp: -columns, ArrowDown: columns}[event.key];
+  if (current < 0 || !by) return;
+  event.preventDefault();
+  links[current + by]?.focus();
+}
+
+at("layers").append(...layers.map((name) => make("a", {href: address(name)}, name)));
+if (at("slider")) at("slider").addEventListener("input", showPicture);
+if (walled.length) {
+  at("classes").append(...wall.classes.map((name) => make("option", {value: name})));
+  at("search").addEventListener("input", () => {
+    const words = at("search").value.trim();
+    location.replace(words ? `#?${encodeURIComponent(words)}` : address(layer));
+  });
+  at("wall").addEventListener("click", () => { openedHere = true; });
+  at("map").addEventListener("cancel", (event) => { event.preventDefault(); leave(); });
+  at("map").addEventListener("click", (event) => { if (event.target === at("map")) leave(); });
+  document.addEventListener("keydown", keys);
+}
+window.addEventListener("hashchange", follow);
+follow();
+if (location.hash) at("layers").parentElement.scrollIntoView();
