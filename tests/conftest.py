@@ -78,6 +78,12 @@ def tiny(image_folder: Path, tmp_path: Path) -> list[str]:
     return tiny_run(image_folder, tmp_path / "data")
 
 
+@pytest.fixture
+def bare(tiny: list[str]) -> list[str]:
+    """Overrides for a run of a second, whose pictures nobody looks at."""
+    return [*tiny, "callbacks.probe=null"]
+
+
 def tiny_run(images: Path, data: Path) -> list[str]:
     """Overrides for a run of seconds on a folder of images."""
     return [

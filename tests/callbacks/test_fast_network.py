@@ -55,6 +55,7 @@ def test_neither_is_on_unless_asked_for_and_the_preset_asks(compose_config: Comp
     assert not config.callbacks.fast_network.compile
 
 
+@pytest.mark.slow
 def test_a_run_learns_the_same_with_filters_renormalised_and_watched(
     captured: list[str], compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:

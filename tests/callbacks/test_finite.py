@@ -28,11 +28,11 @@ class Spoil(lightning.Callback):
     ("step", "what"), [(8, "the loss"), pytest.param(12, "a weight", marks=pytest.mark.slow)]
 )
 def test_the_checkpoints_that_remain_are_of_numbers(
-    step: int, what: str, compose_config: Compose, tiny: list[str], tmp_path: Path
+    step: int, what: str, compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:
     spoil = ["+callbacks.spoil._target_=tests.callbacks.test_finite.Spoil"]
     config = compose_config(
-        *tiny, *spoil, f"+callbacks.spoil.step={step}", "callbacks.finite.every_n_steps=4"
+        *bare, *spoil, f"+callbacks.spoil.step={step}", "callbacks.finite.every_n_steps=4"
     )
     with pytest.raises(UserError, match=f"diverged: {what} is no longer a number at step"):
         train.run(config)
@@ -44,7 +44,7 @@ def test_the_checkpoints_that_remain_are_of_numbers(
 
 
 def test_a_learning_rate_that_is_too_high_is_one_sentence(
-    compose_config: Compose, tiny: list[str]
+    compose_config: Compose, bare: list[str]
 ) -> None:
     with pytest.raises(UserError, match=r"Lower optimizer\.lr"):
-        train.run(compose_config(*tiny, "optimizer.lr=1.0e6", "scheduler=constant"))
+        train.run(compose_config(*bare, "optimizer.lr=1.0e6", "scheduler=constant"))

@@ -54,15 +54,15 @@ def test_its_memory_is_in_the_checkpoint() -> None:
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_stalled_run_is_flagged_and_stops_only_when_asked(
-    stop: bool, compose_config: Compose, tiny: list[str], tmp_path: Path
+    stop: bool, compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:
     # Weights this small give every class the same probability, and no step moves them.
-    still = ["model.initialisation=paper", "optimizer.lr=0.0", "callbacks.probe=null"]
+    still = ["model.initialisation=paper", "optimizer.lr=0.0"]
     patience = ["callbacks.stall.patience_epochs=2", "callbacks.stall.patience_steps=4"]
     with pytest.warns(UserWarning, match="signal will vanish"):
         result = train.run(
             compose_config(
-                *tiny, *still, *patience, f"callbacks.stall.stop={stop}", "trainer.max_epochs=4"
+                *bare, *still, *patience, f"callbacks.stall.stop={stop}", "trainer.max_epochs=4"
             )
         )
     assert result["stalled"] is True
@@ -74,13 +74,13 @@ def test_a_stalled_run_is_flagged_and_stops_only_when_asked(
 
 
 def test_the_mean_is_of_the_whole_loss_when_gradients_are_added_up(
-    compose_config: Compose, tiny: list[str]
+    compose_config: Compose, bare: list[str]
 ) -> None:
-    still = ["model.initialisation=paper", "optimizer.lr=0.0", "callbacks.probe=null"]
+    still = ["model.initialisation=paper", "optimizer.lr=0.0"]
     patience = ["callbacks.stall.patience_epochs=1", "callbacks.stall.patience_steps=3"]
     parts = ["trainer.accumulate_grad_batches=2", "trainer.max_epochs=1"]
     with pytest.warns(UserWarning, match="signal will vanish"):
-        result = train.run(compose_config(*tiny, *still, *patience, *parts))
+        result = train.run(compose_config(*bare, *still, *patience, *parts))
     assert result["stalled"] is True
     assert torch.tensor(result["train/loss_centre_crop"]).item() == pytest.approx(
         math.log(3), rel=0.005

@@ -40,6 +40,7 @@ def test_it_holds_one_package_with_callbacks_and_configuration(wheel: Path) -> N
     assert "zf-lightning = zf_lightning.cli.main:main" in commands
 
 
+@pytest.mark.slow
 def test_the_main_job_runs_from_it_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     site, folder = tmp_path / "site", tmp_path / "empty"
     folder.mkdir()

@@ -29,9 +29,9 @@ def test_it_says_what_was_asked_for(compose_config: Compose) -> None:
         overridden(OmegaConf.create({}))
 
 
-def test_a_task_runs_on_what_hydra_alone_composed(tiny: list[str], tmp_path: Path) -> None:
+def test_a_task_runs_on_what_hydra_alone_composed(bare: list[str], tmp_path: Path) -> None:
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = hydra.compose("config", [*tiny, f"paths.run={tmp_path / 'run'}"])
+        config = hydra.compose("config", [*bare, f"paths.run={tmp_path / 'run'}"])
     result = train.run(config)
     assert result["test/images"] == 6
     assert (tmp_path / "run" / "result.json").exists()

@@ -15,30 +15,30 @@ from zf_lightning.errors import UserError
 from zf_lightning.tasks import prepare, train
 
 
-def test_prepare_then_train(compose_config: Compose, tiny: list[str], tmp_path: Path) -> None:
+def test_prepare_then_train(compose_config: Compose, bare: list[str], tmp_path: Path) -> None:
     out = tmp_path / "shards"
     result = prepare.run(
-        compose_config(*tiny, "task=prepare", f"prepare.out={out}", "prepare.chunk_images=10")
+        compose_config(*bare, "task=prepare", f"prepare.out={out}", "prepare.chunk_images=10")
     )
     assert result["class_names"] == ["blue", "green", "red"]
     assert result["counts"] == {"train": [16] * 3, "val": [2] * 3, "test": [2] * 3}
     check_result(tmp_path / "run", result)
-    overrides = [o for o in tiny if not o.startswith("data=") and not o.startswith("data.root=")]
+    overrides = [o for o in bare if not o.startswith("data=") and not o.startswith("data.root=")]
     config = compose_config(*overrides, "data=shards", f"data.root={out}", "trainer.max_epochs=1")
     trained = train.run(config)
     assert trained["test/images"] == 6
     assert trained["data"] == "shards"
 
 
-def test_a_folder_must_be_given(compose_config: Compose, tiny: list[str]) -> None:
+def test_a_folder_must_be_given(compose_config: Compose, bare: list[str]) -> None:
     with pytest.raises(UserError, match=r"prepare\.format=png .* must be jpeg or raw"):
-        prepare.run(compose_config("task=prepare", *tiny, "prepare.out=x", "prepare.format=png"))
+        prepare.run(compose_config("task=prepare", *bare, "prepare.out=x", "prepare.format=png"))
 
 
 @pytest.mark.slow
-def test_a_killed_preparation_goes_on_from_its_chunks(tiny: list[str], tmp_path: Path) -> None:
+def test_a_killed_preparation_goes_on_from_its_chunks(bare: list[str], tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        options = [*tiny, "task=prepare", f"prepare.out={out}", "prepare.chunk_images=2"]
+        options = [*bare, "task=prepare", f"prepare.out={out}", "prepare.chunk_images=2"]
         options += ["data.workers=2", f"hydra.run.dir={tmp_path / 'run'}"]
         return [sys.executable, str(ROOT / "main.py"), *options]
 

@@ -1,10 +1,12 @@
 """task=transfer, from the command line's configuration to tables."""
 
+import copy
 import csv
 import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from tests.conftest import Compose, check_result
@@ -109,11 +111,11 @@ def test_an_interrupted_reading_goes_on(
 
 
 def test_networks_from_scratch_are_trained_on_each_fold_once(
-    compose_config: Compose, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compose_config: Compose, bare: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = compose_config(
         "task=transfer",
-        *tiny,
+        *bare,
         "transfer.per_class=4",
         "transfer.folds=2",
         "transfer.from_scratch=true",
@@ -135,49 +137,52 @@ def test_networks_from_scratch_are_trained_on_each_fold_once(
     assert rows[0]["layer"] == "from scratch" and rows[0]["folds"] == 2
 
 
-def scratch(tiny: list[str], *more: str) -> list[str]:
+def scratch(bare: list[str], *more: str) -> list[str]:
     """Overrides for one short training from scratch."""
     short = ["transfer.per_class=4", "transfer.folds=1", "trainer.max_epochs=1", "logger=none"]
-    return ["task=transfer", *tiny, *short, "transfer.from_scratch=true", *more]
+    return ["task=transfer", *bare, *short, "transfer.from_scratch=true", *more]
 
 
 def test_a_fold_that_was_trained_with_other_options_is_refused(
-    compose_config: Compose, tiny: list[str], tmp_path: Path
+    compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:
-    transfer.run(compose_config(*scratch(tiny)))
-    for change, part in (
-        ("optimizer.lr=0.5", "optimizer"),
-        ("data.batch_size=7", "batch_size"),
-        ("data.seed=7", "data_seed"),
-        ("trainer.max_epochs=3", "trainer"),
-        ("trainer.limit_val_batches=1", "trainer"),
-        ("trainer.check_val_every_n_epoch=2", "trainer"),
-        ("trainer.strategy=ddp", "trainer"),
-        ("trainer.sync_batchnorm=true", "trainer"),
-        ("data.exclude=[red]", "images"),
+    config = compose_config(*scratch(bare))
+    transfer.run(config)
+    for option, value, part in (
+        ("optimizer.lr", 0.5, "optimizer"),
+        ("data.batch_size", 7, "batch_size"),
+        ("data.seed", 7, "data_seed"),
+        ("trainer.max_epochs", 3, "trainer"),
+        ("trainer.limit_val_batches", 1, "trainer"),
+        ("trainer.check_val_every_n_epoch", 2, "trainer"),
+        ("trainer.strategy", "ddp", "trainer"),
+        ("trainer.sync_batchnorm", True, "trainer"),
+        ("data.exclude", ["red"], "images"),
     ):
+        changed = copy.deepcopy(config)
+        OmegaConf.update(changed, option, value)
         with pytest.raises(UserError, match=f"trained with other options.*{part}.*hydra.run.dir"):
-            transfer.run(compose_config(*scratch(tiny, change)))
+            transfer.run(changed)
     # What cannot change the result may change.
     done = tmp_path / "run" / "from_scratch/4_fold_0/transfer.json"
     kept = json.loads(done.read_text())
     harmless = ("callbacks.last_checkpoint=null", "trainer.log_every_n_steps=1")
-    again = transfer.run(compose_config(*scratch(tiny, *harmless)))
+    again = transfer.run(compose_config(*scratch(bare, *harmless)))
     assert again["transfer/from scratch/network/4/fold=0"] == kept["score"]["accuracy"]
     # Version 0.1.0 noted less.
     del kept["asked"]["data_seed"], kept["checksum"]
     kept["asked"]["trainer"] = {"max_epochs": 1}
     done.write_text(json.dumps(kept))
-    assert transfer.run(compose_config(*scratch(tiny, "data.seed=7")))
+    assert transfer.run(compose_config(*scratch(bare, "data.seed=7")))
     with pytest.raises(UserError, match="trained with other options"):
-        transfer.run(compose_config(*scratch(tiny, "trainer.max_epochs=3")))
+        transfer.run(compose_config(*scratch(bare, "trainer.max_epochs=3")))
 
 
 def test_a_training_that_ends_early_is_scored_by_its_last_weights(
-    compose_config: Compose, tiny: list[str], tmp_path: Path
+    compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:
     early = ["trainer.max_epochs=5", "trainer.max_steps=1", "callbacks.last_checkpoint=null"]
-    result = transfer.run(compose_config(*scratch(tiny, *early, "callbacks.best_checkpoint=null")))
+    result = transfer.run(compose_config(*scratch(bare, *early, "callbacks.best_checkpoint=null")))
     assert 0 <= result["transfer/from scratch/network/4/fold=0"] <= 100
     fold = tmp_path / "run" / "from_scratch" / "4_fold_0"
     assert json.loads((fold / "result.json").read_text())["epochs"] == 1
@@ -185,14 +190,14 @@ def test_a_training_that_ends_early_is_scored_by_its_last_weights(
 
 
 def test_a_network_from_a_folds_checkpoint_leaves_that_fold_alone(
-    compose_config: Compose, tiny: list[str], tmp_path: Path
+    compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:
-    transfer.run(compose_config(*scratch(tiny)))
+    transfer.run(compose_config(*scratch(bare)))
     old = tmp_path / "old"
     (tmp_path / "run").rename(old)
     before = {path: path.stat().st_mtime_ns for path in old.rglob("*") if path.is_file()}
     folder = old / "from_scratch" / "4_fold_0"
-    transfer.run(compose_config(*scratch(tiny, f"ckpt={folder}", "transfer.layers=fc7")))
+    transfer.run(compose_config(*scratch(bare, f"ckpt={folder}", "transfer.layers=fc7")))
     assert before == {path: path.stat().st_mtime_ns for path in old.rglob("*") if path.is_file()}
     assert (tmp_path / "run" / "from_scratch" / "4_fold_0" / "checkpoints" / "best.ckpt").exists()
 

@@ -6,6 +6,7 @@ composed, and so is a value out of its range. Contents of nodes with a `_target_
 """
 
 import ast
+import functools
 import importlib.util
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -235,6 +236,7 @@ Config = make_dataclass(
 )
 
 
+@functools.cache
 def register() -> None:
     """Make the schema known to Hydra, under the names that files in `conf/` begin with."""
     store = ConfigStore.instance()

@@ -27,9 +27,12 @@ FONT_SIZE = 8
 LARGE_FONT_SIZE = 11
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, its parts laid out so that no text is cut off."""
-    return Figure(figsize=(width, height), dpi=RESOLUTION, layout="constrained")
+def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
+    """An empty figure of a size in inches, its parts laid out so that no text is cut off.
+
+    To lay out takes as long as to draw: `layout=None` where the margins are known.
+    """
+    return Figure(figsize=(width, height), dpi=RESOLUTION, layout=layout)
 
 
 def to_image(figure: Figure) -> Image.Image:

@@ -29,8 +29,9 @@ def draw_curves(metrics: Path) -> list[str]:
 
     drawings = []
     for title, unit, columns in PANELS:
-        figure = new_figure(4.6, 3.4)
-        axes = figure.subplots()
+        # Drawn again after every epoch: with margins for six digits, a title and a label.
+        figure = new_figure(4.6, 3.4, layout=None)
+        axes = figure.add_axes((0.15, 0.15, 0.83, 0.76))
         for (column, name), colour in zip(columns, COLOURS, strict=False):
             points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
             if points:

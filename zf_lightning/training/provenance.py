@@ -1,5 +1,6 @@
 """What repeats a run: `config.yaml` and `provenance.json` in its folder."""
 
+import functools
 import os
 import platform
 import shlex
@@ -62,8 +63,12 @@ def _command(folder: Path) -> str | None:
     return shlex.join(["python", "main.py", *stored["flags"], *stored["overrides"]])
 
 
+@functools.cache
 def _revision() -> dict[str, Any]:
-    """Of git, and the files that differ from it; None outside of a checkout."""
+    """Of git, and the files that differ from it; None outside of a checkout.
+
+    Once a process: what it runs is what it has imported.
+    """
     if not (ROOT / ".git").exists():
         return {"revision": None, "changed": None}
     try:
@@ -86,6 +91,7 @@ def _git(*arguments: str) -> str:
     return done.stdout
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
