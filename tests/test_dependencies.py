@@ -62,6 +62,7 @@ def test_the_heart_needs_no_framework(part: str) -> None:
 def test_a_notebook_gets_the_deconvnet_without_lightning_hydra_or_wandb() -> None:
     program = (
         "import sys; from zf_lightning.deconv import Deconvnet; "
+        "from zf_lightning.report.notebook import show; "
         f"sys.exit(bool({FRAMEWORKS!r} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -44,7 +44,9 @@ def to_image(figure: Figure) -> Image.Image:
 
 
 def to_svg(figure: Figure) -> str:
-    """A figure as an SVG element: the same figure gives the same text."""
+    """A figure as an SVG element on a transparent ground: the same figure gives the same text."""
+    for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
+        ground.set_visible(False)
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "zf-lightning", "text.parse_math": False}):
         FigureCanvasSVG(_as_written(figure)).print_svg(text, metadata={"Date": None})

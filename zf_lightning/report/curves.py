@@ -17,17 +17,17 @@ PANELS = (
 )
 
 
-def draw_curves(metrics: Path) -> list[str]:
+def draw_curves(metrics: Path) -> dict[str, str]:
     """Error, loss and learning rate over the steps, each an SVG element; none without values."""
     rows = read_rows(metrics)
     if not rows:
-        return []
+        return {}
     # Imported here: a training run begins without matplotlib.
     from matplotlib.ticker import MaxNLocator
 
     from zf_lightning.figures.style import COLOURS, LARGE_FONT_SIZE, new_figure, plain_axes, to_svg
 
-    drawings = []
+    drawings = {}
     for title, unit, columns in PANELS:
         # Drawn again after every epoch: with margins for six digits, a title and a label.
         figure = new_figure(4.6, 3.4, layout=None)
@@ -48,5 +48,5 @@ def draw_curves(metrics: Path) -> list[str]:
         axes.set_ylim(top=1.08 * axes.get_ylim()[1])
         if len(columns) > 1:
             axes.legend(frameon=False, fontsize=LARGE_FONT_SIZE - 1)
-        drawings.append(to_svg(figure))
+        drawings[title] = to_svg(figure)
     return drawings
