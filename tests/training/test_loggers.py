@@ -24,6 +24,7 @@ from zf_lightning.training import loggers
 from zf_lightning.training.loggers import (
     MetricsFile,
     log_configuration,
+    log_summary,
     log_table,
     wandb_logger,
 )
@@ -179,13 +180,16 @@ def test_wandb_without_a_server_keeps_everything_in_the_runs_folder(tmp_path: Pa
     folder = tmp_path / "my_run"
     folder.mkdir()
     logger = wandb_logger(**options(folder, "auto"))
-    logger.log_metrics({"val/top1_error": 12.5}, step=3)
+    logger.log_metrics({"val/top1_error": 12.5, "val/loss": 0.25}, step=3)
+    # Of the best epoch.
+    log_summary([logger], {"val/top1_error": 9.75, "best_epoch": 2, "paper": None})
     upload = close_wandb()
     assert upload is not None and upload.startswith(f"wandb sync {folder}")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
     offline = next((folder / "wandb").glob("offline-run-*"))
     shown = subprocess.run([*command, str(offline)], capture_output=True, text=True, check=True)
-    assert "12.5" in shown.stdout
+    assert all(value in shown.stdout for value in ("9.75", "0.25", "best_epoch"))
+    assert "12.5" not in shown.stdout
     again = wandb_logger(**options(folder, "auto"))
     assert again.version == logger.version
     assert close_wandb() is None

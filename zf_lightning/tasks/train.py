@@ -32,7 +32,7 @@ from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.checkpoint_file import checkpoint_to_resume, read_checkpoint
-from zf_lightning.training.loggers import log_configuration
+from zf_lightning.training.loggers import log_configuration, log_summary
 from zf_lightning.training.module import LAST_CROPS, ImageClassifier
 from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
@@ -82,6 +82,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         lightning.seed_everything(config.seed, workers=True, verbose=False)
         _fit(trainer, classifier, data, earlier, folder)
         result = _test(trainer, classifier, data, config, model)
+        if trainer.is_global_zero:
+            log_summary(trainer.loggers, result)
         failed = False
     finally:
         upload = close_wandb(failed=failed)

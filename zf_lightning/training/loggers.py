@@ -193,6 +193,17 @@ def _without_paths(values: Any) -> Any:
     return values
 
 
+def log_summary(loggers: Sequence[Logger], result: dict[str, Any]) -> None:
+    """Let wandb's summary, by which its runs are sorted, be what `result.json` says.
+
+    wandb's own is what was logged last, which is not of the best epoch.
+    """
+    values = {key: value for key, value in result.items() if isinstance(value, str | int | float)}
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            attempt(logger, lambda of: of.experiment.summary.update(values), logger)
+
+
 def log_table(loggers: Sequence[Logger], table: Table) -> None:
     """Give a table to the loggers that take one: wandb as a table, TensorBoard as text."""
     for logger in loggers:
