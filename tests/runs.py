@@ -2,10 +2,13 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -21,19 +24,44 @@ CLOCKS = ("train/images_per_second", "data/wait")
 
 
 def command(
-    *arguments: str, folder: Path, timeout: float = 280
+    *arguments: str, folder: Path, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run main.py in `folder` by an interpreter of its own."""
-    environment = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
     return subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *arguments],
         cwd=folder,
-        env={"OMP_NUM_THREADS": "1", **environment},
+        env=_environment(),
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+def _environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
+    return {"OMP_NUM_THREADS": "1", **kept}
+
+
+@contextmanager
+def started(
+    *arguments: str, folder: Path, output: int | IO[str] = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """main.py in `folder`, in a group of processes of its own, which is not outlived."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        cwd=folder,
+        env=_environment(),
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def run_typed(folder: Path, arguments: Sequence[str]) -> str:

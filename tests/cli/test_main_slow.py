@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT
-from tests.runs import command
+from tests.runs import command, started
 from zf_lightning.atlas import Atlas
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -23,6 +21,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def wait_for(run: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+    """Until it holds, while the run goes on."""
+    deadline = time.monotonic() + 400
+    while not condition():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.01)
 
 
 def test_three_processes_learn_and_see_what_one_does(tiny: list[str], tmp_path: Path) -> None:
@@ -53,19 +59,8 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(
     common = [*tiny, "trainer.max_epochs=6", "scheduler=constant"]
     whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    killed = subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *common, "hydra.run.dir=killed"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "killed" / "atlas" / "epoch=002.json").exists():
-        assert time.monotonic() < deadline and killed.poll() is None
-        time.sleep(0.01)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    with started(*common, "hydra.run.dir=killed", folder=tmp_path) as killed:
+        wait_for(killed, lambda: (tmp_path / "killed" / "atlas" / "epoch=002.json").exists())
     assert not (tmp_path / "killed" / "result.json").exists()
     again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -141,21 +136,10 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
     ]
     whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
     assert whole.returncode == 0, whole.stderr
-    killed = subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *common, "hydra.run.dir=killed"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 200
     last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
     # 12 steps an epoch: in the middle of the second.
-    while not last.exists() or not 15 <= torch.load(last)["global_step"] <= 20:
-        assert time.monotonic() < deadline and killed.poll() is None
-        time.sleep(0.01)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    with started(*common, "hydra.run.dir=killed", folder=tmp_path) as killed:
+        wait_for(killed, lambda: last.exists() and 15 <= torch.load(last)["global_step"] <= 20)
     killed_after = torch.load(last)["global_step"]
     assert killed_after % 12
     again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
@@ -182,19 +166,10 @@ def stopped(
 ) -> tuple[int, str]:
     """Exit status and output of a command that `stop` stops, given its id, when a file is there."""
     with (folder / "said").open("w+") as said:
-        run = subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), *arguments],
-            cwd=folder,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 200
-        while not until.exists():
-            assert time.monotonic() < deadline and run.poll() is None
-            time.sleep(0.05)
-        stop(run.pid)
-        code = run.wait(120)
+        with started(*arguments, folder=folder, output=said) as run:
+            wait_for(run, until.exists)
+            stop(run.pid)
+            code = run.wait(300)
         said.seek(0)
         return code, said.read()
 

@@ -39,15 +39,8 @@ def run_forked(
     code: int = 0,
 ) -> str:
     """Run a command in `folder`; what it printed. It must end with `code`, and without a trace."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    process = start_forked(folder, arguments, environment)
     output = folder / "printed.txt"
-    kept = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
-    kept |= {"OMP_NUM_THREADS": "1", **(environment or {})}
-    # A child of a server would start its workers by a server as well, and import everything there.
-    method = multiprocessing.get_start_method()
-    process = context.Process(target=_start, args=([*arguments], folder, kept, method, output))
-    process.start()
     process.join(LIMIT)
     if process.is_alive():
         process.kill()
@@ -58,13 +51,37 @@ def run_forked(
     return printed
 
 
+def start_forked(
+    folder: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    group: bool = False,
+) -> multiprocessing.process.BaseProcess:
+    """Start a command in `folder`, if asked in a group of its own, for `os.killpg`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    kept = {k: v for k, v in os.environ.items() if not DISTRIBUTED_VARIABLES.fullmatch(k)}
+    kept |= {"OMP_NUM_THREADS": "1", **(environment or {})}
+    # A child of a server would start its workers by a server as well, and import everything there.
+    method = multiprocessing.get_start_method()
+    output = folder / "printed.txt"
+    given = ([*arguments], folder, kept, method, output, group)
+    process = context.Process(target=_start, args=given)
+    process.start()
+    return process
+
+
 def _start(
     arguments: list[str],
     folder: Path,
     environment: dict[str, str],
     method: str,
     output: Path | None,
+    group: bool = False,
 ) -> None:
+    if group:
+        os.setsid()
     multiprocessing.set_start_method(method, force=True)
     if output is not None:
         with output.open("wb") as file:

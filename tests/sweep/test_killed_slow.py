@@ -3,8 +3,6 @@
 import csv
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +11,7 @@ from typing import Any
 import lightning
 import pytest
 
-from tests.conftest import ROOT
-from tests.runs import command
+from tests.runs import command, started
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,15 +26,6 @@ def sweep(tiny: list[str]) -> list[str]:
     """A sweep of two jobs of six epochs."""
     swept = ["-m", "ablation=none,drop_fc7", *tiny, "scheduler=constant", "probe.maps=1"]
     return [*swept, "trainer.max_epochs=6"]
-
-
-def started(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *arguments],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def processes(*words: str) -> list[int]:
@@ -85,28 +73,25 @@ def test_a_killed_sweep_started_again_ends_with_the_same_table(
     again = [*sweep, "hydra.sweep.dir=killed"]
 
     # The sweep, in its first job: the job dies with it.
-    parent = started(again, tmp_path)
-    wait_for(in_the_middle(folder, FIRST))
-    parent.kill()
-    parent.wait()
-    wait_for(lambda: not processes(str(tmp_path), "main.py"), seconds=20)
+    with started(*again, folder=tmp_path) as parent:
+        wait_for(in_the_middle(folder, FIRST))
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not processes(str(tmp_path), "main.py"), seconds=60)
     assert not (folder / "ablation.csv").exists()
 
     # The second job: the first, resumed, comes to its end, and the failure is reported.
-    parent = started(again, tmp_path)
-    wait_for(in_the_middle(folder, SECOND))
-    first_result = (folder / FIRST / "result.json").stat().st_mtime_ns
-    (job,) = processes(f"hydra.run.dir='{folder / SECOND}'")
-    os.kill(job, signal.SIGKILL)
-    assert parent.wait(timeout=300) == 1
+    with started(*again, folder=tmp_path) as parent:
+        wait_for(in_the_middle(folder, SECOND))
+        first_result = (folder / FIRST / "result.json").stat().st_mtime_ns
+        (job,) = processes(f"hydra.run.dir='{folder / SECOND}'")
+        os.kill(job, signal.SIGKILL)
+        assert parent.wait(timeout=300) == 1
     assert [row["state"] for row in table(folder)] == ["done", "FAILED (exit -9)"]
 
     # Both the sweep and the job, at any moment.
-    parent = started(again, tmp_path)
-    time.sleep(8)
-    for process in (*processes(f"hydra.run.dir='{folder / SECOND}'"), parent.pid):
-        os.kill(process, signal.SIGKILL)
-    parent.wait()
+    with started(*again, folder=tmp_path):
+        time.sleep(8)
 
     last = command(*again, folder=tmp_path, timeout=800)
     assert last.returncode == 0, last.stderr
@@ -120,12 +105,12 @@ def test_a_killed_process_of_a_distributed_job_ends_the_job(
 ) -> None:
     folder = tmp_path / "sweep"
     two = [*sweep, "trainer.devices=2", "hydra.sweep.dir=sweep"]
-    parent = started(two, tmp_path)
-    wait_for(in_the_middle(folder, FIRST))
-    (second_process,) = processes("train_ddp_process_1", str(folder / FIRST))
-    os.kill(second_process, signal.SIGKILL)
-    wait_for(lambda: not processes(f"{folder / FIRST}"), seconds=30)
-    assert parent.wait(timeout=300) == 1
+    with started(*two, folder=tmp_path) as parent:
+        wait_for(in_the_middle(folder, FIRST))
+        (second_process,) = processes("train_ddp_process_1", str(folder / FIRST))
+        os.kill(second_process, signal.SIGKILL)
+        wait_for(lambda: not processes(f"{folder / FIRST}"), seconds=60)
+        assert parent.wait(timeout=600) == 1
     states = [row["state"] for row in table(folder)]
     assert states[0].startswith("FAILED") and states[1] == "done"
     done = command(*two, folder=tmp_path, timeout=800)
