@@ -16,6 +16,7 @@ from zf_lightning.report.wall import MapWall
 pytestmark = needs_chromium
 
 TAG = "<img src=x onerror=alert(1)>"
+LAYERS = (("conv2", 12), ("conv10", 8))
 SIZES = ((1400, 1000), (400, 850))
 Open = Callable[..., Any]
 
@@ -64,31 +65,47 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "metrics.csv").write_text(steps)
     (folder / "result.json").write_text(json.dumps({"task": "train"}))
     wall = MapWall(folder)
-    wall.add(
-        noise_atlas([("conv2", 12, 7), ("conv10", 8, 40)], classes=("car", "old cat", TAG), epoch=9)
-    )
+    layers, classes = [("conv2", 12, 7), ("conv10", 8, 40)], ("car", "old cat", TAG)
+    atlases = [noise_atlas(layers, classes=classes, epoch=epoch) for epoch in (1, 9)]
+    wall.add(atlases[1])
+    wall.add_history(atlases)
     wall.write()
     return write_report(folder)
 
 
-def maps(tab: Any) -> list[str]:
-    return tab.locator("#wall b").all_inner_texts()
+def shows(tab: Any, maps: list[str]) -> bool:
+    """Wait until the wall has these feature maps: an address is followed in the browser's time."""
+    names = "JSON.stringify([...document.querySelectorAll('#wall b')].map(b => b.innerText))"
+    tab.wait_for_function(f"maps => {names} === JSON.stringify(maps)", arg=maps)
+    return True
 
 
-def name(tab: Any) -> str:
-    return tab.locator("dialog h2").inner_text()
+def opens(tab: Any, name: str) -> bool:
+    """Wait until a feature map is open."""
+    tab.get_by_role("heading", name=name, exact=True).wait_for()
+    return True
 
 
 def leads_to(tab: Any, address: str) -> bool:
-    """Wait for an address: a browser goes back in its own time."""
+    """Wait for an address of the wall."""
     tab.wait_for_function("address => location.hash === address", arg=address)
+    tab.locator("dialog").wait_for(state="hidden")
     return True
+
+
+def numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def of_class(label: int) -> list[str]:
+    """The feature maps of both layers that a class excites, as a search names them."""
+    return [f"{layer} · {n}" for layer, top in LAYERS for n in range(label, top, 3)]
 
 
 def test_the_last_layer_and_epoch_come_first(page: Path, opened: Open) -> None:
     tab = opened(page)
     assert tab.locator("nav a.chosen").inner_text() == "conv10"
-    assert maps(tab) == [str(number) for number in range(8)]
+    assert shows(tab, numbers(8))
     assert tab.locator("#heading").inner_text() == "conv10 after epoch 10: 8 feature maps"
     assert tab.locator("#epoch").inner_text() == "10 of 10"
     assert tab.locator("#grid").get_attribute("alt") == "conv10 after epoch 10"
@@ -106,32 +123,34 @@ def test_the_slider_shows_the_picture_of_its_epoch(page: Path, opened: Open) -> 
 def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Open) -> None:
     tab = opened(page)
     tab.get_by_role("link", name="conv2").click()
-    assert len(maps(tab)) == 12
+    assert shows(tab, numbers(12))
     tab.locator("#wall a").nth(1).click()
-    assert leads_to(tab, "#conv2/1") and name(tab) == "conv2 · feature map 1"
+    assert opens(tab, "conv2 · feature map 1") and tab.url.endswith("#conv2/1")
     told = tab.locator("dialog figcaption").first.inner_text()
     assert "old cat" in told and "old cat/9.jpg" in told
-    assert tab.locator("dialog li").count() == 9
-    assert len(set(tab.locator("dialog img").evaluate_all("all => all.map(i => i.alt)"))) == 18
-    tab.keyboard.press("ArrowRight")
-    tab.keyboard.press("ArrowRight")
-    tab.keyboard.press("ArrowLeft")
-    assert leads_to(tab, "#conv2/2") and name(tab) == "conv2 · feature map 2"
+    assert tab.locator("dialog li").count() == 9 + 2
+    words = set(tab.locator("dialog img").evaluate_all("all => all.map(i => i.alt)"))
+    assert len(words) == 2 * (9 + 2)
+    assert tab.locator("ol.history").inner_text().startswith("epoch 2 ")
+    for key, number in (("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2)):
+        tab.keyboard.press(key)
+        assert opens(tab, f"conv2 · feature map {number}")
+    assert opens(tab, "conv2 · feature map 2") and tab.url.endswith("#conv2/2")
     tab.keyboard.press("Escape")
-    assert leads_to(tab, "#conv2") and not tab.locator("dialog").is_visible()
+    assert leads_to(tab, "#conv2")
     tab.go_back()
-    assert leads_to(tab, "")
+    assert leads_to(tab, "") and shows(tab, numbers(8))
     assert tab.locator("nav a.chosen").inner_text() == "conv10"
 
 
 def test_a_feature_map_has_an_address(page: Path, opened: Open) -> None:
     tab = opened(page, "#conv2/11")
-    assert name(tab) == "conv2 · feature map 11" and len(maps(tab)) == 12
+    assert opens(tab, "conv2 · feature map 11") and shows(tab, numbers(12))
     assert tab.get_by_role("button", name="Next").is_disabled()
     # Where the unit looks in its image.
     assert tab.get_by_role("img", name="rows").count() == 9
     tab.get_by_role("button", name="Close").click()
-    assert leads_to(tab, "#conv2") and not tab.locator("dialog").is_visible()
+    assert leads_to(tab, "#conv2")
     tab.evaluate("location.hash = '#conv2/99'")
     assert not tab.locator("dialog").is_visible(), "there is no such map"
 
@@ -141,36 +160,28 @@ def test_search_by_class_layer_number_and_file(page: Path, opened: Open) -> None
     search = tab.locator("#search")
     search.press_sequentially("old cat")
     assert leads_to(tab, "#?old%20cat") and search.input_value() == "old cat"
-    expected = [
-        f"{layer} · {n}" for layer, top in (("conv2", 12), ("conv10", 8)) for n in range(1, top, 3)
-    ]
-    assert maps(tab) == expected
-    assert tab.locator("#heading").inner_text() == f"{len(expected)} feature maps for “old cat”"
+    assert shows(tab, of_class(1))
+    assert tab.locator("#heading").inner_text() == "7 feature maps for “old cat”"
     for words, found in (
         ("conv10 cat", ["conv10 · 1", "conv10 · 4", "conv10 · 7"]),
         ("conv2/5", ["conv2 · 5"]),
         ("car/0.jpg", ["conv2 · 0", "conv10 · 0"]),
         ("nothing", []),
-        (
-            TAG,
-            [
-                f"{layer} · {n}"
-                for layer, top in (("conv2", 12), ("conv10", 8))
-                for n in range(2, top, 3)
-            ],
-        ),
+        (TAG, of_class(2)),
     ):
         search.fill(words)
-        assert maps(tab) == found, words
+        assert shows(tab, found), words
     search.fill("conv10 cat")
+    assert shows(tab, ["conv10 · 1", "conv10 · 4", "conv10 · 7"])
     tab.locator("#wall a").nth(1).click()
+    assert opens(tab, "conv10 · feature map 4")
     tab.keyboard.press("ArrowRight")
-    assert name(tab) == "conv10 · feature map 7", "the next that was found"
+    assert opens(tab, "conv10 · feature map 7"), "the next that was found"
     tab.keyboard.press("Escape")
     assert leads_to(tab, "#?conv10%20cat")
     search.fill("")
-    assert len(maps(tab)) == 8
-    assert opened(page, "#?conv2/5").locator("#wall b").all_inner_texts() == ["conv2 · 5"]
+    assert shows(tab, numbers(8))
+    assert shows(opened(page, "#?conv2/5"), ["conv2 · 5"])
 
 
 def test_arrows_move_between_tiles_and_enter_opens_one(page: Path, opened: Open) -> None:
@@ -185,7 +196,7 @@ def test_arrows_move_between_tiles_and_enter_opens_one(page: Path, opened: Open)
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")
-    assert name(tab) == f"conv2 · feature map {1 + columns}"
+    assert opens(tab, f"conv2 · feature map {1 + columns}")
 
 
 def test_a_class_called_like_a_tag_is_text(page: Path, opened: Open) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.atlases import noise_atlas
 from zf_lightning.figures.grid import GUTTER, HAIRLINE
 from zf_lightning.report.page import write_report
-from zf_lightning.report.wall import MapWall, draw_last_epoch
+from zf_lightning.report.wall import MapWall, draw_training
 
 
 def said(folder: Path) -> dict:
@@ -90,7 +90,7 @@ def test_of_many_images_the_strongest_are_shown(tmp_path: Path) -> None:
 
 
 def test_the_last_epoch_of_a_training_takes_the_place_of_an_older_wall(tmp_path: Path) -> None:
-    draw_last_epoch(tmp_path)
+    draw_training(tmp_path)
     assert not (tmp_path / "report" / "maps.js").exists(), "nothing was found"
     for epoch in (0, 11):
         atlas = noise_atlas([("conv1", 3, 7)], epoch=epoch, drawn=3 if epoch else 1)
@@ -98,8 +98,17 @@ def test_the_last_epoch_of_a_training_takes_the_place_of_an_older_wall(tmp_path:
     wall = MapWall(tmp_path)
     wall.add(noise_atlas([("conv9", 1, 7)]))
     wall.write()
-    draw_last_epoch(tmp_path)
-    assert said(tmp_path)["epoch"] == 12 and len(drawn(tmp_path)) == 3
+    draw_training(tmp_path)
+    content = said(tmp_path)
+    assert content["epoch"] == 12
+    # Of the first epoch only one feature map was drawn.
+    histories = [one["history"] for one in content["layers"][0]["maps"]]
+    assert [[then["epoch"] for then in history] for history in histories] == [[1, 12], [12], [12]]
+    assert histories[0][0]["image"] == 0 and histories[0][0]["activation"] == "1.84"
+    names = [f"conv1/{n}{kind}.webp" for n in range(3) for kind in ("", "_epochs")]
+    assert drawn(tmp_path) == names
+    with Image.open(tmp_path / "report" / "maps" / names[1]) as strip:
+        assert strip.size == (2 * 56 + GUTTER, 2 * (56 + HAIRLINE))
     assert 'src="maps.js"' in write_report(tmp_path).read_text()
 
 

@@ -1,17 +1,21 @@
 """The wall of feature maps on a page: a picture of each, and what the page says of them.
 
-The pictures are `report/maps/<layer>/<number>.webp`. What is said stands in `report/maps.js`: a
-page that is opened from the disk may load a script, but may not read a JSON file.
+The pictures are `report/maps/<layer>/<number>.webp`, and of a training `<number>_epochs.webp`. What
+is said stands in `report/maps.js`: a page that is opened from the disk may load a script, but may
+not read a JSON file.
 """
 
 import json
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from zf_lightning.analysis import epochs_to_show
 from zf_lightning.atlas import Atlas, LayerAtlas, epoch_files
 from zf_lightning.figures.grid import (
     GUTTER,
@@ -68,6 +72,20 @@ class MapWall:
         for future in drawing:
             future.result()
 
+    def add_history(self, atlases: Sequence[Atlas]) -> None:
+        """Draw the strongest image of each feature map after some epochs, one below the other.
+
+        An atlas that has no tile of a feature map is left out of its history.
+        """
+        with ThreadPoolExecutor(available_cores()) as threads:
+            drawing = [
+                threads.submit(self._draw_history, name, one, atlases)
+                for name, layer in self._layers.items()
+                for one in layer["maps"]
+            ]
+        for future in drawing:
+            future.result()
+
     def write(self) -> None:
         """Write what the page says of the feature maps: from now on it shows them."""
         content = self._content | {
@@ -113,31 +131,69 @@ class MapWall:
                     "corners": found.windows[number, :shown, :2].tolist(),
                 }
             )
-            drawing.append(
-                threads.submit(_draw, folder / f"{number}.webp", found, place, most, size)
-            )
+            path = folder / f"{number}.webp"
+            drawing.append(threads.submit(_draw, path, found, place, most, size))
         return drawing
 
+    def _draw_history(self, name: str, one: dict[str, Any], atlases: Sequence[Atlas]) -> None:
+        number, size = one["map"], self._layers[name]["tile"]
+        one["history"] = []
+        pictures = []
+        for atlas in atlases:
+            found = atlas.layers.get(name)
+            if found is None or number not in found.drawn:
+                continue
+            place = int((found.drawn == number).nonzero())
+            pictures.append(_picture(found, place, 1, size))
+            index, label = int(found.indices[number, 0]), int(found.labels[number, 0])
+            self._names |= {index: atlas.names[index]} if index in atlas.names else {}
+            activation = float(found.activations[number, 0])
+            one["history"].append(
+                {
+                    "epoch": (atlas.epoch or 0) + 1,
+                    "activation": readable(activation) if activation > 0 else "dead",
+                    "image": index,
+                    "label": label,
+                }
+            )
+        if pictures:
+            width, height = pictures[0].size
+            strip = Image.new("RGBA", (width, len(pictures) * (height + HAIRLINE)))
+            for place, picture in enumerate(pictures):
+                strip.paste(picture, (0, place * (height + HAIRLINE)))
+            _save(self._folder / FOLDER / name / f"{number}_epochs.webp", strip)
 
-def _draw(path: Path, found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> None:
-    scaled, peaks = found.scaled_projections[place, :most], found.peaks[place, :most]
-    picture = map_picture(
+
+def draw_training(run_folder: Path) -> None:
+    """The wall of what a training's probe found last, and the history of each of its maps.
+
+    Nothing happens where it found nothing. Raises OSError and DamagedFile.
+    """
+    files = {int(file.stem.removeprefix("epoch=")): file for file in epoch_files(run_folder)}
+    if not files:
+        return
+    wall = MapWall(run_folder)
+    wall.add(Atlas.load(files[max(files)]))
+    wall.add_history([Atlas.load(files[epoch]) for epoch in epochs_to_show(list(files))])
+    wall.write()
+
+
+def _picture(found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> Image.Image:
+    """Of a drawn feature map, its `most` strongest images."""
+    # In NumPy: torch would start threads for each, and there are threads already.
+    peaks = found.peaks[place, :most].numpy()[:, None, None, None]
+    return map_picture(
         found.patches[place, :most].numpy(),
-        (scaled.float() * peaks[:, None, None, None]).numpy(),
+        found.scaled_projections[place, :most].numpy().astype(np.float32) * peaks,
         found.inside[place, :most].numpy(),
         found.activations[found.drawn[place], :most].numpy(),
         size,
     )
+
+
+def _draw(path: Path, found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> None:
+    _save(path, _picture(found, place, most, size))
+
+
+def _save(path: Path, picture: Image.Image) -> None:
     picture.save(path, "webp", quality=QUALITY, method=2)
-
-
-def draw_last_epoch(run_folder: Path) -> None:
-    """The wall of what a training's probe found last; nothing if it found nothing.
-
-    Raises OSError and DamagedFile.
-    """
-    files = epoch_files(run_folder)
-    if files:
-        wall = MapWall(run_folder)
-        wall.add(Atlas.load(files[-1]))
-        wall.write()

@@ -18,7 +18,7 @@ from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
-from zf_lightning.report.wall import draw_last_epoch
+from zf_lightning.report.wall import draw_training
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import (
     check_count,
@@ -90,7 +90,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     if trainer.is_global_zero:
         write_result(folder, result)
         try:
-            draw_last_epoch(folder)
+            draw_training(folder)
             write_report(folder)
         except (OSError, UserError) as problem:
             log.warning(f"The report could not be written: {problem}")

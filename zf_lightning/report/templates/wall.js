@@ -83,17 +83,39 @@ function showWall() {
   at("heading").textContent = heading();
 }
 
-function cut({of, picture}, rank, projected, alt) {
-  const [high, wide] = of.tile, {block, width} = sizes(of);
-  const left = (rank % of.per_side) * (wide + wall.hairline) + (projected ? block + wall.gutter : 0);
-  const top = Math.floor(rank / of.per_side) * (high + wall.hairline);
+// A part of a picture: wide by high pixels of it, which is as wide as `whole`, from a corner on.
+function cut(picture, [high, wide], whole, [top, left], alt) {
   const image = make("img", {src: picture, alt});
-  image.style.width = `${100 * width / wide}%`;
+  image.style.width = `${100 * whole / wide}%`;
   image.style.left = `${-100 * left / wide}%`;
   image.style.top = `${-100 * top / high}%`;
   const made = make("div", {class: "cut"}, image);
   made.style.aspectRatio = `${wide} / ${high}`;
   return made;
+}
+
+// A patch beside its projection, cut out of the picture of a feature map.
+function pair({of, picture}, rank, what) {
+  const [high, wide] = of.tile, {block, width} = sizes(of);
+  const top = Math.floor(rank / of.per_side) * (high + wall.hairline);
+  const left = (rank % of.per_side) * (wide + wall.hairline);
+  return make("div", {class: "pair"},
+    cut(picture, of.tile, width, [top, left], `${what}: what the unit sees`),
+    cut(picture, of.tile, width, [top, left + block + wall.gutter],
+        `${what}: the projection of the unit`));
+}
+
+// The strongest image after an epoch, and whether it is another than before (Fig. 4).
+function past({of, map, picture}, place) {
+  const [high, wide] = of.tile, {epoch, activation, image, label} = map.history[place];
+  const strip = picture.replace(/\.webp$/, "_epochs.webp"), whole = 2 * wide + wall.gutter;
+  const top = place * (high + wall.hairline), name = className(label);
+  const same = place && map.history[place - 1].image === image;
+  return make("li", {}, make("figure", {}, make("div", {class: "pair"},
+    cut(strip, of.tile, whole, [top, 0], `epoch ${epoch}${name && `, ${name}`}: what the unit sees`),
+    cut(strip, of.tile, whole, [top, wide + wall.gutter], `epoch ${epoch}: the projection of the unit`)),
+    make("figcaption", {title: fileName(image)}, make("span", {}, make("b", {}, `epoch ${epoch}`), ` ${activation} ${name}`),
+      make("span", {class: "faint"}, same ? "the same image" : ""))));
 }
 
 // Where in the image the unit looks; nothing where it sees all of it.
@@ -114,8 +136,7 @@ function image(entry, rank) {
   const name = className(map.labels[rank]), file = fileName(index);
   const what = `image ${rank + 1}${name && `, ${name}`}`;
   return make("li", {}, make("figure", {},
-    make("div", {class: "pair"}, cut(entry, rank, false, `${what}: what the unit sees`),
-      cut(entry, rank, true, `${what}: the projection of the unit`)),
+    pair(entry, rank, what),
     make("figcaption", {}, make("span", {}, make("b", {}, map.activations[rank]), ` ${name}`),
       make("span", {class: "faint"}, file), place(of, map.corners[rank]))));
 }
@@ -163,6 +184,9 @@ function open(entry) {
       button("close", "Close (Escape)", leave)),
     make("p", {class: "faint"}, told.filter(Boolean).join(" · ")),
     make("ol", {}, ...map.activations.map((_, rank) => image(entry, rank))));
+  if (map.history?.length)
+    dialog.append(make("h3", {}, "Its strongest image as the network trained"),
+      make("ol", {class: "history"}, ...map.history.map((_, place) => past(entry, place))));
   if (!dialog.open) dialog.showModal();
   at("map-name").focus();
   dialog.scrollTop = 0;
