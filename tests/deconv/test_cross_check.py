@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.deconv.oracles import chain, every_unit, some_images
-from zf_lightning.deconv import Deconvnet
+from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.errors import UserError
 
 UNITS = every_unit("3", (2, 2, 2))
@@ -137,3 +137,22 @@ def test_a_shared_module_with_a_functional_relu() -> None:
     for layer, output in ((first, F.relu(network.conv(images))), (second, network(images))):
         found = deconvnet.project(images, every_unit(layer, (3, 7, 7))).activations
         torch.testing.assert_close(found, output.detach().flatten())
+
+
+def test_a_network_with_an_autocast_of_its_own_is_said_to_be() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 4, 3)
+            self.conv2 = nn.Conv2d(4, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv1(x).relu()
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.conv2(x).float()
+
+    images = torch.randn(2, 3, 12, 12)
+    units = Units("conv2", *torch.tensor([[0, 1], [1, 2], [3, 4], [3, 4]]))
+    deconvnet = Deconvnet(Mixed())
+    with pytest.warns(UserWarning, match=r"conv2 is computed in torch\.bfloat16 by the network"):
+        deconvnet.project(images, units)
