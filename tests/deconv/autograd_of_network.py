@@ -60,6 +60,8 @@ class Changed(TorchFunctionMode):
     def __init__(self, method: str) -> None:
         super().__init__()
         self.method = method
+        #: What rectifiers gave, kept so that no other value gets the same id.
+        self._rectified_values: dict[int, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -69,6 +71,14 @@ class Changed(TorchFunctionMode):
             return func(*args, **kwargs)
         if name in RECTIFIERS | SIGNED | {"leaky_relu", "prelu"}:
             return self._rectified(func, name, *args, **kwargs)
+        if name in ("pow", "square") and id(first) in self._rectified_values:
+            square = Rectified.apply(first, torch.square, _positive, self.method == "guided")
+            self._rectified_values[id(square)] = square
+            return square
+        if name == "mul" and len(args) == 2 and isinstance(args[1], Tensor):
+            gates = [value for value in args if id(value) in self._rectified_values]
+            if len(gates) == 1 and all(value.requires_grad for value in args):
+                args = [value.detach() if value is gates[0] else value for value in args]
         if name in HELD:
             return func(first.detach().clone(), *args[1:], **kwargs)
         if name in PRODUCTS:
@@ -87,13 +97,19 @@ class Changed(TorchFunctionMode):
                 return signal
             # Those that are linear on either side of 0 are so for the signal too.
             slopes = name in ("leaky_relu", "prelu")
-            return func(signal.clone(), *args, **kwargs) if slopes else signal.clamp(min=0)
+            return func(signal.clone(), *args, **kwargs) if slopes else _positive(signal)
 
         def function(values: Tensor) -> Tensor:
             return func(values, *args, **kwargs)
 
         output = Rectified.apply(values, function, passed, self.method == "guided")
-        return values.copy_(output) if in_place else output
+        output = values.copy_(output) if in_place else output
+        self._rectified_values[id(output)] = output
+        return output
+
+
+def _positive(signal: Tensor) -> Tensor:
+    return signal.clamp(min=0)
 
 
 def layer_norm(

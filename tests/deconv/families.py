@@ -14,14 +14,16 @@ to LOG, a line a network, and what stands there is not run again; `--table` writ
 import argparse
 import json
 import multiprocessing
-import statistics
+import resource
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torchvision
@@ -75,7 +77,7 @@ TIMM = """
     twins_svt_small vgg11 visformer_tiny vit_tiny_patch16_dinov3_qkvb vitamin_small_224
     volo_d1_224 vovnet39a wide_resnet50_2 xception41p xcit_nano_12_p8_224
 """.split()
-SIZES = (64, 96, 128, 160, 192, 224, 256, 384)
+SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 384)
 #: Relative to the largest value of a projection.
 TOLERANCE = 1e-9
 #: Crops may be larger than a small image; up to so many times its values they are compared too.
@@ -107,6 +109,21 @@ class Found:
 def made(name: str) -> nn.Module:
     """The network `torchvision/NAME` or `timm/NAME`, in float64 with random weights."""
     source, _, name = name.partition("/")
+    # Weights are drawn below; as they are drawn for a training takes longer than all that follows.
+    undrawn = dict.fromkeys(
+        ("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "normal_", "uniform_"),
+        lambda values, *_, **__: values,
+    )
+    with mock.patch.multiple(nn.init, **undrawn):
+        network = _built(source, name)
+    network = network.double().eval().requires_grad_(False)
+    randomise(network.named_parameters())
+    randomise((n, b) for n, b in network.named_buffers() if "running" in n)
+    return network
+
+
+def _built(source: str, name: str) -> nn.Module:
+    network: nn.Module
     if source == "torchvision":
         options: dict[str, Any] = {"vit_b_32": {"image_size": 64}}.get(name, {})
         if name in ("googlenet", "inception_v3"):
@@ -115,13 +132,10 @@ def made(name: str) -> nn.Module:
     else:
         import timm
 
-        try:
-            network = timm.create_model(name, num_classes=10, img_size=64)
-        except (TypeError, ValueError, AssertionError, RuntimeError):
-            network = timm.create_model(name, num_classes=10)
-    network = network.double().eval().requires_grad_(False)
-    randomise(network.named_parameters())
-    randomise((n, b) for n, b in network.named_buffers() if "running" in n)
+        for options in ({"img_size": 64}, {}):
+            with suppress(TypeError, ValueError, AssertionError, RuntimeError):
+                return timm.create_model(name, num_classes=10, **options)
+        raise ValueError(f"timm cannot make {name}.")
     return network
 
 
@@ -183,10 +197,17 @@ def _copied(network: nn.Module, node: fx.Node, values: Mapping[fx.Node, Any]) ->
 
 def as_maps(value: Tensor, maps: Tensor) -> Tensor:
     """As `[N, C, H, W]` or `[N, C]`, of the values of `maps`: channels may be last."""
-    if value.dim() == 3:
-        return value.movedim(-1, 1).unsqueeze(-1)
-    first = value.shape == maps.shape and torch.allclose(value.detach(), maps, 1e-6, 1e-6)
-    return value if first else value.movedim(-1, 1)
+    shapes: list[Tensor] = [value]
+    if value.dim() in (3, 4):
+        last = value.movedim(-1, 1)
+        shapes = [last.unsqueeze(-1)] if value.dim() == 3 else [value, last]
+    if len(value) != len(maps):
+        # Windows of each image, one below the other.
+        shapes = [s.unflatten(0, (len(maps), -1)).movedim(1, 2).flatten(2, 3) for s in shapes]
+    for one in shapes:
+        if one.shape == maps.shape and torch.allclose(one.detach(), maps, 1e-6, 1e-6):
+            return one
+    return shapes[0]
 
 
 def units_of(layer: str, maps: Tensor) -> list[Unit]:
@@ -207,46 +228,13 @@ def compare(name: str, *, most_layers: int = 10**6) -> Found:
     network = made(name)
     images = images_for(network)
     found.input_size = images.shape[-1]
-    deconvnet = Deconvnet(network)
-    found.layers = len(deconvnet.layers)
+    every = Deconvnet(network).layers
+    found.layers = len(every)
     step = max(1.0, found.layers / most_layers)
-    layers = [deconvnet.layers[int(n * step)] for n in range(min(found.layers, most_layers))]
-    layers = list(dict.fromkeys([*layers, deconvnet.layers[-1]]))
+    layers = [every[int(n * step)] for n in range(min(found.layers, most_layers))]
+    layers = list(dict.fromkeys([*layers, every[-1]]))
     for method in METHODS:
-        norm = "jacobian" if method == "gradient" else "identity"
-        options: Any = {"method": method, "norm": norm}
-        whole = Deconvnet(network, crops=False, **options)
-        left = _without_refused(whole, images, layers, method, found)
-        if not left:
-            continue
-        maps = whole.feature_maps(images, left)
-        units = {layer: units_of(layer, maps[layer]) for layer in left}
-        projected = whole.project(images, [unit for layer in left for unit in units[layer]])
-        ours = dict(zip(left, projected.pixels.split(3), strict=True))
-        pixels = images.clone().requires_grad_()
-        outputs = expected_outputs(whole.graph, left, pixels, method)
-        theirs = {}
-        for layer in left:
-            output = as_maps(outputs[layer], maps[layer])
-            torch.testing.assert_close(output.detach(), maps[layer], rtol=1e-8, atol=1e-8)
-            seed = torch.zeros_like(output)
-            for unit in units[layer]:
-                at = (unit.image, unit.feature_map, unit.row, unit.column)[: output.dim()]
-                seed[at] = output.detach()[at]
-            (theirs[layer],) = torch.autograd.grad(output, pixels, seed, retain_graph=True)
-            _compare(found, f"{layer}, {method}", ours[layer], theirs[layer])
-        del outputs, output
-        in_crops = Deconvnet(network, crops=True, cross_check=False, **options)
-        shape = (images.shape[1], images.shape[2], images.shape[3])
-        in_crops.shapes(left, shape[1:])  # In one pass for all of them.
-        plans = {layer: in_crops.crop_plan(layer, shape) for layer in left}
-        cropped = [layer for layer, plan in plans.items() if plan is not None]
-        found.in_crops = max(found.in_crops, len(cropped))
-        small = [layer for layer in cropped if plans[layer].share <= LARGEST_CROP]  # type: ignore[union-attr]
-        found.compared_in_crops = max(found.compared_in_crops, len(small))
-        for layer in small:
-            pixels_of = in_crops.project(images, units[layer]).pixels
-            _compare(found, f"{layer}, {method}, in crops", pixels_of, theirs[layer])
+        _compare_method(found, network, images, layers, method)
     found.checked = len(layers) - len(found.refused)
     if found.checked:
         found.milliseconds = _milliseconds(network, images, layers, found)
@@ -254,24 +242,62 @@ def compare(name: str, *, most_layers: int = 10**6) -> Found:
     return found
 
 
+def _compare_method(
+    found: Found, network: nn.Module, images: Tensor, layers: list[str], method: str
+) -> None:
+    deconvnet = Deconvnet(
+        network,
+        method=method,  # type: ignore[arg-type]
+        norm="jacobian" if method == "gradient" else "identity",
+        crops=False,
+        cross_check=method == "gradient",
+    )
+    size = images.shape[2], images.shape[3]
+    left = layers
+    try:
+        deconvnet.shapes(layers, size)
+    except UserError:
+        left = _without_refused(deconvnet, size, layers, method, found)
+    if not left:
+        return
+    maps = deconvnet.feature_maps(images, left)
+    units = {layer: units_of(layer, maps[layer]) for layer in left}
+    projected = deconvnet.project(images, [unit for layer in left for unit in units[layer]])
+    ours = dict(zip(left, projected.pixels.split(3), strict=True))
+    pixels = images.clone().requires_grad_()
+    outputs = expected_outputs(deconvnet.graph, left, pixels, method)
+    theirs = {}
+    for layer in left:
+        output = as_maps(outputs.pop(layer), maps[layer])
+        torch.testing.assert_close(output.detach(), maps[layer], rtol=1e-8, atol=1e-8)
+        seed = torch.zeros_like(output)
+        for unit in units[layer]:
+            at = (unit.image, unit.feature_map, unit.row, unit.column)[: output.dim()]
+            seed[at] = output.detach()[at]
+        (theirs[layer],) = torch.autograd.grad(output, pixels, seed, retain_graph=True)
+        _compare(found, f"{layer}, {method}", ours[layer], theirs[layer])
+    deconvnet.crops = True
+    plans = {layer: deconvnet.crop_plan(layer, (images.shape[1], *size)) for layer in left}
+    cropped = {layer: plan.share for layer, plan in plans.items() if plan is not None}
+    small = [layer for layer, share in cropped.items() if share <= LARGEST_CROP]
+    found.in_crops = max(found.in_crops, len(cropped))
+    found.compared_in_crops = max(found.compared_in_crops, len(small))
+    for layer in small:
+        in_crops = deconvnet.project(images, units[layer]).pixels
+        _compare(found, f"{layer}, {method}, in crops", in_crops, theirs[layer])
+
+
 def _without_refused(
-    deconvnet: Deconvnet, images: Tensor, layers: list[str], method: str, found: Found
+    deconvnet: Deconvnet, size: tuple[int, int], layers: list[str], method: str, found: Found
 ) -> list[str]:
     """The layers that can be projected; what is said of the others is noted."""
-    try:
-        deconvnet.forward(images[:1], layers)
-        return layers
-    except UserError as problem:
-        first = str(problem)
     left = []
     for layer in layers:
         try:
-            deconvnet.forward(images[:1], [layer])
+            deconvnet.shapes([layer], size)
             left.append(layer)
         except UserError as problem:
             found.refused.setdefault(layer, f"{method}: {problem}")
-    if len(left) == len(layers):
-        found.wrong.append(f"refused together, not one by one: {first}")
     return left
 
 
@@ -287,22 +313,24 @@ def _compare(found: Found, what: str, ours: Tensor, theirs: Tensor) -> None:
 
 
 def _milliseconds(network: nn.Module, images: Tensor, layers: list[str], found: Found) -> float:
-    """Processor time a unit, of nine in three images, at the middle layer, in float32."""
+    """Processor time a unit, of three in as many images, at the middle layer, in float32."""
     left = [layer for layer in layers if layer not in found.refused]
     layer = left[len(left) // 2]
     deconvnet, images = Deconvnet(network.float(), cross_check=False), images.float()
     maps = deconvnet.feature_maps(images, [layer])[layer]
-    units = 3 * units_of(layer, maps)
+    units = units_of(layer, maps)
     times = []
-    for _ in range(4):
+    for _ in range(3):
         started = time.process_time()
         deconvnet.project(images, units)
         times.append(time.process_time() - started)
-    return 1e3 * statistics.median(times[1:]) / len(units)
+    return 1e3 * min(times[1:]) / len(units)
 
 
-def _run(name: str, most_layers: int, log: Path) -> None:
+def _run(name: str, most_layers: int, limit: int, log: Path) -> None:
     warnings.filterwarnings("ignore")
+    used = int(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (used + limit, used + limit))
     torch.set_num_threads(1)
     torch.manual_seed(0)
     try:
@@ -321,7 +349,7 @@ def main() -> None:
     parser.add_argument("log", type=Path)
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--layers", type=int, default=10**6, help="most layers, evenly spaced")
-    parser.add_argument("--limit", type=float, default=200, help="seconds a network")
+    parser.add_argument("--limit", type=int, default=200, help="processor seconds a network")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     known = {}
@@ -337,13 +365,12 @@ def main() -> None:
     for name in names:
         if name in known:
             continue
-        process = processes.Process(target=_run, args=(name, options.layers, options.log))
+        arguments = (name, options.layers, options.limit, options.log)
+        process = processes.Process(target=_run, args=arguments)
         process.start()
-        process.join(options.limit)
-        if process.is_alive() or process.exitcode:
-            process.kill()
-            process.join()
-            failed = f"not done in {options.limit:g} s" if process.exitcode == -9 else "died"
+        process.join()
+        if process.exitcode:
+            failed = f"ended by signal {-process.exitcode}, after {options.limit} s at most"
             with options.log.open("a") as file:
                 file.write(json.dumps(asdict(Found(name, failed=failed))) + "\n")
         print(options.log.read_text().splitlines()[-1][:300], flush=True)

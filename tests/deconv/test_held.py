@@ -152,6 +152,11 @@ OPERATIONS: dict[str, Callable[[], Any]] = {
     "attention by hand": lambda: Attention(by_hand=True),
     "permuted": lambda: lambda x: x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 2, 1),
     "rolled, in chunks": lambda: rolled,
+    "gate after a rectifier": lambda: lambda x: x * F.gelu(x.flip(1)),
+    "square of a rectifier": lambda: lambda x: 2 * F.relu(x) ** 2 + 1,
+    "gate of the shape of its values": lambda: (
+        lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)).view(len(x), 4, 1, 1).expand_as(x)
+    ),
     "split": lambda: lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1),
     "upsampling": lambda: partial(F.interpolate, scale_factor=1.5, mode="bilinear"),
     "nearest": lambda: nn.Upsample(scale_factor=2),

@@ -18,10 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from zf_lightning.deconv.backward import with_backward
-from zf_lightning.deconv.locality import POINTWISE, Locality, Support
+from zf_lightning.deconv.locality import POINTWISE, STANDARD, Locality, Pair, Support
 from zf_lightning.deconv.receptive_field import ReceptiveField, crop
 from zf_lightning.graph.network import Graph
+from zf_lightning.graph.operations import name_of
 
+#: Operations whose output's shape is written out.
+VIEWS = frozenset({"view", "reshape"})
 #: What picks positions out of `[U, h, w]`: a mask, or a list of them.
 Beyond = Tensor | tuple[Tensor, ...]
 
@@ -69,17 +72,30 @@ def plan_crops(
         localities, shapes: see there.
     """
     order = [node for node in graph.below([target]) if node in fields and node in localities]
-    runs = all(localities[node].in_crops and len(shapes[node]) == 3 for node in order)
-    if graph.asks_for_sizes(target) or not runs:
+    if not all(localities[node].in_crops and len(shapes[node]) == 3 for node in order):
+        return None
+    cuts = {node: _cuts(graph, node, fields, localities[node]) for node in order}
+    for node, asked in graph.askers_for_sizes(target).items():
+        # A view of the same positions may ask for the sizes that its input's crops have.
+        same = node in fields and all(fields[one].size == fields[node].size for one in asked)
+        if not same or name_of(node.target) not in VIEWS or any(any(c.sides) for c in cuts[node]):
+            return None
+    if any(name_of(n.target) in VIEWS and _names_sizes(n, localities[n].axes) for n in order):
         return None
     inside = sum(shapes[node][0] * prod(fields[node].size) for node in order)
     return CropPlan(
         target,
         {node: fields[node] for node in (graph.input, *order)},
         {node: localities[node] for node in order},
-        {node: _cuts(graph, node, fields, localities[node]) for node in order},
+        cuts,
         inside / sum(prod(shapes[node]) for node in order),
     )
+
+
+def _names_sizes(node: fx.Node, axes: Pair) -> bool:
+    """Whether a view has the numbers of rows and columns of whole images written into it."""
+    sizes = node.args[1] if isinstance(node.args[1], tuple | list) else node.args[1:]
+    return any(isinstance(sizes[axis], int) and sizes[axis] != -1 for axis in axes)
 
 
 def _cuts(
@@ -159,7 +175,9 @@ def crop_inputs(
     taken = dict(values)
     for source, part, sides, sees_border in plan.cuts[node]:
         beyond = units.beyond(part) if sees_border else None
-        taken[source] = _cut(values[source], sides, beyond, plan.localities[node].border_value)
+        axes = plan.localities[source].axes if source in plan.localities else STANDARD
+        border_value = plan.localities[node].border_value
+        taken[source] = _cut(values[source], sides, beyond, border_value, axes)
     return taken
 
 
@@ -172,14 +190,24 @@ def fill_output(plan: CropPlan, units: Positions, node: fx.Node, output: Tensor)
 
 
 def _cut(
-    values: Tensor, sides: tuple[int, int, int, int], beyond: Beyond | None, border_value: float
-) -> Tensor:
+    values: Any,
+    sides: tuple[int, int, int, int],
+    beyond: Beyond | None,
+    border_value: float,
+    axes: Pair = STANDARD,
+) -> Any:
     """Without its sides, and with `border_value` beyond the border, where no signal goes back.
 
     Autograd's own way back takes five times as long, to copy and to fill by a mask.
     """
     if beyond is None and not any(sides):
         return values
+    if isinstance(values, tuple | list):
+        return type(values)(_cut(one, sides, beyond, border_value, axes) for one in values)
+    if axes != STANDARD:
+        last = values.movedim(axes, (-2, -1))
+        cut = _cut(last.flatten(1, -3), sides, beyond, border_value)
+        return cut.unflatten(1, last.shape[1:-2]).movedim((-2, -1), axes)
 
     def fill(part: Tensor, value: float) -> None:
         if beyond is not None:
@@ -194,4 +222,7 @@ def _cut(
     with torch.no_grad():
         cut = F.pad(values, [-side for side in sides]) if any(sides) else values.clone()
         fill(cut, border_value)
-    return with_backward(values, cut, backward)
+    found = with_backward(values, cut, backward)
+    # What is remembered of values: that they are held, or come from a rectifier.
+    found.__dict__.update(values.__dict__)
+    return found

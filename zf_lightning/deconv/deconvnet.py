@@ -1,6 +1,7 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ class Deconvnet:
 
     def _trace(self, network: nn.Module) -> None:
         self._graph = Graph(network, whole_modules=self.operations.whole_modules)
-        self._geometries = Geometries(self._graph, self._forward)
+        self._geometries = Geometries(self._graph, self._forward_blank)
         self._apart: set[str] = set()
 
     def __reduce__(self) -> Any:
@@ -134,6 +135,11 @@ class Deconvnet:
     def _forward(self, images: Tensor, nodes: Mapping[str, fx.Node]) -> ForwardState:
         with projecting(self._graph.network, images.device):
             return self._projector.forward(images, nodes)
+
+    def _forward_blank(self, images: Tensor, nodes: Mapping[str, fx.Node]) -> ForwardState:
+        # Whether images stay apart cannot be seen from such.
+        with projecting(self._graph.network, images.device):
+            return replace(self._projector, apart={*nodes}).forward(images, nodes)
 
     @property
     def _projector(self) -> Projector:

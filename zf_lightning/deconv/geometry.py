@@ -43,7 +43,8 @@ class Geometries:
         unknown = [layer for layer in layers if (layer, shape) not in self._known]
         if unknown:
             weights = self._graph.weights
-            blank = torch.zeros(1, *shape, dtype=weights.dtype, device=weights.device)
+            # Two images, so that an axis of images is known from one of a single map.
+            blank = torch.zeros(2, *shape, dtype=weights.dtype, device=weights.device)
             state = self._forward(blank, self._graph.nodes(unknown))
             for layer in unknown:
                 self._known[layer, shape] = self._find(state, layer)

@@ -6,19 +6,22 @@ nothing held):
 
 - *What routes or scales is held* as the forward pass left it, like the switches of a pooling layer
   (Sec. 2.1). A gate, which is a bounded function (`GATES`: sigmoid, softmax) of the image, is a
-  constant, and of its product with another value the signal goes to that value. So is an attention
-  weight, a function of queries and keys: the signal goes to the values. Mean and variance of a
-  normalisation are constants; its scale multiplies the signal, as that of batch normalisation does.
-  This is how layer-wise relevance propagation treats gates (Arras et al., Explaining Recurrent
-  Neural Network Predictions in Sentiment Analysis, 2017: the gate gets no relevance) and attention
-  and layer normalisation (Ali et al., XAI for Transformers: Better Explanations through
-  Conservative Propagation, 2022). `norm=jacobian` takes the derivative of a normalisation instead.
+  constant, and of its product with another value the signal goes to that value. Where neither
+  factor is such, the only one that has just left a rectifier is the gate (GELU and SiLU in gated
+  linear units, Shazeer, GLU Variants Improve Transformer, 2020). So is an attention weight, a
+  function of queries and keys: the signal goes to the values. Mean and variance of a normalisation
+  are constants; its scale multiplies the signal, as that of batch normalisation does. This is how
+  layer-wise relevance propagation treats gates (Arras et al., Explaining Recurrent Neural Network
+  Predictions in Sentiment Analysis, 2017: the gate gets no relevance) and attention and layer
+  normalisation (Ali et al., XAI for Transformers: Better Explanations through Conservative
+  Propagation, 2022). `norm=jacobian` takes the derivative of a normalisation instead.
 - *What is linear* goes back by its transpose, which is its derivative.
-- *What rectifies* rectifies the signal: `deconvnet` keeps its positive part, as of a ReLU;
-  `guided` multiplies that with the derivative at the forward value too (Springenberg et al.,
-  Striving for Simplicity, 2015, for ReLUs, whose derivative is 0 or 1). SiLU, GELU, Hardswish,
-  Mish, ELU and softplus are smooth ReLUs: feature maps behind them are positive but for a small
-  part. PReLU is a leaky ReLU, and keeps its slope for a negative signal as that does.
+- *What rectifies* rectifies the signal: `deconvnet` keeps its positive part, as of a ReLU; `guided`
+  multiplies that with the derivative at the forward value too (Springenberg et al., Striving for
+  Simplicity, 2015, for ReLUs, whose derivative is 0 or 1). SiLU, GELU, Hardswish, Mish, ELU and
+  softplus are smooth ReLUs: feature maps behind them are positive but for a small part. So is the
+  square of a ReLU, unless a mean is taken of it: then it is a statistic. PReLU is a leaky ReLU, and
+  keeps its slope for a negative signal as that does.
 
 Captum's `NeuronDeconvolution` and `NeuronGuidedBackprop` and zennit's composites for these methods
 change modules of ReLU only, and take the derivative of everything that is named here.
@@ -27,11 +30,13 @@ Tanh and softsign have feature maps of both signs, and nothing to rectify: `deco
 signal on, and `guided` multiplies it with the derivative. That they saturate does not apply to a
 signal, which has no scale of its own (as with ReLU6).
 
-A held value must end as a factor: where it is added to others, the network has used a gate as an
-activation, and that is refused rather than left out of a projection without a word.
+A held value must end as a factor. Where it is added to others, the network may do so inside a gate,
+as with the biases of attention weights that depend on the image, and the sum is held too. Otherwise
+it has used a gate as an activation, and what is above is refused rather than left out of a
+projection without a word.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +46,7 @@ from torch import Tensor
 from zf_lightning.deconv import backward
 from zf_lightning.deconv.backward import Method
 from zf_lightning.deconv.call import Call, NoRule, Result, derivative
-from zf_lightning.deconv.locality import EVERYWHERE, Locality
+from zf_lightning.deconv.locality import EVERYWHERE, Locality, along
 
 #: Smooth relatives of ReLU, by name.
 SMOOTH_RECTIFIERS: Mapping[str, Callable[..., Tensor]] = {
@@ -56,13 +61,17 @@ SMOOTH_RECTIFIERS: Mapping[str, Callable[..., Tensor]] = {
 }
 #: Of both signs.
 SIGNED = {"tanh": torch.tanh, "softsign": F.softsign}
+#: Rectifiers, and what else may come before a gate.
+RECTIFYING = frozenset(
+    {*SMOOTH_RECTIFIERS, *SIGNED, "relu", "relu6", "hardtanh", "leaky_relu", "prelu"}
+)
 #: Functions of the image whose values are factors.
 GATES = frozenset({"sigmoid", "hardsigmoid", "softmax"})
 #: What statistics of feature maps, by which they are divided, are made of.
 STATISTICS = frozenset({"norm", "vector_norm", "std", "var", "pow", "square", "sqrt", "rsqrt"})
 #: Products: of values and gates, of values and attention weights, of queries and keys.
 MATRIX_PRODUCTS = frozenset({"matmul", "bmm", "einsum"})
-FACTORS = MATRIX_PRODUCTS | {"mul", "div", "truediv", "scaled_dot_product_attention"}
+FACTORS = MATRIX_PRODUCTS | {"addcmul", "mul", "div", "truediv", "scaled_dot_product_attention"}
 #: Linear, or choosing among values, whose derivative is the transpose with the choice held.
 LINEAR = frozenset(
     {
@@ -78,19 +87,38 @@ LINEAR = frozenset(
 )
 
 
-def hold(output: Any, name: str) -> Any:
-    """The values as constants, which remember what they are of: `held_by`."""
+def hold(output: Any, name: str, refusal: str | None = None) -> Any:
+    """The values as constants, which remember what they are of: `held_by`.
+
+    With a `refusal` they may only be part of a gate, and it says why.
+    """
     if isinstance(output, tuple | list):
-        return type(output)(hold(part, name) for part in output)
+        return type(output)(hold(part, name, refusal) for part in output)
     if isinstance(output, Tensor):
         output = output.detach()
-        output.held_by = name
+        output.held_by, output.refusal = name, refusal
     return output
 
 
 def held_by(value: Tensor) -> str | None:
     """The operation that made a value a constant; None of weights, and of what carries a signal."""
     return getattr(value, "held_by", None)
+
+
+def hold_rectified_gate(factors: Sequence[Any]) -> Sequence[Any]:
+    """The factors of a product, of which the only one that a rectifier gave is held as a gate."""
+    from_image = [value for value in factors if isinstance(value, Tensor) and value.requires_grad]
+    gates = [value for value in from_image if getattr(value, "rectified", False)]
+    if len(from_image) != 2 or len(gates) != 1:
+        return factors
+    return [hold(value, "a gate") if value is gates[0] else value for value in factors]
+
+
+def as_statistic(method: Method, values: Tensor) -> Tensor:
+    """What a mean is taken of: squares are held, for it is a statistic."""
+    if method.name == "gradient" or method.norm == "jacobian":
+        return values
+    return values.detach() if getattr(values, "squared", False) else values
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:
@@ -145,9 +173,10 @@ def normalise(
     values: Tensor,
     function: Callable[[Tensor], Tensor],
     scale: Callable[[Tensor], Tensor],
+    dims: Iterable[int],
 ) -> Result:
-    """A normalisation by statistics of each image; `scale` of the values multiplies the signal."""
-    locality = Locality(EVERYWHERE, in_crops=False)
+    """A normalisation by statistics along `dims`; `scale` of the values multiplies the signal."""
+    locality = along(values, [*dims])
     if method.name == "gradient" or method.norm == "jacobian":
         return function(values), locality
     with torch.no_grad():
@@ -205,10 +234,21 @@ def _gate(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
 
 
 def _statistic(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    locality = Locality(EVERYWHERE, in_crops=False)
+    if call.name in ("pow", "square", "sqrt", "rsqrt"):
+        locality = Locality()
+    elif kwargs.get("keepdim"):
+        dim = kwargs.get("dim", args[0] if args else None)
+        dims = range(values.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
+        locality = along(values, dims)
     if call.method.name == "gradient" or call.method.norm == "jacobian":
-        return derivative(call, values, *args, **kwargs)
-    output = call.native(values.detach(), *args, **kwargs)
-    return hold(output, call.name), Locality(EVERYWHERE, in_crops=False)
+        return call.native(values, *args, **kwargs), locality
+    squares = call.name == "square" or (call.name == "pow" and [*args, *kwargs.values()] == [2])
+    if squares and getattr(values, "rectified", False):
+        output = rectify_smoothly(call.method, values, torch.square)
+        output.rectified = output.squared = True  # type: ignore[attr-defined]
+        return output, locality
+    return hold(call.native(values.detach(), *args, **kwargs), call.name), locality
 
 
 def _gated_linear(call: Call, values: Tensor, dim: int = -1) -> Result:
@@ -258,6 +298,7 @@ def _layer_norm(
         values,
         lambda v: F.layer_norm(v, normalized_shape, weight, bias, eps),
         lambda v: layer_norm_scale(v, normalized_shape, weight, eps, centred=True),
+        range(-len(tuple(normalized_shape)), 0),
     )
 
 
@@ -274,6 +315,7 @@ def _rms_norm(
         values,
         lambda v: F.rms_norm(v, normalized_shape, weight, eps),
         lambda v: layer_norm_scale(v, normalized_shape, weight, least, centred=False),
+        range(-len(tuple(normalized_shape)), 0),
     )
 
 
@@ -290,6 +332,7 @@ def _group_norm(
         values,
         lambda v: F.group_norm(v, num_groups, weight, bias, eps),
         lambda v: group_norm_scale(v, num_groups, weight, eps),
+        range(values.dim()),
     )
 
 
@@ -318,6 +361,7 @@ def _unit_length(
         values,
         lambda v: F.normalize(v, p, dim, eps),
         lambda v: 1 / v.norm(p, dim, keepdim=True).clamp_min(eps),
+        [dim],
     )
 
 

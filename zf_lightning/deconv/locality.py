@@ -1,10 +1,14 @@
 """Locality: which positions of its input one position of an operation's output sees."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 Pair = tuple[int, int]
+#: The axes of rows and columns of `[N, C, H, W]`.
+STANDARD: Pair = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,33 @@ class Locality:
             padding that is then already in them. If not, units above it are projected from whole
             images.
         border_value: what the operation sees beyond the border of its input.
+        axes: of rows and columns in its output.
     """
 
     support: Support | Literal["everywhere"] = POINTWISE
     in_crops: bool = True
     border_value: float = 0.0
+    axes: Pair = STANDARD
+
+
+def axes_of(value: Tensor) -> Pair | None:
+    """The axes of a value's rows and columns; None of what is known to have none."""
+    default = STANDARD if value.dim() == 4 else None
+    found: Pair | None = getattr(value, "position_axes", default)
+    return found
+
+
+def positions_of(value: Tensor, axes: Pair) -> Pair:
+    """How many rows and columns a value has."""
+    return value.shape[axes[0]], value.shape[axes[1]]
+
+
+def along(values: Tensor, dims: Collection[int], *, keepdim: bool = True) -> Locality:
+    """Of what is computed along some axes: on single positions, if these are not among them."""
+    axes = axes_of(values)
+    if axes is None or not keepdim or {dim % values.dim() for dim in dims} & {0, *axes}:
+        return Locality(EVERYWHERE, in_crops=False)
+    return Locality()
 
 
 def combined(parts: Sequence[Locality]) -> Locality:

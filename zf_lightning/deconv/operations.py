@@ -10,7 +10,7 @@ function, the name of a method of tensors, or a module's class (then it gets the
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,14 +19,18 @@ from torch import Tensor, nn
 
 from zf_lightning.deconv import backward, held
 from zf_lightning.deconv.backward import Method
-from zf_lightning.deconv.call import Call, NoRule, Result, derivative
+from zf_lightning.deconv.call import CASTS, Call, NoRule, Result, derivative
 from zf_lightning.deconv.held import held_by, hold, tensors_in
+from zf_lightning.deconv.layout import placed
 from zf_lightning.deconv.locality import (
     EVERYWHERE,
     POINTWISE,
     Locality,
     Support,
+    along,
+    axes_of,
     pair,
+    positions_of,
 )
 from zf_lightning.errors import UserError
 from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
@@ -83,39 +87,62 @@ class Operations:
                 return _by_user(self.rules[key], args, kwargs)
         native = getattr(torch.Tensor, function) if isinstance(function, str) else function
         call = Call(self.method, crop, name, native)
-        if not _has_signal(name, args, kwargs):
-            return hold(native(*args, **kwargs), name), Locality(EVERYWHERE, in_crops=False)
-        if name in FUNCTIONS and (isinstance(function, str) or is_torch(function)):
-            return FUNCTIONS[name](call, *args, **kwargs)
+        known = isinstance(function, str) or is_torch(function)
+        is_held, refusal = _held_among(name, args, kwargs)
+        if is_held and (refusal or name != "mean"):
+            shapes = {value.shape for value in tensors_in((args, kwargs)) if held_by(value)}
+            locality = Locality(EVERYWHERE, in_crops=False)
+            if known and name in POINTWISE_OF_HELD and len(shapes) == 1:
+                locality = Locality()
+            result: Result = hold(native(*args, **kwargs), name, refusal), locality
+        elif name in FUNCTIONS and known:
+            result = FUNCTIONS[name](call, *args, **kwargs)
+        else:
+            return self._unlisted(call, args, kwargs)
+        if name in held.RECTIFYING and not is_held:
+            result[0].rectified = True
+        if crop is not None:
+            return result
+        return placed(call, args, kwargs, result, any_layout=name in ANY_LAYOUT)
+
+    def _unlisted(self, call: Call, args: Sequence[Any], kwargs: Any) -> Result:
         if self.method.name == "gradient":
             if isinstance(args[0], Tensor):
                 # It may be an operation in place.
                 args = args[0].clone(), *args[1:]
             return derivative(call, *args, **kwargs)
         raise NoRule(
-            f"{name} has no backward rule, so that nothing above it can be projected: write "
+            f"{call.name} has no backward rule, so that nothing above it can be projected: write "
             f"one, as zf_lightning/deconv/operations.py says, and pass it as "
-            f"Deconvnet(network, rules={{{name}: ...}}), or choose layers below it."
+            f"Deconvnet(network, rules={{{call.name}: ...}}), or choose layers below it."
         )
 
 
-def _has_signal(name: str, args: Sequence[Any], kwargs: Any) -> bool:
-    """Whether a signal goes down through an operation; not if all that it takes is held.
+def _held_among(name: str, args: Sequence[Any], kwargs: Any) -> tuple[bool, str | None]:
+    """Whether an operation gives what is held, as all or some of what it takes is.
 
-    Raises NoRule where a held value is not a factor: a gate that is used as an activation.
+    And why that may only be part of a gate: because of a held value that is not a factor.
+    Raises NoRule where such a value is a factor of what carries a signal.
     """
+    if name in ("expand_as", "view_as", "reshape_as", "type_as"):
+        args, kwargs = args[:1], {}  # Of the other only the shape or the type is asked.
     tensors = [*tensors_in((args, kwargs))]
+    refusal = next((r for r in (getattr(t, "refusal", None) for t in tensors) if r), None)
     if not any(tensor.requires_grad for tensor in tensors):
-        return False
+        return True, None if name in held.GATES else refusal
+    if name in held.FACTORS:
+        if refusal:
+            raise NoRule(refusal)
+        return False, None
     for tensor in tensors:
         what = held_by(tensor)
-        if what is not None and name not in held.FACTORS and tensor.is_floating_point():
-            raise NoRule(
+        if what is not None and tensor.is_floating_point():
+            return True, refusal or (
                 f"{name} takes what {what} gives, which is held like a switch and may only be a "
                 "factor, as a gate or an attention weight is: as an activation it has no backward "
                 f"rule; write one and pass it as Deconvnet(network, rules={{{what}: ...}})."
             )
-    return True
+    return False, None
 
 
 def _by_user(rule: Callable[..., Tensor], args: Sequence[Any], kwargs: Any) -> Result:
@@ -132,6 +159,8 @@ def _pointwise(call: Call, *args: Any, **kwargs: Any) -> Result:
 
 def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
     """Sums of anything; products and quotients with numbers, weights and gates."""
+    if call.name == "mul" and call.method.name != "gradient":
+        args = held.hold_rectified_gate(args)
     tensors = [*tensors_in((args, kwargs))]
     from_image = [value for value in tensors if value.requires_grad]
     output = (getattr(torch, call.name) if kwargs else ARITHMETIC[call.name])(*args, **kwargs)
@@ -140,15 +169,39 @@ def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
         if len(from_image) > 1 or divides:
             raise NoRule(
                 f"{call.name} of two values from the image, neither of which is a gate "
-                f"({', '.join(sorted(held.GATES))}), has no backward rule."
+                f"({', '.join(sorted(held.GATES))}, or the only one that a rectifier gives), has "
+                "no backward rule."
             )
-    if len({value.shape for value in from_image}) > 1 or output.shape != from_image[0].shape:
+    computed = [value for value in tensors if value.requires_grad or held_by(value)]
+    axes = axes_of(from_image[0])
+    by_position = axes is not None and all(
+        axes_of(value) == axes
+        and value.dim() == output.dim()
+        and positions_of(value, axes) == positions_of(output, axes)
+        for value in computed
+    )
+    of_one_shape = {value.shape for value in from_image} == {output.shape}
+    if not by_position and not of_one_shape:
         return output, Locality(EVERYWHERE, in_crops=False)
     # A weight that differs between positions would have to be cropped too.
-    weights = [value for value in tensors if all(value is not other for other in from_image)]
-    return output, Locality(
-        in_crops=all(value.shape[-2:].numel() == 1 and held_by(value) is None for value in weights)
+    weights = [value for value in tensors if all(value is not other for other in computed)]
+    from_right = [axis - output.dim() for axis in axes or ()]
+    everywhere_one = all(
+        value.dim() < -axis or value.shape[axis] == 1 for value in weights for axis in from_right
     )
+    return output, Locality(in_crops=by_position and everywhere_one)
+
+
+def _sum_with_product(
+    call: Call, values: Tensor, one: Tensor, other: Tensor, *, value: float = 1
+) -> Result:
+    one, at_product = one if value == 1 else value * one, Locality()
+    if any(factor.requires_grad or held_by(factor) for factor in (one, other)):
+        product, at_product = _arithmetic(replace(call, name="mul"), one, other)
+    else:
+        product = one * other
+    output, locality = _arithmetic(replace(call, name="add"), values, product)
+    return output, locality if at_product == Locality() else at_product
 
 
 ARITHMETIC: Mapping[str, Callable[..., Any]] = {
@@ -279,11 +332,16 @@ def _average_pooling(
 
 
 def _mean(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
+    values = held.as_statistic(call.method, values)
     dim = args[0] if args else kwargs.get("dim")
     axes = {one % values.dim() for one in ([dim] if isinstance(dim, int) else dim or (0,))}
     if 0 in axes:
         raise NoRule("a mean over the images of a batch has no backward rule.")
-    return call.native(values, *args, **kwargs), Locality(EVERYWHERE, in_crops=False)
+    keepdim = (args[1] if len(args) > 1 else kwargs.get("keepdim")) is True
+    output = call.native(values, *args, **kwargs)
+    if not values.requires_grad:
+        output = hold(output, call.name)
+    return output, along(values, axes, keepdim=keepdim)
 
 
 def _relu(call: Call, values: Tensor, inplace: bool = False) -> Result:
@@ -366,11 +424,15 @@ def _dropout(
 
 
 def _linear(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
-    return call.native(values, *args, **kwargs), Locality(in_crops=False)
+    axes = axes_of(values)
+    in_crops = axes is not None and values.dim() - 1 not in axes
+    return call.native(values, *args, **kwargs), Locality(in_crops=in_crops)
 
 
 def _reshaping(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
-    output = call.native(values, *args, **kwargs)
+    # Crops lie otherwise in memory than images.
+    function = torch.Tensor.reshape if call.crop and call.name == "view" else call.native
+    output = function(values, *args, **kwargs)
     if _positions(values.shape) == _positions(output.shape):
         return output, Locality(in_crops=False)
     return output, Locality(EVERYWHERE, in_crops=False)
@@ -438,9 +500,21 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     "pad": _padding,
     **dict.fromkeys(("cat", "concat", "concatenate"), _concatenation),
     **dict.fromkeys(ARITHMETIC, _arithmetic),
+    "addcmul": _sum_with_product,
     **dict.fromkeys(("clone", "contiguous", "neg"), _pointwise),
     **held.RULES,
 }
+#: Operations on single positions, wherever rows and columns are: those of which this is not known
+#: take feature maps `[N, C, H, W]`.
+ANY_LAYOUT = frozenset(
+    {
+        *("linear", "relu", "relu6", "hardtanh", "leaky_relu", "dropout", "dropout2d", "mean"),
+        *("clone", "contiguous", "neg", "layer_norm", "rms_norm", "normalize", *CASTS),
+        *(*ARITHMETIC, *held.SMOOTH_RECTIFIERS, *held.SIGNED, *held.STATISTICS),
+    }
+)
+#: Of statistics, which are held.
+POINTWISE_OF_HELD = frozenset({*ARITHMETIC, "sqrt", "rsqrt", "pow", "square", "clamp", "clamp_min"})
 #: Modules that do nothing but call a function with these attributes. Others are run themselves, and
 #: so would these be, to the same end; but seeing each call that a module makes takes longer than a
 #: small operation.

@@ -12,7 +12,13 @@ from torch.overrides import TorchFunctionMode
 from zf_lightning.deconv.call import NoRule, Result
 from zf_lightning.deconv.crops import CropPlan, Positions, crop_inputs, crop_pixels, fill_output
 from zf_lightning.deconv.held import LINEAR, held_by, tensors_in
-from zf_lightning.deconv.locality import EVERYWHERE, Locality, combined
+from zf_lightning.deconv.locality import (
+    EVERYWHERE,
+    Locality,
+    axes_of,
+    combined,
+    positions_of,
+)
 from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.precision import full_precision
 from zf_lightning.deconv.units import Units
@@ -90,6 +96,18 @@ class ForwardState:
         return pixels
 
 
+def _laid_out(output: Any, locality: Locality) -> tuple[Locality, tuple[int, ...]]:
+    """Where the rows and columns of a value, or of several alike, are, and `(C, H, W)` of it."""
+    first = next(tensors_in(output), None)
+    if first is None:
+        return locality, ()
+    axes = axes_of(first)
+    if axes is None or isinstance(output, dict):
+        return locality, tuple(first.shape[1:])
+    rows, columns = positions_of(first, axes)
+    return replace(locality, axes=axes), (first[0].numel() // (rows * columns), rows, columns)
+
+
 def _units_of(layer: str, output: Any, images: int) -> Tensor:
     """A layer's output, if it has units of each image that a signal can go down from."""
     if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != images:
@@ -98,6 +116,8 @@ def _units_of(layer: str, output: Any, images: int) -> Tensor:
             f"{layer} gives {found} for {images} images: it has no units of each image."
         )
     if not output.requires_grad:
+        if refusal := getattr(output, "refusal", None):
+            raise NoRule(refusal)
         raise UserError(
             f"Nothing leads down from {layer}: all that it takes is held, as gates and attention "
             "weights are."
@@ -174,7 +194,7 @@ class Projector:
                 with suppress(RuntimeError, UserError):
                     return evaluate(self.graph.network, node, values)
                 raise
-            shapes[node] = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+            localities[node], shapes[node] = _laid_out(output, localities[node])
             return output
 
         pixels = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
@@ -184,7 +204,9 @@ class Projector:
             also = f" Nor have: {', '.join(others)}." if others else ""
             raise UserError(f"{refused[first]}{also}")
         found = {
-            layer: _units_of(layer, self.graph.as_maps(node, values[node]), len(images))
+            layer: _units_of(
+                layer, self.graph.as_maps(node, values[node], len(images)), len(images)
+            )
             for layer, node in layers.items()
         }
         if len(images) > 1 and not all(locality.in_crops for locality in localities.values()):
@@ -208,6 +230,7 @@ class Projector:
 
         pixels = crop_pixels(self.graph, plan, images, positions).requires_grad_()
         (output,) = self.graph.walk(pixels, [plan.node], run).values()
+        output = self.graph.as_maps(plan.node, output, len(units))
         own = torch.arange(len(units), device=images.device), units.feature_maps
         seed = torch.zeros_like(output)
         seed[own] = output.detach()[own]

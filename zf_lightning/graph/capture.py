@@ -70,7 +70,7 @@ def capture(
 
     def keep(node: fx.Node, value: Any) -> None:
         if node in wanted:
-            value = graph.as_maps(node, value)
+            value = graph.as_maps(node, value, len(images))
             found[node] = value.clone() if node in graph.overwritten else value
 
     wanted = set(nodes.values())
@@ -102,7 +102,7 @@ def own_outputs(graph: Graph, nodes: Mapping[str, fx.Node], images: Tensor) -> d
             for node in graph.below([nodes[layer]]):
                 if node.all_input_nodes and node.all_input_nodes[0] in values:
                     values[node] = evaluate(graph.network, node, values)
-            found[layer] = graph.as_maps(nodes[layer], values[nodes[layer]])
+            found[layer] = graph.as_maps(nodes[layer], values[nodes[layer]], len(images))
             if len(found) == len(modules):
                 raise _Enough
 
@@ -148,12 +148,13 @@ def _capturing_module(graph: Graph, wanted: Mapping[str, fx.Node]) -> fx.GraphMo
     copied = fx.Graph()
     twins: dict[fx.Node, fx.Node] = {}
     output = copied.graph_copy(graph.graph, twins)
+    with copied.inserting_after(twins[graph.input]):
+        images = copied.call_method("size", (twins[graph.input], 0))
     found = {}
     for name, node in wanted.items():
-        found[name] = twins[node]
-        if graph.is_kind(node, LINEAR):
-            with copied.inserting_after(twins[node]):
-                found[name] = copied.call_function(as_maps, (twins[node], True))
+        with copied.inserting_after(twins[node]):
+            arguments = (twins[node], graph.is_kind(node, LINEAR), images)
+            found[name] = copied.call_function(as_maps, arguments)
         if node in graph.overwritten:
             with copied.inserting_after(found[name]):
                 found[name] = copied.call_method("clone", (found[name],))

@@ -32,6 +32,8 @@ from zf_lightning.graph.trace import construction, is_of_torch, trace
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 from zf_lightning.system.compat import uncompiled
 
+#: The arguments of `conv2d`, in order.
+CONVOLUTION_OPTIONS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 #: A node to be run, whether it depends on the image, and the nodes that are not needed after it.
 Step = tuple[fx.Node, bool, list[fx.Node]]
 
@@ -136,14 +138,21 @@ class Graph:
     @property
     def input_channels(self) -> int:
         """Number of channels of an image: what the first convolution takes, or else 3."""
-        modules = (
-            self.network.get_submodule(str(node.target))
-            for node in self.graph.nodes
-            if node.op == "call_module"
-        )
-        every = chain(modules, self.network.modules())
-        first = next((one for one in every if isinstance(one, nn.Conv2d)), None)
-        return 3 if first is None else first.in_channels
+        for node in self.graph.nodes:
+            if node not in self.dependent:
+                continue
+            if self.is_kind(node, CONVOLUTIONS) and node.op == "call_function":
+                bound = dict(zip(CONVOLUTION_OPTIONS, node.args, strict=False)) | node.kwargs
+                weight = bound["weight"]
+                shape = self.walk(torch.empty(0), [weight], evaluate)[weight].shape  # type: ignore
+                return int(shape[1] * bound.get("groups", 1))
+            module = self._untraced(node)
+            if node.op == "call_module":
+                module = self.network.get_submodule(str(node.target))
+            for inner in module.modules() if module is not None else ():
+                if isinstance(inner, nn.Conv2d):
+                    return inner.in_channels
+        return 3
 
     def is_convolution(self, layer: str) -> bool:
         """Whether a layer of `layers` is a convolution."""
@@ -205,14 +214,14 @@ class Graph:
                     node = users[0]
         return node
 
-    def as_maps(self, node: fx.Node, value: Any) -> Any:
+    def as_maps(self, node: fx.Node, value: Any, images: int) -> Any:
         """The value of a node as `[N, C, H, W]` or `[N, C]`: see `as_maps`."""
         while self.is_kind(node, RECTIFIERS) and len(node.all_input_nodes) == 1:
             node = node.all_input_nodes[0]
         linear = self.is_kind(node, LINEAR)
         if isinstance(node.target, LayerInside):
             linear = isinstance(self.network.get_submodule(node.target.layer), nn.Linear)
-        return as_maps(value, linear)
+        return as_maps(value, linear, images)
 
     def nodes(self, layers: Collection[str]) -> dict[str, fx.Node]:
         """The node of each layer; raises UserError for one that does not exist."""
@@ -271,13 +280,22 @@ class Graph:
         fx.map_arg((shown, node.kwargs), found.append)
         return tuple(source for source in found if source in self.dependent)
 
-    def asks_for_sizes(self, target: fx.Node) -> bool:
-        """Whether anything up to a node depends on the size of what was computed from the image."""
-        return any(
-            node not in self.dependent
-            and any(source in self.dependent for source in node.all_input_nodes)
-            for node in self.below([target])
-        )
+    def askers_for_sizes(self, target: fx.Node) -> dict[fx.Node, set[fx.Node]]:
+        """The operations up to a node that are told sizes of what was computed from the image.
+
+        For each the nodes whose sizes they are.
+        """
+        asked: dict[fx.Node, set[fx.Node]] = {}
+        found = {}
+        for node in self.below([target]):
+            of = [asked.get(source, set()) for source in node.all_input_nodes]
+            sizes = set().union(*of)
+            if node in self.dependent:
+                if sizes:
+                    found[node] = sizes
+                continue
+            asked[node] = sizes | {one for one in node.all_input_nodes if one in self.dependent}
+        return found
 
     def _name(self, node: fx.Node) -> str:
         """What the user calls the layer of this node."""
@@ -296,13 +314,18 @@ class Graph:
         return [n for n in self.graph.nodes if (n.op, n.target) == (node.op, node.target)]
 
 
-def as_maps(value: Any, channels_last: bool) -> Any:
+def as_maps(value: Any, channels_last: bool, images: int) -> Any:
     """Feature maps `[N, C, H, W]` of what has its channels last, as a linear layer gives them.
 
-    Of `[N, L, C]` each of the L positions is a row; all else stays as it is.
+    Of `[N, L, C]` each of the L positions is a row. The windows that each image is cut into, one
+    image after the other, `[N · k, C, h, w]`, stand below each other. All else stays as it is.
     """
     if not isinstance(value, Tensor) or value.dim() not in (3, 4):
         return value
     if value.dim() == 3:
-        return value.movedim(-1, 1).unsqueeze(-1)
-    return value.movedim(-1, 1) if channels_last else value
+        value = value.movedim(-1, 1).unsqueeze(-1)
+    elif channels_last:
+        value = value.movedim(-1, 1)
+    if len(value) == images or len(value) % images:
+        return value
+    return value.unflatten(0, (images, -1)).movedim(1, 2).flatten(2, 3)
