@@ -36,7 +36,7 @@ it has used a gate as an activation, and what is above is refused rather than le
 projection without a word.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -105,13 +105,13 @@ def held_by(value: Tensor) -> str | None:
     return getattr(value, "held_by", None)
 
 
-def hold_rectified_gate(factors: Sequence[Any]) -> Sequence[Any]:
+def hold_rectified_gate(factors: tuple[Any, ...]) -> tuple[Any, ...]:
     """The factors of a product, of which the only one that a rectifier gave is held as a gate."""
     from_image = [value for value in factors if isinstance(value, Tensor) and value.requires_grad]
     gates = [value for value in from_image if getattr(value, "rectified", False)]
     if len(from_image) != 2 or len(gates) != 1:
         return factors
-    return [hold(value, "a gate") if value is gates[0] else value for value in factors]
+    return tuple(hold(value, "a gate") if value is gates[0] else value for value in factors)
 
 
 def as_statistic(method: Method, values: Tensor) -> Tensor:
