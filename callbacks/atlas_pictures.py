@@ -16,6 +16,7 @@ from zf_lightning.atlas import Atlas, epoch_files
 from zf_lightning.atlas.file import keep_strongest
 from zf_lightning.report.page import images_of, write_report
 from zf_lightning.report.panel import atlas_panel
+from zf_lightning.results.result import counted
 from zf_lightning.system.files import share, write_whole
 from zf_lightning.training.checkpoint import read_checkpoint
 from zf_lightning.training.loggers import attempt
@@ -80,9 +81,9 @@ def warn_of(atlas: Atlas) -> None:
         if found.mismatches:
             worst = found.mismatches[0]
             log.warning(
-                f"probe: {len(found.mismatches)} activations of {layer} were not found again, "
-                f"as that of map {worst.feature_map} in image {worst.index}: recorded "
-                f"{worst.recorded:.6g}, recomputed {worst.recomputed:.6g}."
+                f"probe: {counted(len(found.mismatches), 'activation')} of {layer} differed when "
+                f"computed again, as that of map {worst.feature_map} in image {worst.index}: "
+                f"recorded {worst.recorded:.6g}, recomputed {worst.recomputed:.6g}."
             )
 
 

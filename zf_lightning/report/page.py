@@ -93,7 +93,7 @@ def _atlas_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{maps:,} in {counted(len(layers), 'layer')}, the top {result['top']} of each",
         ),
         ("dead feature maps", f"{sum(layer['dead'] for layer in layers.values()):,}"),
-        ("projection", f"rule {result['rule']}, contrast normalisation {result['norm']}"),
+        ("projection", f"{result['rule']}, contrast normalisation {result['norm']}"),
     ]
 
 

@@ -25,7 +25,7 @@ from zf_lightning.inspection.top_images import Tiles, chosen_maps, image_batch, 
 from zf_lightning.report.page import write_report
 from zf_lightning.report.panel import atlas_panel
 from zf_lightning.report.wall import MapWall
-from zf_lightning.results.result import write_result
+from zf_lightning.results.result import counted, write_result
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
 from zf_lightning.training.module import ImageClassifier
@@ -262,7 +262,7 @@ def _report(result: dict[str, Any], folder: Path) -> None:
             log.warning(f"{layer} held NaN in {summary['nans']} feature maps.")
         if summary["mismatches"]:
             log.warning(
-                f"{summary['mismatches']} activations of {layer} differed when they were computed "
+                f"{counted(summary['mismatches'], 'activation')} of {layer} differed when computed "
                 "again for the projection; the files name them."
             )
     log.info(f"Everything is in {folder}; open {folder / 'report' / 'index.html'}.")

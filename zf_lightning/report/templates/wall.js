@@ -53,7 +53,7 @@ function heading() {
   const number = of.maps.length === of.count ? "" : `${of.maps.length} of `;
   const dead = of.dead ? `, ${of.dead} of them dead` : "";
   const after = wall.epoch ? ` after epoch ${wall.epoch}` : "";
-  const more = number ? "; task=atlas ckpt=RUN draws all" : "";
+  const more = number && `; ${wall.epoch ? "task=atlas ckpt=RUN" : "atlas.maps=all"} draws all`;
   return `${layer}${after}: ${number}${several(of.count, "feature map")}${dead}${more}`;
 }
 
@@ -173,7 +173,7 @@ function open(entry) {
     map.caption,
     wall.epoch && `after epoch ${wall.epoch}`,
     `${wall.rule} projections of ${wall.images}`,
-    `receptive field ${of.field.join(" by ")} of ${wall.size.join(" by ")} pixels`,
+    `receptive field ${of.field.join(" by ")} pixels, the image ${wall.size.join(" by ")}`,
     `${where + 1} of ${listed.length}`,
   ];
   dialog.replaceChildren(
