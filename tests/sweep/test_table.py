@@ -220,12 +220,18 @@ def test_the_folder_of_a_sweep_gets_table_plot_and_page(tmp_path: Path) -> None:
         job(tmp_path, "ablation=drop_fc7", exit_code=1),
         job(tmp_path, "ablation=fc_8192", top1=41.0, **{"val/loss": math.pi}),
     ]
+    for epoch in (2, 12):
+        figure = jobs[2].folder / "figures" / f"epoch={epoch:03}_conv5.webp"
+        figure.parent.mkdir(exist_ok=True)
+        figure.touch()
     page = write_sweep_report(tmp_path, build_table(jobs, ["ablation"]))
     for suffix in ("csv", "md", "json", "png"):
         assert (tmp_path / f"ablation.{suffix}").stat().st_size > 100
     html = page.read_text()
     assert '<a href="../ablation%3Dnone/report/index.html"' in html
     assert "FAILED (exit 1)" in html and html.count("<svg") == 2
+    assert html.count("<img") == 1 and 'alt="conv5 of fc_8192"' in html
+    assert 'src="../ablation%3Dfc_8192/figures/epoch%3D012_conv5.webp"' in html
     # Nothing is said twice.
     assert html.count("zfnet of width 1.0 on imagenet") == 1
     (tmp_path / "x").mkdir()

@@ -78,7 +78,8 @@ def test_has_the_strongest_images_of_every_feature_map(
         torch.testing.assert_close(found.activations, expected, rtol=1e-4, atol=1e-5)
         assert found.drawn.tolist() == [0, 3, 5, 11]
         assert (run / "figures" / f"{layer}.png").exists()
-    assert "features.3.squeeze" in (run / "report" / "index.html").read_text()
+    assert "features.3.squeeze" in (run / "report" / "maps.js").read_text()
+    assert 'src="maps.js"' in (run / "report" / "index.html").read_text()
 
 
 def test_resumes_where_it_was_stopped(

@@ -8,6 +8,7 @@ from pathlib import Path
 from zf_lightning.figures.comparison import Interval, Panel, Series, comparison_figure
 from zf_lightning.figures.style import to_image, to_svg
 from zf_lightning.report.html import write_page
+from zf_lightning.report.page import find_pictures
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Value
 from zf_lightning.sweep.rows import COMPARED, Row
@@ -52,6 +53,7 @@ def write_sweep_report(folder: Path, sweep: SweepTable) -> Path:
         name=folder.resolve().name,
         table=table,
         reports=[[_link(job.folder, path.parent) for job in row.jobs] for row in sweep.rows],
+        panels=_panels(sweep.rows, path.parent),
         plots=[(one.quantity, to_svg(comparison_figure(labels, [one]))) for one in panels],
         bars=sorted({SEEDS if len(row.jobs) > 1 else IMAGES for row in sweep.rows}),
     )
@@ -136,4 +138,21 @@ def _interval_of_difference(row: Row, rows: Sequence[Row]) -> Interval:
 
 def _link(job: Path, start: Path) -> tuple[str, str | None]:
     page = job / "report" / "index.html"
-    return job.name, Path(os.path.relpath(page, start)).as_posix() if page.exists() else None
+    return job.name, _relative(page, start) if page.exists() else None
+
+
+def _panels(rows: Sequence[Row], start: Path) -> dict[str, list[tuple[str, str]]]:
+    """By layer: of each row its label, and the picture of its first run's last epoch."""
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        figures = row.jobs[0].folder / "figures"
+        for layer, pictures in find_pictures(figures).items():
+            # Those of a whole task are no layers.
+            if max(pictures):
+                picture = _relative(figures / pictures[max(pictures)], start)
+                panels.setdefault(layer, []).append((row.label, picture))
+    return panels
+
+
+def _relative(path: Path, start: Path) -> str:
+    return Path(os.path.relpath(path, start)).as_posix()
