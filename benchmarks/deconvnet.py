@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 import torch
 from captum.attr import NeuronDeconvolution
+from peers import require
 from probe import zfnet
 from torch import Tensor, nn
 from zennit.composites import DeconvNet
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
+    peers = require(captum="0.8", zennit="1.0")
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = torch.device(options.device)
@@ -61,7 +63,7 @@ def main() -> None:
     sides = make_sides(network, batch_size=options.batch_size)
     check_equal(sides, images, groups)
     rate = matrix_rate(device)
-    print(f"{_name(device)}, {options.threads} threads, torch {torch.__version__}")
+    print(f"{_name(device)}, {options.threads} threads, torch {torch.__version__}, {peers}")
     print(f"matrices: {rate / 1e9:.0f} GFLOP/s; {options.maps * options.top} units a layer\n")
 
     seconds: dict[str, dict[str, list[float]]] = {

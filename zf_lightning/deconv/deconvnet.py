@@ -139,7 +139,9 @@ class Deconvnet:
     def _forward_blank(self, images: Tensor, nodes: Mapping[str, fx.Node]) -> ForwardState:
         # Whether images stay apart cannot be seen from such.
         with projecting(self._graph.network, images.device):
-            return replace(self._projector, apart={*nodes}).forward(images, nodes)
+            operations = replace(self.operations, places=True)
+            projector = Projector(self._graph, operations, self.batch_size, {*nodes})
+            return projector.forward(images, nodes)
 
     @property
     def _projector(self) -> Projector:

@@ -45,10 +45,12 @@ class Operations:
     Args:
         method: how a signal goes down through what is not linear.
         rules: operations of the user's own, which go before the built-in ones.
+        places: whether it is followed where rows and columns are, for crops to be planned.
     """
 
     method: Method
     rules: Mapping[Operation, Callable[..., Tensor]] = field(default_factory=dict)
+    places: bool = False
 
     @property
     def whole_modules(self) -> frozenset[type[nn.Module]]:
@@ -101,7 +103,7 @@ class Operations:
             return self._unlisted(call, args, kwargs)
         if name in held.RECTIFYING and not is_held:
             result[0].rectified = True
-        if crop is not None:
+        if not self.places:
             return result
         return placed(call, args, kwargs, result, any_layout=name in ANY_LAYOUT)
 

@@ -68,7 +68,8 @@ class ForwardState:
     outputs: dict[str, Tensor]
     nodes: dict[str, fx.Node] = field(repr=False)
     localities: dict[fx.Node, Locality] = field(repr=False)
-    #: Shape of each node's output for one image, `(C, H, W)` or `(C,)`, and of the image.
+    #: Shape of each node's output for one image, `(C, H, W)` or `(C,)`, and of the image; of nodes
+    #: only where operations are asked where positions are.
     shapes: dict[fx.Node, tuple[int, ...]] = field(repr=False)
     _pixels: Tensor = field(repr=False)
     #: `outputs` with what autograd needs.
@@ -194,7 +195,8 @@ class Projector:
                 with suppress(RuntimeError, UserError):
                     return evaluate(self.graph.network, node, values)
                 raise
-            localities[node], shapes[node] = _laid_out(output, localities[node])
+            if self.operations.places:
+                localities[node], shapes[node] = _laid_out(output, localities[node])
             return output
 
         pixels = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
