@@ -24,6 +24,8 @@ from zf_lightning.training.loggers import attempt
 log = logging.getLogger(__name__)
 #: Of the pictures, 0 to 100.
 QUALITY = 80
+#: Of wandb's rows of pictures: counted from 1.
+EPOCH = "probe/epoch"
 
 
 def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int) -> None:
@@ -36,14 +38,13 @@ def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int
     name = f"epoch={atlas.epoch + 1:03}"
     atlas.save(folder / "atlas" / f"{name}.safetensors")
     (folder / "figures").mkdir(exist_ok=True)
-    for layer in atlas.layers:
+    pictures = {layer: folder / "figures" / f"{name}_{layer}.webp" for layer in atlas.layers}
+    for layer, path in pictures.items():
         panel = atlas_panel(atlas, layer)
-        path = folder / "figures" / f"{name}_{layer}.webp"
         # A fifth of the bytes of a PNG.
         write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=2))
-        for logger in loggers:
-            caption = _caption(atlas, layer)
-            attempt(logger, _log_picture, logger, f"probe/{layer}", path, caption, step)
+    for logger in loggers:
+        attempt(logger, _log_pictures, logger, atlas, pictures, step)
     write_report(folder)
 
 
@@ -97,13 +98,26 @@ def _caption(atlas: Atlas, layer: str) -> str:
     return f"{layer}, epoch {atlas.epoch + 1}, {images_of(atlas.split)}; {strongest}"
 
 
-def _log_picture(logger: Any, key: str, path: Path, caption: str, step: int) -> None:
+def _log_pictures(logger: Any, atlas: Atlas, pictures: dict[str, Path], step: int) -> None:
+    captions = {layer: _caption(atlas, layer) for layer in pictures}
     if isinstance(logger, WandbLogger):
-        logger.log_image(key, [str(path)], step=step, caption=[caption])
-        for copy in Path(logger.experiment.dir, "media", "images").glob(f"{key}_*"):
-            share(path, copy)
+        # Imported here: most runs of a notebook or a test have no use for it.
+        import wandb
+
+        assert atlas.epoch is not None
+        run = logger.experiment
+        run.define_metric("probe/*", step_metric=EPOCH)
+        # One row of all layers, with the epoch of the captions, by which a slider can go.
+        row: dict[str, Any] = {EPOCH: atlas.epoch + 1}
+        for layer, path in pictures.items():
+            row[f"probe/{layer}"] = wandb.Image(str(path), caption=captions[layer])
+        logger.log_metrics(row, step)
+        for layer, path in pictures.items():
+            for copy in Path(run.dir, "media", "images").glob(f"probe/{layer}_*"):
+                share(path, copy)
     elif isinstance(logger, TensorBoardLogger):
-        with Image.open(path) as picture:
-            pixels = numpy.asarray(picture.convert("RGB"))
-        logger.experiment.add_image(key, pixels, step, dataformats="HWC")
-        logger.experiment.add_text(key, caption, step)
+        for layer, path in pictures.items():
+            with Image.open(path) as picture:
+                pixels = numpy.asarray(picture.convert("RGB"))
+            logger.experiment.add_image(f"probe/{layer}", pixels, step, dataformats="HWC")
+            logger.experiment.add_text(f"probe/{layer}", captions[layer], step)

@@ -240,9 +240,9 @@ class DeconvProbe(Callback):
         if trainer.is_global_zero:
             atlas = self._atlas(trainer, classifier, top)
             try:
-                write_atlas(
-                    atlas, Path(self.folder), loggers=trainer.loggers, step=trainer.global_step
-                )
+                # The step under which Lightning logs the validation: the last one that was done.
+                step = max(0, trainer.global_step - 1)
+                write_atlas(atlas, Path(self.folder), loggers=trainer.loggers, step=step)
                 if self.keep_tiles == "best_and_last":
                     keep_tiles(Path(self.folder))
             except (OSError, ValueError) as problem:

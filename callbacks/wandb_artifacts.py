@@ -74,4 +74,6 @@ def _log(logger: WandbLogger, kind: str, files: list[Path], description: dict[st
         entry = artifact.add_file(str(file))
         if entry.local_path:
             share(file, Path(entry.local_path))
-    run.log_artifact(artifact)
+    # An atlas by its epoch, as its file is named; what else is new is the best so far.
+    version = "best" if kind == "checkpoint" else files[0].stem.replace("=", "-")
+    run.log_artifact(artifact, aliases=["latest", version])

@@ -1,7 +1,11 @@
 """Artifacts of a finished training."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
@@ -72,7 +76,7 @@ def test_without_wandb_nothing_is_read(run_folder: Path, monkeypatch: pytest.Mon
     assert wandb.run is None
 
 
-def test_an_offline_run_keeps_its_artifacts_for_the_upload(
+def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     compose_config: Callable[..., DictConfig],
     tiny: list[str],
     tmp_path: Path,
@@ -81,8 +85,37 @@ def test_an_offline_run_keeps_its_artifacts_for_the_upload(
     monkeypatch.setenv("WANDB_MODE", "offline")
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.delenv(variable, raising=False)
-    train.run(compose_config(*tiny, "logger=wandb"))
+    result = train.run(compose_config(*tiny, "logger=wandb"))
     (record,) = tmp_path.rglob("offline-run-*/run-*.wandb")
-    written = record.read_bytes()
-    for name in (b"atlas-", b"checkpoint-", b"best.ckpt", b"epoch=002.safetensors"):
-        assert name in written
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(record.parent)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows: dict[str, list[Any]] = {}
+    for line in lines.splitlines():
+        kind = json.loads(line)
+        rows.setdefault(kind["type"], []).append(kind[kind["type"]])
+    artifacts = {one["name"].partition("-")[0]: one for one in rows["artifact"]}
+    files = {
+        kind: [file["path"] for file in one["manifest"]["contents"]]
+        for kind, one in artifacts.items()
+    }
+    assert files == {
+        "atlas": ["epoch=002.json", "epoch=002.safetensors"],
+        "checkpoint": ["best.ckpt"],
+    }
+    assert sorted(artifacts["atlas"]["aliases"]) == ["epoch-002", "latest"]
+    assert sorted(artifacts["checkpoint"]["aliases"]) == ["best", "latest"]
+    # One row of pictures an epoch, at the validation's step.
+    history = [one["item"] for one in rows["history"]]
+    pictures = [row for row in history if "probe/epoch" in row]
+    validations = [row for row in history if "val/top1_error" in row]
+    assert [row["probe/epoch"] for row in pictures] == [1, 2]
+    step = "trainer/global_step"
+    assert [row[step] for row in pictures] == [row[step] for row in validations]
+    for layer in ("conv1", "conv5"):
+        assert pictures[1][f"probe/{layer}.caption"].startswith(f"{layer}, epoch 2, validation")
+        assert (record.parent / "files" / pictures[1][f"probe/{layer}.path"]).exists()
+    summary: dict[str, Any] = {}
+    for one in rows["summary"]:
+        summary |= one["update"]
+    for name in ("val/top1_error", "test/top1_error_tencrop", "best_epoch", "parameters"):
+        assert summary[name] == pytest.approx(result[name])
