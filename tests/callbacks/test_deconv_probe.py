@@ -155,7 +155,7 @@ def test_maps_are_a_seeded_subset_a_list_or_all() -> None:
         ("probe.maps=[900]", "no map 900"),
         ("probe.maps=some", "a list, each a whole number"),
         ("probe.maps=0", "a list, each a whole number"),
-        ("probe.every_n_epochs=0", "a whole number from 1"),
+        ("probe.every_n_epochs=0", "a whole number of at least 1"),
         ("probe.method=magic", "must be deconvnet, guided or gradient"),
         ("probe.top=0", "a whole number from 1"),
         ("probe.split=test", "must be val or train"),

@@ -62,7 +62,7 @@ def test_prints_writes_and_draws(
         ("faithfulness.layers=conv9", "no layer conv9"),
         ("faithfulness.methods=[]", "it must be deconvnet, guided, gradient or a list"),
         ("faithfulness.methods=[magic]", "magic"),
-        ("faithfulness.maps=0", "a whole number from 1"),
+        ("faithfulness.maps=0", "a whole number of at least 1"),
         ("faithfulness.split=all", "must be train, val or test"),
         ("faithfulness.grey=300", "a number from 0 to 255"),
     ],

@@ -68,7 +68,7 @@ def test_of_a_run_of_training(compose_config: Compose, tiny: list[str], tmp_path
         ("sanity.layer=conv9", "no layer conv9"),
         ("sanity.methods=[]", "sanity.methods=.* is not possible"),
         ("sanity.methods=[magic]", "each deconvnet, guided or gradient"),
-        ("sanity.units=0", "a whole number from 1"),
+        ("sanity.units=0", "a whole number of at least 1"),
         ("sanity.split=all", "must be train, val or test"),
         ("model.weights=null", "needs a trained network"),
         ("trainer.accelerator=gpu", "but this machine has no such GPU"),

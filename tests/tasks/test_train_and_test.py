@@ -203,7 +203,7 @@ def test_mistakes_with_checkpoints_are_one_sentence(
     [
         ("trainer.accelerator=gpu", "gpu"),
         ("trainer.devices=0", "devices=0"),
-        ("trainer.limit_val_batches=0", "a whole number from 1"),
+        ("trainer.limit_val_batches=0", "a whole number of at least 1"),
         ("trainer.callbacks=[1]", "callbacks"),
         ("trainer.max_epochs=-1", "needs an end"),
         ("scheduler=plateau scheduler.monitor=val/top2_error", "val/top2_error"),

@@ -19,6 +19,10 @@ MAX_SEED = 2**32 - 1
 MANY = 10**9
 
 
+def _shown(bound: float) -> str:
+    return f"{int(bound) if bound == bound // 1 else bound:,}"
+
+
 @dataclass(frozen=True)
 class Number:
     """A number; `above` and `below` are bounds that it does not reach."""
@@ -39,11 +43,22 @@ class Number:
 
     def __str__(self) -> str:
         name = "a whole number" if self.whole else "a number"
-        if not math.isinf(self.least) and math.isinf(self.below):
-            return f"{name} from {self.least:,} to {self.most:,}"
-        least = f"above {self.above:,}" if math.isinf(self.least) else f"of at least {self.least:,}"
-        most = f"at most {self.most:,}" if math.isinf(self.below) else f"below {self.below:,}"
-        return f"{name} {least} and {most}"
+        least = (
+            f"of at least {_shown(self.least)}"
+            if math.isinf(self.above)
+            else f"above {_shown(self.above)}"
+        )
+        least = "" if math.isinf(self.least) and math.isinf(self.above) else least
+        if not math.isinf(self.below):
+            most = f"below {_shown(self.below)}"
+        elif self.most < MANY:
+            most = f"at most {_shown(self.most)}"
+        else:
+            # A bound that nobody comes near is not worth a word.
+            return f"{name} {least}".rstrip()
+        if least and not math.isinf(self.least) and most.startswith("at most"):
+            return f"{name} from {_shown(self.least)} to {_shown(self.most)}"
+        return f"{name} {least} and {most}" if least else f"{name} of {most}"
 
 
 @dataclass(frozen=True)
