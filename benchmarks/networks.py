@@ -141,6 +141,12 @@ class Held(nn.Sigmoid):
         return super().forward(values).detach()
 
 
+def _not_in_place(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.ReLU | nn.ReLU6 | nn.SiLU):
+            module.inplace = False
+
+
 class _Enough(Exception):
     """The layer's output is there."""
 
@@ -150,10 +156,9 @@ class Autograd:
 
     def __init__(self, network: nn.Module, layer: str, batch_size: int) -> None:
         self.network, self.batch_size = copy.deepcopy(network), batch_size
+        _not_in_place(self.network)
         for name, module in [*self.network.named_modules()]:
             if isinstance(module, ACTIVATIONS):
-                if hasattr(module, "inplace"):
-                    module.inplace = False
                 self._replace(name, Rectifying(module))
             elif isinstance(module, nn.Sigmoid):
                 self._replace(name, Held())
@@ -223,9 +228,7 @@ def make_sides(network: nn.Module, layer: str, batch_size: int) -> dict[str, Sid
     deconvnet = Deconvnet(network, norm="jacobian", batch_size=batch_size)
     autograd = Autograd(network, layer, batch_size)
     theirs = copy.deepcopy(network)
-    for module in theirs.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False
+    _not_in_place(theirs)
     node = deconvnet.graph.node(layer)
     target = layer if node.op != "call_module" else str(node.target)
 

@@ -23,11 +23,10 @@ RECTIFIERS = frozenset(
     }
 )
 SIGNED = frozenset({"tanh", "softsign"})
-HELD = frozenset(
-    {
-        *("sigmoid", "hardsigmoid", "softmax"),
-        *("var", "std", "norm", "vector_norm", "pow", "square", "sqrt", "rsqrt"),
-    }
+STATISTICS = frozenset({"var", "std", "norm", "vector_norm", "pow", "square", "sqrt", "rsqrt"})
+HELD = STATISTICS | {"sigmoid", "hardsigmoid", "softmax"}
+NORMALISATIONS = frozenset(
+    {"layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "local_response_norm"}
 )
 PRODUCTS = frozenset({"matmul", "bmm", "einsum"})
 
@@ -57,9 +56,9 @@ class Rectified(torch.autograd.Function):
 class Changed(TorchFunctionMode):
     """PyTorch's functions as the definition says (`zf_lightning/deconv/held.py`)."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, norm: str = "identity") -> None:
         super().__init__()
-        self.method = method
+        self.method, self.norm = method, norm
         #: What rectifiers gave, kept so that no other value gets the same id.
         self._rectified_values: dict[int, Tensor] = {}
 
@@ -79,6 +78,8 @@ class Changed(TorchFunctionMode):
             gates = [value for value in args if id(value) in self._rectified_values]
             if len(gates) == 1 and all(value.requires_grad for value in args):
                 args = [value.detach() if value is gates[0] else value for value in args]
+        if self.norm == "jacobian" and name in STATISTICS | NORMALISATIONS:
+            return func(*args, **kwargs)
         if name in HELD:
             return func(first.detach().clone(), *args[1:], **kwargs)
         if name in PRODUCTS:

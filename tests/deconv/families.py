@@ -14,6 +14,7 @@ to LOG, a line a network, and what stands there is not run again; `--table` writ
 import argparse
 import json
 import multiprocessing
+import re
 import resource
 import time
 import warnings
@@ -104,6 +105,18 @@ class Found:
     refused: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     failed: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """In a few words."""
+        if self.failed:
+            return self.failed.splitlines()[0]
+        if self.wrong:
+            return f"differs: {self.wrong[0]}"
+        if self.refused:
+            sentence = re.sub(r"^(\w+: Node )\S+ ", r"\1", next(iter(self.refused.values())))
+            return f"{len(self.refused)} refused, {sentence.split(', so that')[0]}".rstrip(".")
+        return "right"
 
 
 def made(name: str) -> nn.Module:
@@ -341,6 +354,24 @@ def _run(name: str, most_layers: int, limit: int, log: Path) -> None:
         file.write(json.dumps(asdict(found)) + "\n")
 
 
+def table(networks: Sequence[Found]) -> str:
+    """What was found, as Markdown: counts, and a row a network."""
+    counts = []
+    for source in ("torchvision", "timm"):
+        of_source = [one for one in networks if one.name.startswith(source)]
+        right = sum(one.outcome == "right" for one in of_source)
+        counts.append(f"{source}: {right} of {len(of_source)} right")
+    rows = [
+        f"| {one.name} | {one.input_size or ''} | {one.layers or ''} | {one.checked or ''} "
+        f"| {one.in_crops} | {one.compared_in_crops} | {one.milliseconds:.1f} | {one.outcome} |"
+        for one in sorted(networks, key=lambda one: (one.name[:2] != "to", one.name))
+    ]
+    head = "| network | input | layers | compared | in crops | compared so | ms a unit | outcome |"
+    return "\n".join(
+        ["; ".join(counts) + ".", "", head, "|---|---|---|---|---|---|---|---|", *rows]
+    )
+
+
 def main() -> None:
     """Run what LOG does not hold yet, or write its table."""
     parser = argparse.ArgumentParser(
@@ -356,6 +387,7 @@ def main() -> None:
     if options.log.exists():
         known = {one["name"]: one for one in map(json.loads, options.log.read_text().splitlines())}
     if options.table:
+        print(table([Found(**one) for one in known.values()]))
         return
     names = options.only or [
         *(f"torchvision/{name}" for name in TORCHVISION),

@@ -27,13 +27,15 @@ from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 
 
-def expected(network: nn.Module, images: Tensor, module: str, method: str) -> tuple[Tensor, Tensor]:
+def expected(
+    network: nn.Module, images: Tensor, module: str, method: str, norm: str
+) -> tuple[Tensor, Tensor]:
     """The output of a module, and the pixels of all its images together, for a fixed signal."""
     pixels, found = images.clone().requires_grad_(), []
     hook = network.get_submodule(module).register_forward_hook(
         lambda _, inputs, output: found.append(output.clone())
     )
-    with Changed(method):
+    with Changed(method, norm):
         network(pixels)
     hook.remove()
     (output,) = found
@@ -55,8 +57,8 @@ def as_maps(value: Tensor, module: nn.Module) -> Tensor:
 
 def check(network: nn.Module, images: Tensor, module: str, method: str, **options: Any) -> None:
     """The whole signal of a layer, from all its units, comes down as the oracle's does."""
-    output, pixels = expected(network, images, module, method)
-    norm = "jacobian" if method == "gradient" else "identity"
+    norm = options.pop("norm", "jacobian" if method == "gradient" else "identity")
+    output, pixels = expected(network, images, module, method, norm)
     deconvnet = Deconvnet(network, method=method, norm=norm, **options)  # type: ignore[arg-type]
     of = network.get_submodule(module)
     state = deconvnet.forward(images, [module])
@@ -122,6 +124,15 @@ class Attention(nn.Module):
         return x + mixed.transpose(1, 2).reshape(images, maps, height, width)
 
 
+class Biased(Attention):
+    """The attention weights are computed from a sum of what is held and what depends on queries."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x.flatten(2).transpose(1, 2)).chunk(3, 2)
+        scores = q @ k.transpose(1, 2) + q.sum(2, keepdim=True).sigmoid() * q[:, :, :1]
+        return x + ((scores * 2).softmax(2) @ v).transpose(1, 2).view_as(x)
+
+
 class ByHand(nn.Module):
     """Layer normalisation over feature maps without a function for it."""
 
@@ -149,6 +160,8 @@ OPERATIONS: dict[str, Callable[[], Any]] = {
     "hardsigmoid gate": lambda: SqueezeAndExcite(nn.Hardsigmoid(inplace=True)),
     "softmax gate": lambda: SqueezeAndExcite(nn.Softmax(1)),
     "attention": lambda: Attention(by_hand=False),
+    "attention with biases of its queries": lambda: Biased(by_hand=True),
+    "sum with a product": lambda: lambda x: torch.addcmul(torch.ones(4, 1, 1), x, x.sigmoid()),
     "attention by hand": lambda: Attention(by_hand=True),
     "permuted": lambda: lambda x: x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 2, 1),
     "rolled, in chunks": lambda: rolled,
@@ -174,6 +187,16 @@ def test_an_operation_goes_down_as_defined(name: str, method: str) -> None:
     torch.manual_seed(0)
     network = made(Body(OPERATIONS[name]()))
     check(network, some_images(2, size=8), "last", method)
+
+
+@pytest.mark.parametrize("method", ["deconvnet", "guided"])
+@pytest.mark.parametrize(
+    "name", ["GroupNorm", "InstanceNorm", "LayerNorm", "a norm by hand", "normalize", "of squares"]
+)
+def test_jacobian_takes_any_normalisation_by_its_derivative(name: str, method: str) -> None:
+    squares = lambda x: x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)  # noqa: E731
+    network = made(Body(OPERATIONS[name]() if name in OPERATIONS else squares))
+    check(network, some_images(2, size=8), "last", method, norm="jacobian")
 
 
 @pytest.mark.parametrize("slopes", [1, 4])

@@ -115,3 +115,37 @@ def test_what_moves_positions_or_sees_others_is_seen_whole(something: Any) -> No
     )
     assert Deconvnet(network).crop_plan("last", (3, 20, 20)) is None
     torch.testing.assert_close(found.pixels, whole.pixels)
+
+
+def test_channels_that_are_made_of_pixels() -> None:
+    network = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 3)).double()
+    deconvnet = Deconvnet(network)
+    assert deconvnet.shapes(["1"], (8, 8)) == {"1": (4, 2, 2)}
+    assert deconvnet.project(some_images(1, size=8), [Unit(0, "1", 1, 0, 1)]).pixels.any()
+
+
+def test_windows_of_an_image_stand_below_each_other() -> None:
+    class Windows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.qkv, self.last = nn.Linear(3, 5), nn.Conv2d(5, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            images = x.shape[0]
+            windows = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 4, 5, 1).flatten(3, 4)
+            mixed = self.qkv(windows.reshape(4 * images, 16, 3))
+            return self.last(mixed.mean(1).view(images, 2, 2, 5).permute(0, 3, 1, 2))
+
+    network, images = Windows().double(), some_images(2, size=8)
+    deconvnet = Deconvnet(network)
+    assert deconvnet.shapes(["qkv"], (8, 8)) == {"qkv": (5, 64, 1)}
+    # The third position of the third window: the first row of the left lower one.
+    projected = deconvnet.project(images, [Unit(1, "qkv", 2, 2 * 16 + 2)])
+    expected = images[1, :, 4, 2] @ network.qkv.weight[2] + network.qkv.bias[2]
+    torch.testing.assert_close(projected.activations[0], expected.detach())
+    pixels = torch.zeros_like(images[1])
+    pixels[:, 4, 2] = network.qkv.weight[2] * expected
+    torch.testing.assert_close(projected.pixels[0], pixels.detach())
+    maps = deconvnet.feature_maps(images, ["qkv"])["qkv"]
+    torch.testing.assert_close(maps[1, 2, 34, 0], expected.detach())

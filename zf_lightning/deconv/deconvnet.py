@@ -1,6 +1,7 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -172,7 +173,7 @@ class Deconvnet:
         self, layers: Collection[str], input_size: tuple[int, int]
     ) -> dict[str, tuple[int, ...]]:
         """Shape of the output of each layer for one image, `(C, H, W)` or `(C,)`."""
-        found = self._geometry(layers, (self.graph.input_channels, *input_size))
+        found = self._geometry_for_size(layers, input_size)
         return {layer: geometry.shape for layer, geometry in found.items()}
 
     def find_layers(self, asked: str | Sequence[str]) -> list[str]:
@@ -194,7 +195,7 @@ class Deconvnet:
 
         Raises UserError where an operation's output has no window in its input.
         """
-        found = self._geometry(layers, (self.graph.input_channels, *input_size))
+        found = self._geometry_for_size(layers, input_size)
         return {layer: geometry.receptive_field for layer, geometry in found.items()}
 
     def crop_plan(self, layer: str, shape: tuple[int, int, int]) -> CropPlan | None:
@@ -204,6 +205,20 @@ class Deconvnet:
         on crops.
         """
         return self._geometry([layer], shape)[layer].plan
+
+    def _geometry_for_size(
+        self, layers: Collection[str], input_size: tuple[int, int]
+    ) -> dict[str, Geometry]:
+        channels = self.graph.input_channels
+        try:
+            return self._geometry(layers, (channels, *input_size))
+        except UserError:
+            if channels == 3:
+                raise
+            # What comes before the first convolution may make channels of pixels.
+            with suppress(UserError):
+                return self._geometry(layers, (3, *input_size))
+            raise
 
     def _geometry(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, Geometry]:
         _ = self.graph  # Of the network as it is now.

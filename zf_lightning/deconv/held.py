@@ -80,8 +80,8 @@ LINEAR = frozenset(
         *("expand_as", "repeat", "repeat_interleave", "tile", "narrow", "select", "unfold", "fold"),
         *("index_select", "gather", "view_as", "reshape_as", "to", "type_as", "float", "double"),
         *("interpolate", "upsample", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
-        *("native_channel_shuffle", "sum", "cumsum", "conv1d", "conv_transpose2d", "amax", "amin"),
-        *("max", "min", "maximum", "minimum", "avg_pool1d", "adaptive_avg_pool1d"),
+        *("native_channel_shuffle", "sum", "cumsum", "conv1d", "conv3d", "conv_transpose2d"),
+        *("amax", "amin", "max", "min", "maximum", "minimum", "avg_pool1d", "adaptive_avg_pool1d"),
         *("masked_fill", "where", "half", "bfloat16"),
     }
 )
@@ -112,6 +112,14 @@ def hold_rectified_gate(factors: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(from_image) != 2 or len(gates) != 1:
         return factors
     return tuple(hold(value, "a gate") if value is gates[0] else value for value in factors)
+
+
+def of_statistics(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a value is computed from statistics alone, of which `norm=jacobian` holds none."""
+    from_image = [value for value in tensors_in((args, kwargs)) if value.requires_grad]
+    return bool(from_image) and (
+        name in STATISTICS or all(getattr(value, "statistic", False) for value in from_image)
+    )
 
 
 def as_statistic(method: Method, values: Tensor) -> Tensor:

@@ -103,6 +103,8 @@ class Operations:
             return self._unlisted(call, args, kwargs)
         if name in held.RECTIFYING and not is_held:
             result[0].rectified = True
+        if self.method.norm == "jacobian" and held.of_statistics(name, args, kwargs):
+            result[0].statistic = True
         if not self.places:
             return result
         return placed(call, args, kwargs, result, any_layout=name in ANY_LAYOUT)
@@ -167,8 +169,9 @@ def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
     from_image = [value for value in tensors if value.requires_grad]
     output = (getattr(torch, call.name) if kwargs else ARITHMETIC[call.name])(*args, **kwargs)
     if call.name not in ("add", "sub", "rsub") and call.method.name != "gradient":
-        divides = call.name != "mul" and any(value is args[1] for value in from_image)
-        if len(from_image) > 1 or divides:
+        signals = [value for value in from_image if not getattr(value, "statistic", False)]
+        divides = call.name != "mul" and any(value is args[1] for value in signals)
+        if len(signals) > 1 or divides:
             raise NoRule(
                 f"{call.name} of two values from the image, neither of which is a gate "
                 f"({', '.join(sorted(held.GATES))}, or the only one that a rectifier gives), has "
