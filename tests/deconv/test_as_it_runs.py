@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from tests.deconv.oracles import chain, every_unit, some_images
-from zf_lightning.deconv import Deconvnet
+from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 
 
@@ -45,6 +45,25 @@ def test_channels(channels: int) -> None:
     deconvnet = Deconvnet(network)
     assert deconvnet.shapes(["3"], (8, 8)) == {"3": (4, 8, 8)}
     assert deconvnet.receptive_fields(["3"], (8, 8))["3"].size == (5, 5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_head_of_two_classes_in_training_mode_with_frozen_weights(frozen: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *chain(nn.Dropout(0.9)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    ).double()
+    images = some_images(1, size=7)
+    pixels = images.clone().requires_grad_()
+    logits = network.eval()(pixels)
+    network.train().requires_grad_(not frozen)
+    for unit in (0, 1):
+        (expected,) = torch.autograd.grad(
+            logits[0, unit], pixels, logits[0, unit].detach(), retain_graph=True
+        )
+        found = Deconvnet(network, method="gradient").project(images, [Unit(0, "7", unit)])
+        torch.testing.assert_close(found.pixels, expected)
+    assert network.training and all(w.grad is None for w in network.parameters())
 
 
 @pytest.mark.parametrize("padding", [2, 3, 4])
