@@ -116,7 +116,15 @@ def test_a_run_leaves_pictures_and_a_page(
     names = {file.name for file in (folder / "figures").iterdir()}
     assert names == {f"epoch=00{e}_{layer}.webp" for e in (1, 2) for layer in ("conv2", "conv5")}
     assert load_file(folder / "atlas" / "epoch=002.safetensors")
-    assert (folder / "report" / "index.html").exists()
+    assert 'src="maps.js"' in (folder / "report" / "index.html").read_text()
+    walls = {str(file.relative_to(folder / "report" / "maps")) for file in folder.rglob("maps/*/*")}
+    kinds = [
+        f"{layer}/{n}{kind}.webp"
+        for layer in ("conv2", "conv5")
+        for n in (0, 2)
+        for kind in ("", "_epochs")
+    ]
+    assert walls == set(kinds)
     assert "The probe took" in caplog.text
     with (folder / "metrics.csv").open(newline="") as file:
         assert "val/top1_error" in next(csv.reader(file))

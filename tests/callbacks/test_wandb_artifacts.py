@@ -98,6 +98,8 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
         kind: [file["path"] for file in one["manifest"]["contents"]]
         for kind, one in artifacts.items()
     }
+    # The table of feature maps and its pictures.
+    assert sum(file.endswith(".webp") for file in files.pop("run")) == 5 + 4 * 9
     assert files == {
         "atlas": ["epoch=002.json", "epoch=002.safetensors"],
         "checkpoint": ["best.ckpt"],
@@ -114,6 +116,12 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     for layer in ("conv1", "conv5"):
         assert pictures[1][f"probe/{layer}.caption"].startswith(f"{layer}, epoch 2, validation")
         assert (record.parent / "files" / pictures[1][f"probe/{layer}.path"]).exists()
+    (stored,) = (record.parent / "files" / "media" / "table").glob("feature_maps_*.table.json")
+    table = json.loads(stored.read_text())
+    assert table["columns"][:4] == ["layer", "feature map", "strongest activation", "classes"]
+    assert {layer for layer, *_ in table["data"]} == {f"conv{number}" for number in range(1, 6)}
+    number, strongest, classes = table["data"][0][1:4]
+    assert number == 0 and strongest > 0 and " of " in classes
     summary: dict[str, Any] = {}
     for one in rows["summary"]:
         summary |= one["update"]

@@ -31,6 +31,8 @@ from zf_lightning.system.cores import available_cores
 from zf_lightning.system.files import write_whole
 
 FOLDER, SCRIPT = "maps", "maps.js"
+#: Layer, feature map, its strongest activation, the class of most of its images, and its picture.
+MapRow = tuple[str, int, float, str, Path]
 #: Of each feature map; a picture of more would be slow to load.
 MOST_IMAGES = 25
 #: Height and width of a tile in pixels: conv5 of ZFNet sees 139.
@@ -96,6 +98,20 @@ class MapWall:
         }
         write_whole(self._folder / SCRIPT, f"const wall = {json.dumps(content)};\n")
 
+    def rows(self) -> list[MapRow]:
+        """Each feature map, for a table to be sorted and filtered."""
+        return [
+            (
+                name,
+                one["map"],
+                one["strongest"],
+                one["caption"],
+                self._folder / FOLDER / name / f"{one['map']}.webp",
+            )
+            for name, layer in self._layers.items()
+            for one in layer["maps"]
+        ]
+
     def _add(self, atlas: Atlas, name: str, threads: ThreadPoolExecutor) -> list[Future[None]]:
         found = atlas.layers[name]
         most = min(found.patches.shape[1], MOST_IMAGES)
@@ -124,6 +140,7 @@ class MapWall:
             layer["maps"].append(
                 {
                     "map": number,
+                    "strongest": float(activations[0]) if shown else 0.0,
                     "caption": class_caption(atlas.class_names(name, number)),
                     "activations": [readable(value) for value in activations[:shown].tolist()],
                     "images": found.indices[number, :shown].tolist(),
@@ -164,18 +181,19 @@ class MapWall:
             _save(self._folder / FOLDER / name / f"{number}_epochs.webp", strip)
 
 
-def draw_training(run_folder: Path) -> None:
+def draw_training(run_folder: Path) -> list[MapRow]:
     """The wall of what a training's probe found last, and the history of each of its maps.
 
-    Nothing happens where it found nothing. Raises OSError and DamagedFile.
+    Returns its rows, none where it found nothing. Raises OSError and DamagedFile.
     """
     files = {int(file.stem.removeprefix("epoch=")): file for file in epoch_files(run_folder)}
     if not files:
-        return
+        return []
     wall = MapWall(run_folder)
     wall.add(Atlas.load(files[max(files)]))
     wall.add_history([Atlas.load(files[epoch]) for epoch in epochs_to_show(list(files))])
     wall.write()
+    return wall.rows()
 
 
 def _picture(found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> Image.Image:

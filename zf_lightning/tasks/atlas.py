@@ -138,9 +138,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     write_report(folder)
     _report(result, folder)
     pictures = {layer: folder / "figures" / f"{layer}.png" for layer in paths}
-    upload = log_figures(
-        config, {f"atlas/{layer}": file for layer, file in pictures.items() if file.exists()}
-    )
+    figures = {f"atlas/{layer}": file for layer, file in pictures.items() if file.exists()}
+    upload = log_figures(config, figures, wall.rows())
     if upload:
         log.info(f"To upload the figures to Weights & Biases: {upload}")
     return result

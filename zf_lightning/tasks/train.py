@@ -18,7 +18,7 @@ from zf_lightning.data.sources.base import Split
 from zf_lightning.errors import UserError
 from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
-from zf_lightning.report.wall import draw_training
+from zf_lightning.report.wall import MapRow, draw_training
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import (
     check_count,
@@ -32,7 +32,7 @@ from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.checkpoint_file import checkpoint_to_resume, read_checkpoint
-from zf_lightning.training.loggers import log_configuration, log_summary
+from zf_lightning.training.loggers import log_configuration, log_feature_maps, log_summary
 from zf_lightning.training.module import LAST_CROPS, ImageClassifier
 from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
@@ -84,18 +84,26 @@ def run(config: DictConfig) -> dict[str, Any]:
         result = _test(trainer, classifier, data, config, model)
         if trainer.is_global_zero:
             log_summary(trainer.loggers, result)
+            log_feature_maps(trainer.loggers, _draw_wall(folder))
         failed = False
     finally:
         upload = close_wandb(failed=failed)
     if trainer.is_global_zero:
         write_result(folder, result)
         try:
-            draw_training(folder)
             write_report(folder)
-        except (OSError, UserError) as problem:
+        except OSError as problem:
             log.warning(f"The report could not be written: {problem}")
         _report(result, folder, upload)
     return result
+
+
+def _draw_wall(folder: Path) -> list[MapRow]:
+    try:
+        return draw_training(folder)
+    except (OSError, UserError) as problem:
+        log.warning(f"The wall of feature maps could not be drawn: {problem}")
+        return []
 
 
 def _fit(

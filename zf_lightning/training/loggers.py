@@ -18,7 +18,7 @@ from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results.metrics_file import read_rows
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
-from zf_lightning.training.wandb_runs import run_options
+from zf_lightning.training.wandb_runs import feature_map_table, run_options
 
 log = logging.getLogger(__name__)
 #: What Lightning calls of a logger while a network trains.
@@ -202,6 +202,17 @@ def log_summary(loggers: Sequence[Logger], result: dict[str, Any]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             attempt(logger, lambda of: of.experiment.summary.update(values), logger)
+
+
+def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Sequence[Any]]) -> None:
+    """Give wandb the table of `wandb_runs.feature_map_table`."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and rows:
+            attempt(
+                logger,
+                lambda of: of.experiment.log({"feature_maps": feature_map_table(rows)}),
+                logger,
+            )
 
 
 def log_table(loggers: Sequence[Logger], table: Table) -> None:

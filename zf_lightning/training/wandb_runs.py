@@ -100,13 +100,32 @@ def close_wandb(*, failed: bool = False) -> str | None:
     return f"wandb sync {folder}" if folder is not None and folder.exists() else None
 
 
-def log_figures(config: DictConfig, figures: Mapping[str, Path]) -> str | None:
+def feature_map_table(rows: Sequence[Sequence[Any]]) -> Any:
+    """A table whose rows are feature maps, to be sorted and filtered, from `report.wall`'s rows."""
+    import wandb
+
+    columns: list[str | int] = [
+        "layer",
+        "feature map",
+        "strongest activation",
+        "classes",
+        "picture",
+    ]
+    data = [[*values, wandb.Image(str(picture))] for *values, picture in rows]
+    return wandb.Table(columns=columns, data=data)
+
+
+def log_figures(
+    config: DictConfig, figures: Mapping[str, Path], feature_maps: Sequence[Sequence[Any]] = ()
+) -> str | None:
     """Log the pictures of a task without a Trainer as a run; returns how to upload it if offline.
+
+    `feature_maps` are rows of `feature_map_table`.
 
     Nothing happens without `logger.wandb`; a server that refuses is a warning.
     """
     options = config.logger.get("wandb")
-    if options is None or not figures:
+    if options is None or not (figures or feature_maps):
         return None
     import wandb
 
@@ -115,7 +134,10 @@ def log_figures(config: DictConfig, figures: Mapping[str, Path]) -> str | None:
         run = wandb.init(
             **run_options(**values), job_type=config.task.name, config={"ckpt": str(config.ckpt)}
         )
-        run.log({name: wandb.Image(str(path)) for name, path in figures.items()})
+        shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in figures.items()}
+        if feature_maps:
+            shown["feature_maps"] = feature_map_table(feature_maps)
+        run.log(shown)
     except wandb.Error as problem:
         log.warning(f"The figures were not logged to Weights & Biases: {reason_of(problem)}")
     return close_wandb()
