@@ -7,6 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.errors import UserError
+from zf_lightning.training.loggers import alert
 
 
 class Finite(Callback):
@@ -54,8 +55,13 @@ class Finite(Callback):
 def _stop_if(trainer: Trainer, spoilt: bool, what: str) -> None:
     # All processes decide together: one that stopped alone would leave the others waiting.
     if trainer.strategy.reduce_boolean_decision(spoilt, all=False):
+        reason = (
+            f"{what} is no longer a number at step {trainer.global_step} of epoch "
+            f"{trainer.current_epoch + 1}."
+        )
+        if trainer.is_global_zero:
+            alert(trainer.loggers, "The training has diverged", reason)
         raise UserError(
-            f"The training has diverged: {what} is no longer a number at step "
-            f"{trainer.global_step} of epoch {trainer.current_epoch + 1}. Lower optimizer.lr, or "
+            f"The training has diverged: {reason} Lower optimizer.lr, or "
             "give trainer.gradient_clip_val; the checkpoints are from before."
         )

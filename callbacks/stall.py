@@ -10,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from zf_lightning.results import metric_names as names
+from zf_lightning.training.loggers import alert
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +74,16 @@ class Stall(Callback):
         parts = trainer.accumulate_grad_batches
         mean = trainer.strategy.reduce(self._loss_sum * parts / self._batches, reduce_op="mean")
         assert isinstance(mean, Tensor)
+        before = self.stalled
         self.note(
             float(mean),
             classes=len(pl_module.class_names),  # type: ignore[arg-type]
             steps=math.ceil(self._batches / parts),
             epoch=trainer.current_epoch + 1,
         )
+        if self.stalled and not before and trainer.is_global_zero:
+            text = f"For {self.epochs} epochs its loss has been that of guessing."
+            alert(trainer.loggers, "The training has stalled", text)
         pl_module.log(names.STALLED, torch.tensor(float(self.stalled)))
         if self.stalled and self.stop:
             log.warning("callbacks.stall.stop=true: the training ends here.")

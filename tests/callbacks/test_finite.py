@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import Compose
+from zf_lightning.callbacks import finite
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import train
 
@@ -28,14 +29,22 @@ class Spoil(lightning.Callback):
     ("step", "what"), [(8, "the loss"), pytest.param(12, "a weight", marks=pytest.mark.slow)]
 )
 def test_the_checkpoints_that_remain_are_of_numbers(
-    step: int, what: str, compose_config: Compose, bare: list[str], tmp_path: Path
+    step: int,
+    what: str,
+    compose_config: Compose,
+    bare: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    alerts: list[str] = []
+    monkeypatch.setattr(finite, "alert", lambda loggers, title, text: alerts.append(title))
     spoil = ["+callbacks.spoil._target_=tests.callbacks.test_finite.Spoil"]
     config = compose_config(
         *bare, *spoil, f"+callbacks.spoil.step={step}", "callbacks.finite.every_n_steps=4"
     )
     with pytest.raises(UserError, match=f"diverged: {what} is no longer a number at step"):
         train.run(config)
+    assert alerts == ["The training has diverged"]
     for name in ("best", "last"):
         checkpoint = torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt")
         assert checkpoint["epoch"] == 0

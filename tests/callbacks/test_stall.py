@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import Compose
+from zf_lightning.callbacks import stall
 from zf_lightning.callbacks.stall import Stall
 from zf_lightning.tasks import train
 
@@ -54,8 +55,14 @@ def test_its_memory_is_in_the_checkpoint() -> None:
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_stalled_run_is_flagged_and_stops_only_when_asked(
-    stop: bool, compose_config: Compose, bare: list[str], tmp_path: Path
+    stop: bool,
+    compose_config: Compose,
+    bare: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    alerts: list[str] = []
+    monkeypatch.setattr(stall, "alert", lambda loggers, title, text: alerts.append(title))
     # Weights this small give every class the same probability, and no step moves them.
     still = ["model.initialisation=paper", "optimizer.lr=0.0"]
     patience = ["callbacks.stall.patience_epochs=2", "callbacks.stall.patience_steps=4"]
@@ -65,7 +72,7 @@ def test_a_stalled_run_is_flagged_and_stops_only_when_asked(
                 *bare, *still, *patience, f"callbacks.stall.stop={stop}", "trainer.max_epochs=4"
             )
         )
-    assert result["stalled"] is True
+    assert result["stalled"] is True and alerts == ["The training has stalled"]
     assert result["epochs"] == (2 if stop else 4)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["stalled"] is True
     with (tmp_path / "run" / "metrics.csv").open(newline="") as file:

@@ -23,6 +23,7 @@ from zf_lightning.tasks import train
 from zf_lightning.training import loggers
 from zf_lightning.training.loggers import (
     MetricsFile,
+    alert,
     log_configuration,
     log_summary,
     log_table,
@@ -263,6 +264,21 @@ def test_the_figures_of_a_task_are_a_run(tmp_path: Path) -> None:
     assert upload is not None and upload.startswith(f"wandb sync {tmp_path}/run/wandb/offline-run")
     media = next((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*.png"))
     assert media.name.startswith("occlusion")
+
+
+def test_an_alert_that_fails_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = wandb_logger(**options(tmp_path, "disabled"))
+    told: list[dict] = []
+    monkeypatch.setattr(logger.experiment, "alert", lambda **of: told.append(of))
+    both = [logger, MetricsFile(tmp_path / "metrics.csv")]
+    alert(both, "stalled", "for long")
+    assert told == [{"title": "stalled", "text": "for long"}]
+    monkeypatch.setattr(logger.experiment, "alert", None)
+    alert(both, "stalled", "for long")
+    close_wandb()
+    assert "WandbLogger has failed" in caplog.text
 
 
 def test_a_table_is_a_text_of_tensorboard(tmp_path: Path) -> None:

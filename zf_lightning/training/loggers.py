@@ -204,6 +204,13 @@ def log_summary(loggers: Sequence[Logger], result: dict[str, Any]) -> None:
             attempt(logger, lambda of: of.experiment.summary.update(values), logger)
 
 
+def alert(loggers: Sequence[Logger], title: str, text: str) -> None:
+    """Let wandb tell the run's owner, by mail or as they have chosen, of a run that needs them."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            attempt(logger, lambda of: of.experiment.alert(title=title, text=text), logger)
+
+
 def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Sequence[Any]]) -> None:
     """Give wandb the table of `wandb_runs.feature_map_table`."""
     for logger in loggers:
