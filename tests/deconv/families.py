@@ -147,7 +147,9 @@ def _built(source: str, name: str) -> nn.Module:
 
         for options in ({"img_size": 64}, {}):
             with suppress(TypeError, ValueError, AssertionError, RuntimeError):
-                return timm.create_model(name, num_classes=10, **options)
+                network = timm.create_model(name, num_classes=10, **options).eval()
+                images_for(network)
+                return network
         raise ValueError(f"timm cannot make {name}.")
     return network
 
@@ -155,7 +157,7 @@ def _built(source: str, name: str) -> nn.Module:
 def images_for(network: nn.Module) -> Tensor:
     """Three images of the least size that a network takes."""
     for size in SIZES:
-        images = some_images(3, size=size)
+        images = some_images(3, size=size).to(next(network.parameters()).dtype)
         try:
             with torch.no_grad():
                 network(images)
@@ -310,7 +312,9 @@ def _without_refused(
             deconvnet.shapes([layer], size)
             left.append(layer)
         except UserError as problem:
-            found.refused.setdefault(layer, f"{method}: {problem}")
+            # Such are no layers of the image: those of attention biases, say.
+            if "never called with values of the image" not in str(problem):
+                found.refused.setdefault(layer, f"{method}: {problem}")
     return left
 
 

@@ -80,3 +80,23 @@ def test_what_has_no_rule_leaves_the_layers_below_it_and_names_itself() -> None:
     del network.after[0]
     with pytest.raises(UserError, match="never is never called with values of the image"):
         deconvnet.project(images, [Unit(0, "never", 1, 2, 2)])
+
+
+def test_tracing_leaves_nothing_in_a_cache_of_the_network() -> None:
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bias = nn.Conv2d(3, 4, 3), nn.Parameter(torch.randn(4, 1, 1))
+            self.cache: dict[str, Tensor] = {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            if "bias" not in self.cache:
+                self.cache["bias"] = self.bias * 2
+                self.last = self.conv(x)
+            return self.conv(x) + self.cache["bias"]
+
+    network, images = made(Caching()), some_images(1, size=5)
+    expected = [Deconvnet(network).project(images, [Unit(0, "add", 1)]) for _ in range(2)]
+    assert network.cache == {} or isinstance(network.cache["bias"], Tensor)
+    assert torch.equal(expected[0].pixels, expected[1].pixels)
+    assert network(images).shape == (1, 4, 3, 3)

@@ -29,6 +29,19 @@ def trace(network: nn.Module, whole_modules: Collection[type[nn.Module]]) -> fx.
         images = graph.placeholder("images")
         graph.output(graph.call_function(Untraced(network), (images,)))
         return graph
+    finally:
+        _forget_proxies(network)
+
+
+def _forget_proxies(network: nn.Module) -> None:
+    """Take out what modules have stored of the traced pass, as in a cache of attention biases."""
+    for module in network.modules():
+        for name, value in [*vars(module).items()]:
+            if isinstance(value, fx.Proxy):
+                delattr(module, name)
+            elif isinstance(value, dict):
+                for key in [key for key, part in value.items() if isinstance(part, fx.Proxy)]:
+                    del value[key]
 
 
 def construction(network: nn.Module) -> int:
