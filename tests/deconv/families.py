@@ -250,7 +250,6 @@ def compare(name: str, *, most_layers: int = 10**6) -> Found:
     layers = list(dict.fromkeys([*layers, every[-1]]))
     for method in METHODS:
         _compare_method(found, network, images, layers, method)
-    found.checked = len(layers) - len(found.refused)
     if found.checked:
         found.milliseconds = _milliseconds(network, images, layers, found)
     found.seconds = time.process_time() - started
@@ -273,6 +272,7 @@ def _compare_method(
         deconvnet.shapes(layers, size)
     except UserError:
         left = _without_refused(deconvnet, size, layers, method, found)
+    found.checked = len(left)
     if not left:
         return
     maps = deconvnet.feature_maps(images, left)
