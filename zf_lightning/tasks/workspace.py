@@ -20,7 +20,15 @@ NAME = "zf-lightning"
 #: What Lightning's logger counts by.
 STEP = "trainer/global_step"
 #: Those that sweeps, ensembles and transfer log.
-TABLES = ("table", "ensemble", "table_4", "table_5", "average_precision", "accuracy")
+TABLES = (
+    "feature_maps",
+    "table",
+    "ensemble",
+    "table_4",
+    "table_5",
+    "average_precision",
+    "accuracy",
+)
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -98,7 +106,7 @@ def build_workspace(*, entity: str, project: str, layers: Sequence[str]) -> work
                 ],
             ),
             workspaces.Section(
-                name="Tables 2 to 7",
+                name="Feature maps, and Tables 2 to 7",
                 is_open=True,
                 panels=[panels.WeavePanelSummaryTable(table_name=name) for name in TABLES],
             ),
