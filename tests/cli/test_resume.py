@@ -33,6 +33,12 @@ def test_the_earlier_runs_options_come_back_and_new_ones_win(tmp_path: Path) -> 
     ]
 
 
+def test_options_that_were_renamed_since_come_back_under_their_new_names(tmp_path: Path) -> None:
+    asked = earlier(tmp_path, "probe.rule=guided", "+sanity.rules=[gradient]")
+    assert resumed_command([asked])[:2] == ["probe.method=guided", "+sanity.methods=[gradient]"]
+    assert resumed_command([asked, "probe.method=gradient"])[0] != "probe.method=guided"
+
+
 def test_a_sweep_goes_on_as_a_sweep(tmp_path: Path) -> None:
     asked = earlier(tmp_path, "seed=1,2", sweep=True, flags=("--config-dir", "mine"))
     mine, rest = ["--config-dir", "mine"], ["seed=1,2", f"hydra.sweep.dir='{tmp_path}'"]

@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
 from zf_lightning.config import CONF
+from zf_lightning.config.renamed import with_current_options
 from zf_lightning.config.targets import check_expressions, check_stored
 from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.sweep.command import RECORD
@@ -45,7 +46,7 @@ def read_command(folder: Path) -> dict[str, Any]:
     )
     if not sound:
         raise UserError(f"{path} is not what a run writes. {again}")
-    return command
+    return {**command, "overrides": with_current_options(command["overrides"])}
 
 
 def check_command(flags: Sequence[str], overrides: Sequence[str], *, file: Path) -> None:

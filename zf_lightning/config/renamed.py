@@ -1,4 +1,4 @@
-"""Targets that a file of an earlier version names, and what they are called today."""
+"""Targets and options that a file of an earlier version names, and what they are called today."""
 
 from typing import Any
 
@@ -10,6 +10,23 @@ RENAMED = {
     "zf_lightning.module.": "zf_lightning.training.module.",
     "zf_lightning.network.": "zf_lightning.training.network.",
 }
+
+#: Options as they were on a command line, and as they are.
+OPTIONS = {
+    "probe.rule": "probe.method",
+    "atlas.rule": "atlas.method",
+    "sanity.rules": "sanity.methods",
+}
+
+
+def with_current_options(overrides: list[str]) -> list[str]:
+    """Overrides of a stored command line, with every option as it is called now."""
+    found = []
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        mark = name[: len(name) - len(name.lstrip("+~"))]
+        found.append(mark + OPTIONS.get(name[len(mark) :], name[len(mark) :]) + equals + value)
+    return found
 
 
 def with_current_targets(node: Any) -> Any:
