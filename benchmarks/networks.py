@@ -100,7 +100,6 @@ def top_units(network: nn.Module, layer: str, images: Tensor, number: int, top: 
         values, at = maps.flatten(2).max(2)
         strongest.append(values)
         places.append(at)
-        columns = maps.shape[3]
     activations, at = torch.cat(strongest), torch.cat(places)
     number = min(number, activations.shape[1])
     chosen = torch.arange(number) * (activations.shape[1] // number)
@@ -108,6 +107,7 @@ def top_units(network: nn.Module, layer: str, images: Tensor, number: int, top: 
     feature_maps = chosen.expand_as(which).T.flatten()
     which = which.T.flatten()
     place = at[which, feature_maps]
+    columns = deconvnet.shapes([layer], (images.shape[2], images.shape[3]))[layer][2]
     return Units(layer, which, feature_maps, place // columns, place % columns)
 
 

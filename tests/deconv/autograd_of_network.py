@@ -137,7 +137,8 @@ def group_norm(
     parts = [layer_norm(part, part.shape[1:], eps=eps) for part in x.chunk(groups, 1)]
     ones = (1, -1, *(1 for _ in x.shape[2:]))
     x = torch.cat(parts, 1)
-    return x if weight is None else x * weight.view(ones) + bias.view(ones)
+    x = x if weight is None else x * weight.view(ones)
+    return x if bias is None else x + bias.view(ones)
 
 
 def instance_norm(

@@ -156,6 +156,7 @@ def _built(source: str, name: str) -> nn.Module:
 
 def images_for(network: nn.Module) -> Tensor:
     """Three images of the least size that a network takes."""
+    last: Exception = ValueError("No size of images was tried.")
     for size in SIZES:
         images = some_images(3, size=size).to(next(network.parameters()).dtype)
         try:
@@ -193,7 +194,7 @@ def expected_outputs(
         others = [node for node, _ in chains.values() if node not in values]
         if others:
             # Layers that are functions: the graph as it was traced.
-            values |= graph.walk(pixels.clone(), others, partial(_copied, graph.network))
+            values |= graph.walk(pixels.clone(), others, partial(_copied, graph))
         found = {}
         for layer, (node, chain) in chains.items():
             value = values[node].clone()
@@ -204,10 +205,10 @@ def expected_outputs(
     return found
 
 
-def _copied(network: nn.Module, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+def _copied(graph: Graph, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     """A node's value, which no later operation in place changes."""
-    value = evaluate(network, node, values)
-    return value.clone() if isinstance(value, Tensor) else value
+    value = evaluate(graph.network, node, values)
+    return value.clone() if node in graph.overwritten and isinstance(value, Tensor) else value
 
 
 def as_maps(value: Tensor, maps: Tensor) -> Tensor:
@@ -397,6 +398,12 @@ def main() -> None:
         *(f"torchvision/{name}" for name in TORCHVISION),
         *(f"timm/{name}" for name in TIMM),
     ]
+    # Once, for all that are forked from here; it takes longer than most comparisons.
+    import timm
+
+    print(
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
+    )
     processes = multiprocessing.get_context("fork")
     for name in names:
         if name in known:

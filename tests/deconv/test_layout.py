@@ -32,7 +32,8 @@ class Around(nn.Module):
 def channels_last(network: Any) -> Callable[[Tensor], Tensor]:
     def run(x: Tensor) -> Tensor:
         y = x.permute(0, 2, 3, 1)
-        y = y + F.gelu(network.linear(network.norm(y)))
+        one, other = network.linear(network.norm(y)).chunk(2, -1)
+        y = y + torch.cat([F.gelu(one) * other, F.silu(other)], -1)
         return y.permute(0, 3, 1, 2).contiguous()
 
     return run

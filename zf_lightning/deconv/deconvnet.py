@@ -1,7 +1,6 @@
 """Units of a network projected back to pixels (Sec. 2.1)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -215,10 +214,8 @@ class Deconvnet:
         except UserError:
             if channels == 3:
                 raise
-            # What comes before the first convolution may make channels of pixels.
-            with suppress(UserError):
-                return self._geometry(layers, (3, *input_size))
-            raise
+        # What comes before the first convolution may make channels of pixels.
+        return self._geometry(layers, (3, *input_size))
 
     def _geometry(self, layers: Collection[str], shape: tuple[int, ...]) -> dict[str, Geometry]:
         _ = self.graph  # Of the network as it is now.

@@ -95,7 +95,8 @@ def hold(output: Any, name: str, refusal: str | None = None) -> Any:
     if isinstance(output, tuple | list):
         return type(output)(hold(part, name, refusal) for part in output)
     if isinstance(output, Tensor):
-        output = output.detach()
+        remembered, output = output.__dict__, output.detach()
+        output.__dict__.update(remembered)
         output.held_by, output.refusal = name, refusal
     return output
 
