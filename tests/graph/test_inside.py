@@ -11,6 +11,7 @@ from tests.deconv.autograd_of_network import METHODS, Changed
 from tests.deconv.oracles import some_images
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
+from zf_lightning.graph import Graph, TrainingCapture
 
 
 class Branching(nn.Module):
@@ -80,6 +81,16 @@ def test_what_has_no_rule_leaves_the_layers_below_it_and_names_itself() -> None:
     del network.after[0]
     with pytest.raises(UserError, match="never is never called with values of the image"):
         deconvnet.project(images, [Unit(0, "never", 1, 2, 2)])
+
+
+def test_a_layer_inside_is_captured_in_training() -> None:
+    network, images = made(Branching()), some_images(2, size=9)
+    capturing = TrainingCapture(Graph(network), ["first"])
+    capturing.start()
+    network.train()(images)
+    outputs = dict(capturing.outputs)
+    capturing.stop()
+    torch.testing.assert_close(outputs["first"], network.first(images))
 
 
 def test_tracing_leaves_nothing_in_a_cache_of_the_network() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zf_lightning.errors import UserError
+from zf_lightning.graph.inside import LayerInside
 from zf_lightning.graph.network import Graph
 from zf_lightning.graph.operations import RECTIFIERS
 
@@ -45,12 +46,13 @@ class TrainingCapture:
             while node.op != "call_module" and graph.is_kind(node, RECTIFIERS):
                 # What is strongest before it is strongest behind it.
                 node = node.all_input_nodes[0]
-            if node.op != "call_module":
+            inside = node.target.layer if isinstance(node.target, LayerInside) else None
+            if node.op != "call_module" and inside is None:
                 raise UserError(
                     f"{layer} is not a module but an operation in a forward (node {node.name}), "
                     "and only modules can be captured in training: name a module."
                 )
-            module, calls = str(node.target), graph.calls(node)
+            module, calls = inside or str(node.target), graph.calls(node)
             self._layers.setdefault(module, {})[calls.index(node)] = layer
             self._expected_calls[module] = len(calls)
             if node in graph.overwritten:
