@@ -36,35 +36,18 @@ it has used a gate as an activation, and what is above is refused rather than le
 projection without a word.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zf_lightning.deconv import backward
 from zf_lightning.deconv.backward import Method
-from zf_lightning.deconv.call import Call, NoRule, Result, derivative
+from zf_lightning.deconv.call import Call, Result, derivative
 from zf_lightning.deconv.locality import EVERYWHERE, Locality, along
+from zf_lightning.deconv.rectifiers import rectify_smoothly
 
-#: Smooth relatives of ReLU, by name.
-SMOOTH_RECTIFIERS: Mapping[str, Callable[..., Tensor]] = {
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "hardswish": F.hardswish,
-    "mish": F.mish,
-    "elu": F.elu,
-    "selu": F.selu,
-    "celu": F.celu,
-    "softplus": F.softplus,
-}
-#: Of both signs.
-SIGNED = {"tanh": torch.tanh, "softsign": F.softsign}
-#: Rectifiers, and what else may come before a gate.
-RECTIFYING = frozenset(
-    {*SMOOTH_RECTIFIERS, *SIGNED, "relu", "relu6", "hardtanh", "leaky_relu", "prelu"}
-)
 #: Functions of the image whose values are factors.
 GATES = frozenset({"sigmoid", "hardsigmoid", "softmax"})
 #: What statistics of feature maps, by which they are divided, are made of.
@@ -141,97 +124,6 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
             yield from tensors_in(value)
 
 
-def rectify_smoothly(
-    method: Method, values: Tensor, function: Callable[[Tensor], Tensor], *, signed: bool = False
-) -> Tensor:
-    """A smooth relative of ReLU, or a function of both signs: see the head of this module."""
-    if method.name == "gradient":
-        return function(values)
-    with torch.no_grad():
-        output = function(values)
-
-    def down(signal: Tensor) -> Tensor:
-        signal = signal if signed else signal.clamp(min=0)
-        if method.name == "deconvnet":
-            return signal
-        with torch.enable_grad():
-            at = values.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(function(at).sum(), at)
-        return signal * slope
-
-    return backward.with_backward(values, output, down)
-
-
-def rectify_by_slopes(method: Method, values: Tensor, weight: Tensor) -> Tensor:
-    """PReLU: a leaky ReLU with the slopes `weight`, one of all feature maps or one of each."""
-    if method.name == "gradient":
-        return F.prelu(values, weight)
-    with torch.no_grad():
-        output = F.prelu(values, weight)
-    slopes = weight.view(-1, *(1 for _ in values.shape[2:])) if weight.numel() > 1 else weight
-
-    def down(signal: Tensor) -> Tensor:
-        signal = F.prelu(signal, weight)
-        return signal if method.name == "deconvnet" else signal.where(values > 0, signal * slopes)
-
-    return backward.with_backward(values, output, down)
-
-
-def normalise(
-    method: Method,
-    values: Tensor,
-    function: Callable[[Tensor], Tensor],
-    scale: Callable[[Tensor], Tensor],
-    dims: Iterable[int],
-) -> Result:
-    """A normalisation by statistics along `dims`; `scale` of the values multiplies the signal."""
-    locality = along(values, [*dims])
-    if method.name == "gradient" or method.norm == "jacobian":
-        return function(values), locality
-    with torch.no_grad():
-        output, factor = function(values), scale(values)
-    return backward.with_backward(values, output, lambda signal: signal * factor), locality
-
-
-def layer_norm_scale(
-    values: Tensor, shape: Any, weight: Tensor | None, eps: float, *, centred: bool
-) -> Tensor:
-    """Of layer normalisation, and (not `centred`) of division by the root mean square."""
-    axes = tuple(range(-len(tuple(shape)), 0))
-    if centred:
-        power = values.var(axes, correction=0, keepdim=True)
-    else:
-        power = values.square().mean(axes, keepdim=True)
-    factor = (power + eps).rsqrt()
-    return factor if weight is None else factor * weight
-
-
-def group_norm_scale(values: Tensor, groups: int, weight: Tensor | None, eps: float) -> Tensor:
-    """Of group normalisation; of instance normalisation, where each map is a group."""
-    grouped = values.reshape(len(values), groups, -1)
-    factor = (grouped.var(2, correction=0) + eps).rsqrt()
-    ones = (1,) * (values.dim() - 2)
-    factor = factor.repeat_interleave(values.shape[1] // groups, 1).view(*values.shape[:2], *ones)
-    return factor if weight is None else factor * weight.view(1, -1, *ones)
-
-
-def _smooth_rectifier(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
-    options = {name: value for name, value in kwargs.items() if name != "inplace"}
-    numbers = [value for value in args if not isinstance(value, bool)]
-    function = SMOOTH_RECTIFIERS[call.name]
-    output = rectify_smoothly(call.method, values, lambda v: function(v, *numbers, **options))
-    return output, Locality()
-
-
-def _signed(call: Call, values: Tensor) -> Result:
-    function = SIGNED[call.name]
-    return rectify_smoothly(call.method, values, function, signed=True), Locality()
-
-
-def _prelu(call: Call, values: Tensor, weight: Tensor) -> Result:
-    return rectify_by_slopes(call.method, values, weight), Locality()
-
-
 def _gate(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
     # In place it would change the values that are shown.
     function = getattr(F, call.name)
@@ -294,90 +186,7 @@ def _attention(call: Call, query: Tensor, key: Tensor, *args: Any, **kwargs: Any
     return output, Locality(EVERYWHERE, in_crops=False)
 
 
-def _layer_norm(
-    call: Call,
-    values: Tensor,
-    normalized_shape: Any,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Result:
-    return normalise(
-        call.method,
-        values,
-        lambda v: F.layer_norm(v, normalized_shape, weight, bias, eps),
-        lambda v: layer_norm_scale(v, normalized_shape, weight, eps, centred=True),
-        range(-len(tuple(normalized_shape)), 0),
-    )
-
-
-def _rms_norm(
-    call: Call,
-    values: Tensor,
-    normalized_shape: Any,
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Result:
-    least = torch.finfo(values.dtype).eps if eps is None else eps
-    return normalise(
-        call.method,
-        values,
-        lambda v: F.rms_norm(v, normalized_shape, weight, eps),
-        lambda v: layer_norm_scale(v, normalized_shape, weight, least, centred=False),
-        range(-len(tuple(normalized_shape)), 0),
-    )
-
-
-def _group_norm(
-    call: Call,
-    values: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Result:
-    return normalise(
-        call.method,
-        values,
-        lambda v: F.group_norm(v, num_groups, weight, bias, eps),
-        lambda v: group_norm_scale(v, num_groups, weight, eps),
-        range(values.dim()),
-    )
-
-
-def _instance_norm(
-    call: Call,
-    values: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Result:
-    if not use_input_stats:
-        raise NoRule("instance normalisation by running statistics has no backward rule.")
-    return _group_norm(call, values, values.shape[1], weight, bias, eps)
-
-
-def _unit_length(
-    call: Call, values: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None
-) -> Result:
-    """`F.normalize`: the length is held."""
-    return normalise(
-        call.method,
-        values,
-        lambda v: F.normalize(v, p, dim, eps),
-        lambda v: 1 / v.norm(p, dim, keepdim=True).clamp_min(eps),
-        [dim],
-    )
-
-
 RULES: Mapping[str, Callable[..., Result]] = {
-    **dict.fromkeys(SMOOTH_RECTIFIERS, _smooth_rectifier),
-    **dict.fromkeys(SIGNED, _signed),
-    "prelu": _prelu,
     **dict.fromkeys(GATES, _gate),
     "glu": _gated_linear,
     **dict.fromkeys(STATISTICS, _statistic),
@@ -385,9 +194,4 @@ RULES: Mapping[str, Callable[..., Result]] = {
     "scaled_dot_product_attention": _attention,
     "multi_head_attention_forward": _attention,
     **dict.fromkeys(LINEAR, derivative),
-    "layer_norm": _layer_norm,
-    "rms_norm": _rms_norm,
-    "group_norm": _group_norm,
-    "instance_norm": _instance_norm,
-    "normalize": _unit_length,
 }

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zf_lightning.deconv import backward, held
+from zf_lightning.deconv import backward, held, normalisations, rectifiers
 from zf_lightning.deconv.backward import Method
 from zf_lightning.deconv.call import CASTS, Call, NoRule, Result, derivative
 from zf_lightning.deconv.held import held_by, hold, tensors_in
@@ -34,7 +34,7 @@ from zf_lightning.deconv.locality import (
 )
 from zf_lightning.errors import UserError
 from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
-from zf_lightning.models.contrast_normalisation import LocalResponseNorm, contrast_normalisation
+from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 from zf_lightning.system.compat import has_hooks
 
 
@@ -101,7 +101,7 @@ class Operations:
             result = FUNCTIONS[name](call, *args, **kwargs)
         else:
             return self._unlisted(call, args, kwargs)
-        if name in held.RECTIFYING and not is_held:
+        if name in rectifiers.RECTIFYING and not is_held:
             result[0].rectified = True
         if self.method.norm == "jacobian" and held.of_statistics(name, args, kwargs):
             result[0].statistic = True
@@ -349,75 +349,6 @@ def _mean(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
     return output, along(values, axes, keepdim=keepdim)
 
 
-def _relu(call: Call, values: Tensor, inplace: bool = False) -> Result:
-    return backward.rectify(call.method, values), Locality()
-
-
-def _leaky_relu(
-    call: Call, values: Tensor, negative_slope: float = 0.01, inplace: bool = False
-) -> Result:
-    return backward.rectify(call.method, values, slope=negative_slope), Locality()
-
-
-def _hardtanh(
-    call: Call, values: Tensor, min_val: float = -1, max_val: float = 1, inplace: bool = False
-) -> Result:
-    """From 0 on it is a ReLU that is cut off."""
-    if min_val != 0:
-        raise NoRule(f"hardtanh from {min_val} has no backward rule: only from 0 on is it a ReLU.")
-    return backward.rectify(call.method, values, top=max_val), Locality()
-
-
-def _relu6(call: Call, values: Tensor, inplace: bool = False) -> Result:
-    return backward.rectify(call.method, values, top=6.0), Locality()
-
-
-def _contrast_normalisation(
-    call: Call,
-    values: Tensor,
-    size: int,
-    alpha: float = 1e-4,
-    beta: float = 0.75,
-    k: float = 1.0,
-) -> Result:
-    """The arXiv text does not say how it goes down; the ECCV text leaves it out there."""
-    if call.method.norm == "jacobian":
-        return contrast_normalisation(values, size, alpha, beta, k), Locality()
-    with torch.no_grad():
-        output = contrast_normalisation(values, size, alpha, beta, k)
-    return backward.pass_through(values, output), Locality()
-
-
-def _batch_norm(
-    call: Call,
-    values: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Result:
-    """In evaluation mode it is linear and belongs to the filters before it.
-
-    The paper's network would have learned these already scaled. So the signal is multiplied with
-    `weight / sqrt(running_var + eps)` whatever `Method.norm` says, and mean and bias take no part.
-    A negative weight turns the sign.
-    """
-    if training or running_mean is None or running_var is None:
-        raise NoRule(
-            "batch normalisation by the statistics of the batch has no backward rule: a unit's "
-            "projection would depend on the other images."
-        )
-    with torch.no_grad():
-        output = F.batch_norm(values, running_mean, running_var, weight, bias, False, 0.0, eps)
-        scale = (running_var + eps).rsqrt()
-    return backward.scale_maps(values, output, scale if weight is None else weight * scale), (
-        Locality()
-    )
-
-
 def _dropout(
     call: Call, values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Result:
@@ -492,12 +423,6 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     "avg_pool2d": _average_pooling,
     "adaptive_avg_pool2d": _adaptive_average,
     "mean": _mean,
-    "relu": _relu,
-    "relu6": _relu6,
-    "hardtanh": _hardtanh,
-    "leaky_relu": _leaky_relu,
-    "local_response_norm": _contrast_normalisation,
-    "batch_norm": _batch_norm,
     "dropout": _dropout,
     "dropout2d": _dropout,
     **dict.fromkeys(("flatten", "reshape", "view", "unsqueeze", "squeeze"), _reshaping),
@@ -508,6 +433,8 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     "addcmul": _sum_with_product,
     **dict.fromkeys(("clone", "contiguous", "neg"), _pointwise),
     **held.RULES,
+    **normalisations.RULES,
+    **rectifiers.RULES,
 }
 #: Operations on single positions, wherever rows and columns are: those of which this is not known
 #: take feature maps `[N, C, H, W]`.
@@ -515,7 +442,7 @@ ANY_LAYOUT = frozenset(
     {
         *("linear", "relu", "relu6", "hardtanh", "leaky_relu", "dropout", "dropout2d", "mean"),
         *("clone", "contiguous", "neg", "layer_norm", "rms_norm", "normalize", *CASTS),
-        *(*ARITHMETIC, *held.SMOOTH_RECTIFIERS, *held.SIGNED, *held.STATISTICS),
+        *(*ARITHMETIC, *rectifiers.SMOOTH_RECTIFIERS, *rectifiers.SIGNED, *held.STATISTICS),
     }
 )
 #: Of statistics, which are held.
