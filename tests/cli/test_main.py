@@ -64,6 +64,16 @@ def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: There is no ablation=drop_fc9; did you mean drop_fc7?")
 
 
+def test_a_disk_that_is_full_is_one_sentence_also_where_python_names_no_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    with pytest.raises(SystemExit), clear_messages():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    said = "error: A file cannot be written or read: No space left on device.\n"
+    assert capsys.readouterr().err == said
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOENT])
 def test_a_place_that_cannot_be_written_is_one_sentence(
     number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

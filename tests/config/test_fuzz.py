@@ -11,7 +11,7 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tests.conftest import ROOT, Compose
@@ -91,6 +91,8 @@ def with_override(base: DictConfig, override: str) -> DictConfig:
     ConfigLoaderImpl._apply_overrides_to_config(
         OverridesParser.create().parse_overrides([override]), config
     )
+    with open_dict(config):
+        config.overrides = [override]
     check(config)
     return config
 
@@ -169,8 +171,11 @@ def test_what_only_a_command_line_shows(compose_config: Compose) -> None:
         ("ablation=[none,none]", "names one twice"),
         ("~task", "~task is not possible: a run needs a choice of conf/task"),
         (f"seed={'9' * 5000}", "too many digits"),
+        ("data.test_share=0.3", r"data=embedded does not read data\.test_share"),
+        ("model=torchvision model.name=alexnet model.width=0.5", r"model\.width is of networks"),
+        ("scheduler=steps scheduler.monitor=val/loss", "read by scheduler=plateau alone"),
         ("label=nope", "task=train does not read label"),
         ("ckpt=somewhere", r"task=train does not read ckpt: .*model\.weights=FILE"),
     ):
         with pytest.raises(UserError, match=words):
-            compose_config(override)
+            compose_config(*override.split())

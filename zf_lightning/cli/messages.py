@@ -25,7 +25,8 @@ NO_LAUNCHER = (
     "the checkout pip install -e '.[cli,launchers]' installs both."
 )
 #: What a disk that is full or read-only, a folder that is gone, or one of another user is called.
-PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PLACES = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 @contextlib.contextmanager
@@ -46,12 +47,14 @@ def clear_messages() -> Iterator[None]:
             raise
         _fail(NO_LAUNCHER)
     except OSError as problem:
-        if problem.filename is None or problem.errno not in PLACES:
+        full = problem.errno in FULL
+        if problem.errno not in PLACES or (problem.filename is None and not full):
             _write_to_log_file("failed", with_trace=True)
             raise
         # The log may lie in the same place.
         logging.raiseExceptions = False
-        _fail(f"{problem.filename} cannot be written or read: {problem.strerror}{_free(problem)}.")
+        place = problem.filename or "A file"
+        _fail(f"{place} cannot be written or read: {problem.strerror}{_free(problem)}.")
     except KeyboardInterrupt:
         sys.exit(130)
     except SystemExit as end:
@@ -107,7 +110,7 @@ def missing_message(text: str) -> str:
 
 def _free(problem: OSError) -> str:
     """How much is free where a disk is full."""
-    if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if problem.errno not in FULL or problem.filename is None:
         return ""
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(Path(problem.filename).parent).free

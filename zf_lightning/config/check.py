@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from zf_lightning.config.instantiate import plain, suggestion
 from zf_lightning.config.legal import DOTTED, FLAG, OBJECT, Number, check_value
@@ -29,6 +29,13 @@ READ_BY = {
     "label": _PICTURES,
     "landmarks": ("correspondence",),
 }
+#: Options of images that are read whatever their source.
+OF_ALL_DATA = (
+    *("data.name", "data.root", "data.source", "data.batch_size", "data.workers", "data.seed"),
+    *("data.exclude_files", "data.max_bad_files"),
+)
+#: Options of networks whose layers are listed.
+OF_LAYERS = ("model.width", "model.contrast_normalisation", "model.convs", "model.fcs")
 #: Targets whose options are those of a part of the schema too.
 ALSO = {"zf_lightning.callbacks.DeconvProbe": Probe, "zf_lightning.data.": Data}
 #: Parts that are there with all of their options, or not at all.
@@ -72,11 +79,31 @@ def check(config: DictConfig) -> None:
             check_value(f"{group}.{name}", node, (OBJECT, None))
     _check_rest(values, "")
     task = values["task"]["name"]
+    raw = str(OmegaConf.to_container(config.data, resolve=False))
     for override in values.get("overrides", ()):
         key, _, value = override.partition("=")
+        # What is not chosen beside a checkpoint is the checkpoint's.
+        if not values["ckpt"]:
+            _check_read(key.lstrip("+"), values, raw)
         if task not in READ_BY.get(key, (task,)) and value != "null":
             hint = " (model.weights=FILE starts from weights)" if key == "ckpt" else ""
             raise UserError(f"task={task} does not read {key}: leave it out{hint}.")
+
+
+def _check_read(key: str, values: Mapping[str, Any], data: str) -> None:
+    """Raise UserError for an option that exists, but that what was chosen does not read.
+
+    Args:
+        data: `conf/data/` as chosen, with its interpolations, as text.
+    """
+    option = ".".join(key.split(".")[:2])
+    if option.startswith("data.") and option not in OF_ALL_DATA and f"${{{option}" not in data:
+        raise UserError(f"data={values['data']['name']} does not read {option}: leave it out.")
+    if option in OF_LAYERS and values["model"].get("network"):
+        raise UserError(f"{option} is of networks whose layers conf/model lists: leave it out.")
+    target = str(values["scheduler"]["schedule"]["_target_"])
+    if option == "scheduler.monitor" and not target.endswith("ReduceLROnPlateau"):
+        raise UserError(f"{option} is read by scheduler=plateau alone: leave it out.")
 
 
 def _check_fields(values: Mapping[str, Any], kind: Any, where: str) -> None:

@@ -39,6 +39,10 @@ def write_whole(path: str | Path, contents: str | bytes | Callable[[Path], Any])
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+    except OSError as problem:
+        # Of a disk that is full while a file is open, Python does not say which.
+        problem.filename = problem.filename or str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
     return path
