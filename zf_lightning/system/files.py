@@ -40,8 +40,9 @@ def write_whole(path: str | Path, contents: str | bytes | Callable[[Path], Any])
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as problem:
-        # Of a disk that is full while a file is open, Python does not say which.
-        problem.filename = problem.filename or str(path)
+        # A disk that is full while a file is open has no name in Python's error; others have that
+        # of the file that is about to be renamed.
+        problem.filename = str(path)
         raise
     finally:
         unfinished.unlink(missing_ok=True)

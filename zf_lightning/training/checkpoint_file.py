@@ -1,7 +1,9 @@
 """Checkpoint files: written whole, and checked before anything in them is used."""
 
+import errno
 import functools
 import logging
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -122,7 +124,13 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    torch.save(checkpoint, path)
+    try:
+        torch.save(checkpoint, path)
+    except RuntimeError as problem:
+        # What PyTorch's writer says of a disk that has become full: "unexpected pos 64 vs 0".
+        if "unexpected pos" not in str(problem):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
     seal_archive(path)
 
 
