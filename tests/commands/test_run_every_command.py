@@ -43,6 +43,8 @@ FILLED = {
     "overlap.root=PRETRAINING_IMAGES": "overlap.root={world}/pictures",
     "prepare.out=SHARDS": "prepare.out=SHARDS",
     "model.name=NAME": "model.name=squeezenet1_0",
+    # timm's own for tests.
+    "model.name=convnext_tiny.in12k_ft_in1k": "model.name=test_convnext.r160_in1k",
     "model.network._target_=package.Class": "model.network._target_=tests.networks.Skipping",
     "logger.wandb.project=NAME": "logger.wandb.project=mine",
     # The page's own YAML: see `written`.
@@ -114,7 +116,7 @@ def shorter(command: Command, world: Path) -> list[str]:
     trains = not any(a.startswith(("ckpt=", "task=")) for a in given)
     if trains and not any(a.startswith(("data=", "experiment=")) for a in given):
         found.append(EMBEDDED)
-    if trains and not {"model=torchvision", "model=custom"} & set(given):
+    if trains and not {"model=torchvision", "model=timm", "model=custom"} & set(given):
         found += SMALL
     if trains:
         found += ["probe.maps=1", "probe.top=2"]

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import timm
 import torch
 import torchvision
 from PIL import Image
@@ -51,6 +52,8 @@ def make_world(root: Path) -> Path:
         save_file(weights, root / f"{name}.safetensors")
         weights = torchvision.models.get_model(name, num_classes=len(WNIDS)).state_dict()
         save_file(weights, root / f"{name}_imagenet.safetensors")
+    name = "test_convnext.r160_in1k"
+    save_file(timm.create_model(name).state_dict(), root / f"{name}.safetensors")
     landmarks(root / "dogs")
     with Image.open(root / "few" / "000.png") as picture:
         picture.save(root / "photo.jpg")

@@ -160,5 +160,5 @@ def test_the_error_of_the_process_that_failed_first_ends_the_run(
     sentence = "The run ended because process 1 of 2 (the first is 0) failed with RuntimeError: "
     assert f"{sentence}this process has had enough" in done.stderr
     log = (tmp_path / "run_of_two" / "run.log").read_text()
-    assert "Process 1 failed:\nTraceback" in log and sentence in log
+    assert "Process 1 failed:\n    Traceback" in log and sentence in log
     assert not (tmp_path / "run_of_two" / "result.json").exists()
