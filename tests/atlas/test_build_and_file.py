@@ -1,5 +1,6 @@
 """The atlas: what is in it belongs together, survives the disk, and hides no mismatch."""
 
+import errno
 import json
 import math
 import os
@@ -192,7 +193,7 @@ def test_write_that_fails_leaves_the_old_file(
     before = path.read_bytes()
 
     def fail(descriptor: int) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):

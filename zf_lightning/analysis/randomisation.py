@@ -142,7 +142,7 @@ def randomise_layers(
         units.columns,
     )
     other_maps = _similarity(trained, _projections(deconvnet, images, others))
-    layers = list(reversed(_weights_below(deconvnet, images[:1], units.layer)))
+    layers = list(reversed(_weights_below(deconvnet, units.layer)))
     generator = torch.Generator().manual_seed(seed)
     drawn = [[_drawn(weights, generator) for weights in parts] for _, parts in layers]
     independent = []
@@ -183,19 +183,20 @@ def _projections(deconvnet: Deconvnet, images: Tensor, units: Units) -> list[Ten
     return found
 
 
-def _weights_below(
-    deconvnet: Deconvnet, images: Tensor, layer: str
-) -> list[tuple[str, list[nn.Parameter]]]:
+def _weights_below(deconvnet: Deconvnet, layer: str) -> list[tuple[str, list[nn.Parameter]]]:
     """The weights and biases of the layers up to `layer`, from the input on, each module once."""
-    state = deconvnet.forward(images, [layer])
-    network = deconvnet.graph.network
-    modules = dict(network.named_modules())
+    graph = deconvnet.graph
+    network = graph.network
     found: dict[str, list[nn.Parameter]] = {}
-    for node in state.shapes:
+    for node in graph.below(graph.nodes([layer]).values()):
+        if node not in graph.dependent:
+            continue
         if node.op == "call_module":
-            module = modules[str(node.target)]
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                found[str(node.target)] = list(module.parameters(recurse=False))
+            # With the layers inside a module that cannot be traced.
+            module = network.get_submodule(str(node.target))
+            for name, inner in module.named_modules(prefix=str(node.target)):
+                if isinstance(inner, nn.Conv2d | nn.Linear):
+                    found[name] = list(inner.parameters(recurse=False))
             continue
         # Weights that a function is called with.
         for source in node.all_input_nodes:

@@ -7,13 +7,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from zf_lightning.errors import UserError
+
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode, and afterwards each of its modules as it was."""
     in_training = [module for module in network.modules() if module.training]
     if in_training:
-        network.eval()
+        try:
+            network.eval()
+        except NotImplementedError as problem:
+            # As of `torch.export`.
+            raise UserError(
+                f"{type(network).__name__} cannot be put into evaluation mode ({problem}) Hand in "
+                "the network that it was made of."
+            ) from None
     try:
         yield
     finally:

@@ -42,7 +42,8 @@ def write_whole(path: str | Path, contents: str | bytes | Callable[[Path], Any])
     except OSError as problem:
         # A disk that is full while a file is open has no name in Python's error; others have that
         # of the file that is about to be renamed.
-        problem.filename = str(path)
+        if problem.errno is not None:
+            problem.filename = str(path)
         raise
     finally:
         unfinished.unlink(missing_ok=True)
