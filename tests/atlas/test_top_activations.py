@@ -279,7 +279,9 @@ def _process(rank: int, world: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+# In the ordinary suite by a run on two devices: tests/commands/test_as_typed.py.
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
 def test_several_processes(world: int, tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_process, (world, str(tmp_path)), nprocs=world)
     expected = by_sorting(*_stream())

@@ -57,7 +57,7 @@ def run(monkeypatch: pytest.MonkeyPatch, compose_config: Compose, *overrides: st
     return recorder.seen
 
 
-@pytest.mark.parametrize("split", ["val", "train"])
+@pytest.mark.parametrize("split", ["val", pytest.param("train", marks=pytest.mark.slow)])
 def test_training_is_bit_identical_with_and_without(
     split: str,
     monkeypatch: pytest.MonkeyPatch,

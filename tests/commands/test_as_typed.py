@@ -5,6 +5,7 @@ Shortened by nothing but the batches of an epoch, the epochs, and the size of th
 
 import csv
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,7 +54,13 @@ def check(run_folder: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_without_options(run: Run, short: list[str], tmp_path: Path) -> None:
+def test_without_options_and_without_an_account_of_wandb(
+    run: Run, short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     printed = run(tmp_path, short)
     assert "ten crops  top-1 error" in printed and "wandb sync" in printed
     (folder,) = (tmp_path / "outputs" / "train").iterdir()

@@ -128,12 +128,19 @@ def shorter(command: Command, world: Path) -> list[str]:
 def is_slow(command: Command) -> bool:
     """Whether it is left to `pytest -m slow`: several runs, processes or fits, and all trainings.
 
-    What trains without options, on two devices and in a sweep is in the ordinary suite as typed.
+    Of a task the first command is not. What trains without options, on two devices and in a sweep
+    is in the ordinary suite as typed.
     """
     if "--help" in command.arguments or "logger=[csv,tensorboard]" in command.arguments:
         return False
-    task = next((a for a in command.arguments if a.startswith("task=")), None)
-    return command.sweeps or task in (None, "task=transfer")
+    task = task_of(command)
+    first = next(one for one in COMMANDS if task_of(one) == task)
+    return command.sweeps or task in (None, "task=transfer") or command.text != first.text
+
+
+def task_of(command: Command) -> str | None:
+    """The task that it asks for; none is a training."""
+    return next((a for a in command.arguments if a.startswith("task=")), None)
 
 
 def parameters() -> list:

@@ -79,8 +79,8 @@ def vgg(*, batch_norm: bool) -> nn.Module:
         ("zfnet", ["conv1", "conv2", "conv5"]),
         ("zfnet_cuda_convnet", ["conv5"]),
         ("alexnet", ["conv1", "conv2", "conv5"]),
-        ("vgg16", ["0", "7", "21"]),
-        ("vgg16_bn", ["10", "40"]),
+        pytest.param("vgg16", ["0", "7", "21"], marks=pytest.mark.slow),
+        pytest.param("vgg16_bn", ["10", "40"], marks=pytest.mark.slow),
     ],
 )
 def test_networks_at_full_size(name: str, layers: list[str]) -> None:

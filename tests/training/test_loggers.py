@@ -293,28 +293,6 @@ def test_a_table_is_a_text_of_tensorboard(tmp_path: Path) -> None:
     assert "41.5" in text.tensor_proto.string_val[0].decode()
 
 
-def test_without_an_api_key_wandb_is_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = (
-        "from zf_lightning.training.loggers import wandb_logger; "
-        "from zf_lightning.training.wandb_runs import close_wandb; "
-        f"logger = wandb_logger(folder={str(tmp_path / 'run')!r}, project='p', entity=None, "
-        "group=None, name=None, tags=[], mode='auto'); "
-        "logger.log_metrics({'a': 1.0}); print(close_wandb())"
-    )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    shown = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert shown.stdout.startswith(f"wandb sync {tmp_path / 'run'}")
-
-
 def test_runs_can_be_grouped_by_ablation_and_name_no_path() -> None:
     logged: list[dict] = []
 
