@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 #: More than the time between the kills, all together, lets a run see.
 EPOCHS = 60
 #: Of `result.json`: what tells of clocks and of places.
-OTHERS = (*CLOCKS, "ckpt", "overrides", "train/seconds")
+OTHERS = (*CLOCKS, "checksum", "ckpt", "overrides", "train/seconds")
 
 
 @pytest.mark.parametrize(("devices", "kills"), [(1, 20), (2, 10)])
@@ -34,6 +34,7 @@ def test_it_ends_as_if_nothing_had_been(
         f"trainer.max_epochs={EPOCHS}",
         "trainer.log_every_n_steps=1",
         "callbacks.last_checkpoint.steps=1",
+        "optimizer.lr=0.001",
         "probe.maps=1",
         "probe.top=2",
         "probe.every_n_epochs=4",

@@ -74,7 +74,7 @@ def test_a_disk_that_is_full_is_one_sentence_also_where_python_names_no_file(
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOENT])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOENT, errno.EISDIR])
 def test_a_place_that_cannot_be_written_is_one_sentence(
     number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ EMPTY = {
         "callbacks",
         "logger",
         "data.exclude",
+        "data.source.exclude",
         "data.storage_options",
         "data.source.storage_options",
         "logger.wandb.tags",
@@ -174,6 +175,7 @@ def test_what_only_a_command_line_shows(compose_config: Compose) -> None:
         ("data.test_share=0.3", r"data=embedded does not read data\.test_share"),
         ("model=torchvision model.name=alexnet model.width=0.5", r"model\.width is of networks"),
         ("scheduler=steps scheduler.monitor=val/loss", "read by scheduler=plateau alone"),
+        ("model.output=a.b", "a layer's name of letters and digits"),
         ("label=nope", "task=train does not read label"),
         ("ckpt=somewhere", r"task=train does not read ckpt: .*model\.weights=FILE"),
     ):

@@ -178,6 +178,11 @@ def test_impossible_layers_are_named(convs: dict, words: str) -> None:
         ConvNet(convs, {}, classes=2, input_size=20)
 
 
+def test_the_output_has_a_name_of_its_own() -> None:
+    with pytest.raises(UserError, match="output=conv1 is the name of another layer"):
+        ConvNet({"conv1": {"maps": 4, "kernel": 3}}, {}, classes=2, input_size=20, output="conv1")
+
+
 @pytest.mark.parametrize(
     ("ablation", "words"),
     [

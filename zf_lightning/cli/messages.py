@@ -26,7 +26,7 @@ NO_LAUNCHER = (
 )
 #: What a disk that is full or read-only, a folder that is gone, or one of another user is called.
 FULL = (errno.ENOSPC, errno.EDQUOT)
-PLACES = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+PLACES = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
 
 
 @contextlib.contextmanager

@@ -92,7 +92,7 @@ class Model:
     contrast_normalisation: ContrastNormalisation = field(default_factory=ContrastNormalisation)
     convs: dict[str, Convolution | None] = MISSING
     fcs: dict[str, FullyConnected | None] = MISSING
-    output: str = legal(TEXT)
+    output: str = legal(Kind(str, "a layer's name of letters and digits", pattern=r"[^\W\d]\w*"))
 
 
 @dataclass

@@ -108,6 +108,8 @@ class ConvNet(nn.Sequential):
             if hidden.dropout:
                 modules[f"{layer}_dropout"] = nn.Dropout(hidden.dropout)
             features = units
+        if output in modules:
+            raise UserError(f"output={output} is the name of another layer.")
         modules[output] = nn.Linear(features, classes)
         super().__init__(modules)
 
