@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -62,6 +63,20 @@ def started(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def wait_for(
+    condition: Callable[[], object],
+    *,
+    running: subprocess.Popen[bytes] | None = None,
+    seconds: float = 400,
+) -> None:
+    """Until it holds; what is `running` must go on meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        assert running is None or running.poll() is None
+        time.sleep(0.01)
 
 
 def run_typed(folder: Path, arguments: Sequence[str]) -> str:

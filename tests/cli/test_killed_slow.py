@@ -7,13 +7,15 @@ import shutil
 import signal
 import time
 from contextlib import suppress
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.commands.forked import run_forked, start_forked
-from tests.runs import CLOCKS, rows
+from tests.runs import CLOCKS, rows, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 #: More than the time between the kills, all together, lets a run see.
@@ -51,10 +53,7 @@ def test_it_ends_as_if_nothing_had_been(
         # At any moment of the next epoch, which nothing but a checkpoint shows from outside; every
         # fifth time already while it starts.
         if done % 5 and folder.exists():
-            deadline = time.monotonic() + 300
-            while written(folder) == before and process.is_alive():
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_for(partial(has_gone_on, process, folder, before))
         time.sleep(drawn.uniform(0, 1.5))
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -85,6 +84,11 @@ def test_it_ends_as_if_nothing_had_been(
     )
     assert len(expected_rows) - len(found_rows) <= done
     assert all(expected_rows[step] == row for step, row in found_rows.items())
+
+
+def has_gone_on(process: BaseProcess, folder: Path, before: int) -> bool:
+    """Whether a run has written a checkpoint since, or has ended."""
+    return written(folder) != before or not process.is_alive()
 
 
 def written(folder: Path) -> int:

@@ -6,29 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.runs import command, started
+from tests.runs import command, started, wait_for, weights
 from zf_lightning.atlas import Atlas
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def last_weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
-
-
-def wait_for(run: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
-    """Until it holds, while the run goes on."""
-    deadline = time.monotonic() + 400
-    while not condition():
-        assert time.monotonic() < deadline and run.poll() is None
-        time.sleep(0.01)
 
 
 def test_three_processes_learn_and_see_what_one_does(tiny: list[str], tmp_path: Path) -> None:
@@ -39,7 +26,7 @@ def test_three_processes_learn_and_see_what_one_does(tiny: list[str], tmp_path: 
             *common, f"trainer.devices={devices}", f"hydra.run.dir={name}", folder=tmp_path
         )
         assert done.returncode == 0, done.stderr
-    one, three = last_weights(tmp_path / "one"), last_weights(tmp_path / "three")
+    one, three = weights(tmp_path / "one"), weights(tmp_path / "three")
     for key, value in one.items():
         torch.testing.assert_close(three[key], value, rtol=1e-3, atol=1e-4)
     results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "three")]
@@ -60,12 +47,12 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(
     whole = command(*common, "hydra.run.dir=whole", folder=tmp_path)
     assert whole.returncode == 0, whole.stderr
     with started(*common, "hydra.run.dir=killed", folder=tmp_path) as killed:
-        wait_for(killed, lambda: (tmp_path / "killed" / "atlas" / "epoch=002.json").exists())
+        wait_for((tmp_path / "killed" / "atlas" / "epoch=002.json").exists, running=killed)
     assert not (tmp_path / "killed" / "result.json").exists()
     again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
     assert again.returncode == 0, again.stderr
-    expected = last_weights(tmp_path / "whole")
-    for key, value in last_weights(tmp_path / "killed").items():
+    expected = weights(tmp_path / "whole")
+    for key, value in weights(tmp_path / "killed").items():
         assert torch.equal(value, expected[key]), key
     metrics = [(tmp_path / n / "metrics.csv").read_text().splitlines() for n in ("whole", "killed")]
     assert [row.split(",")[:2] for row in metrics[0]] == [row.split(",")[:2] for row in metrics[1]]
@@ -139,13 +126,15 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_nothing_had_been(
     last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
     # 12 steps an epoch: in the middle of the second.
     with started(*common, "hydra.run.dir=killed", folder=tmp_path) as killed:
-        wait_for(killed, lambda: last.exists() and 15 <= torch.load(last)["global_step"] <= 20)
+        wait_for(
+            lambda: last.exists() and 15 <= torch.load(last)["global_step"] <= 20, running=killed
+        )
     killed_after = torch.load(last)["global_step"]
     assert killed_after % 12
     again = command(*common, "hydra.run.dir=killed", folder=tmp_path)
     assert again.returncode == 0, again.stderr
-    expected = last_weights(tmp_path / "whole")
-    for key, value in last_weights(tmp_path / "killed").items():
+    expected = weights(tmp_path / "whole")
+    for key, value in weights(tmp_path / "killed").items():
         assert torch.equal(value, expected[key]), key
     kept = ("epoch", "step", "train/loss", "train/top1_error", "val/loss", "val/top1_error")
     metrics = []
@@ -167,7 +156,7 @@ def stopped(
     """Exit status and output of a command that `stop` stops, given its id, when a file is there."""
     with (folder / "said").open("w+") as said:
         with started(*arguments, folder=folder, output=said) as run:
-            wait_for(run, until.exists)
+            wait_for(until.exists, running=run)
             stop(run.pid)
             code = run.wait(300)
         said.seek(0)

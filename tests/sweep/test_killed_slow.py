@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import pytest
 
-from tests.runs import command, started
+from tests.runs import command, started, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,13 +40,6 @@ def processes(*words: str) -> list[int]:
             if all(any(word in argument for argument in arguments) for word in words):
                 found.append(int(entry.name))
     return found
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -128,12 +121,12 @@ def test_the_first_process_of_a_distributed_run_takes_the_others_with_it(
     tiny: list[str], tmp_path: Path
 ) -> None:
     run = [*tiny, "trainer.devices=2", "trainer.max_epochs=50", "hydra.run.dir=run_of_two"]
-    first = started([*run, "callbacks.probe=null"], tmp_path)
-    wait_for((tmp_path / "run_of_two" / "checkpoints" / "last.ckpt").exists)
-    assert processes("train_ddp_process_1", str(tmp_path))
-    first.kill()
-    first.wait()
-    wait_for(lambda: not processes(str(tmp_path), "main.py"), seconds=20)
+    with started(*run, "callbacks.probe=null", folder=tmp_path) as first:
+        wait_for((tmp_path / "run_of_two" / "checkpoints" / "last.ckpt").exists)
+        assert processes("train_ddp_process_1", str(tmp_path))
+        first.kill()
+        first.wait()
+        wait_for(lambda: not processes(str(tmp_path), "main.py"), seconds=20)
 
 
 class Failing(lightning.Callback):

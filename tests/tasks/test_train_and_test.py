@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import Compose, check_result
+from tests.runs import weights
 from zf_lightning.data.sources.base import SampleKey
 from zf_lightning.errors import UserError
 from zf_lightning.tasks import test as test_task
@@ -27,10 +28,6 @@ def steps(folder: Path) -> list[int]:
 def rates(folder: Path) -> tuple[int, list[float]]:
     last = torch.load(folder / "checkpoints" / "last.ckpt")
     return last["epoch"], last["lr_schedulers"][0]["_last_lr"]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"]
 
 
 def test_a_run_leaves_its_results_and_its_checkpoint_gives_them_again(

@@ -79,31 +79,30 @@ def check(config: DictConfig) -> None:
             check_value(f"{group}.{name}", node, (OBJECT, None))
     _check_rest(values, "")
     task = values["task"]["name"]
-    raw = str(OmegaConf.to_container(config.data, resolve=False))
     for override in values.get("overrides", ()):
         key, _, value = override.partition("=")
         # What is not chosen beside a checkpoint is the checkpoint's.
         if not values["ckpt"]:
-            _check_read(key.lstrip("+"), values, raw)
+            _check_read(key.lstrip("+"), config, values)
         if task not in READ_BY.get(key, (task,)) and value != "null":
             hint = " (model.weights=FILE starts from weights)" if key == "ckpt" else ""
             raise UserError(f"task={task} does not read {key}: leave it out{hint}.")
 
 
-def _check_read(key: str, values: Mapping[str, Any], data: str) -> None:
-    """Raise UserError for an option that exists, but that what was chosen does not read.
-
-    Args:
-        data: `conf/data/` as chosen, with its interpolations, as text.
-    """
+def _check_read(key: str, config: DictConfig, values: Mapping[str, Any]) -> None:
+    """Raise UserError for an option that exists, but that what was chosen does not read."""
     option = ".".join(key.split(".")[:2])
-    if option.startswith("data.") and option not in OF_ALL_DATA and f"${{{option}" not in data:
-        raise UserError(f"data={values['data']['name']} does not read {option}: leave it out.")
+    if option.startswith("data.") and option not in OF_ALL_DATA:
+        # What reads it says so by an interpolation.
+        text = str(OmegaConf.to_container(config.data, resolve=False))
+        if f"${{{option}" not in text:
+            raise UserError(f"data={values['data']['name']} does not read {option}: leave it out.")
     if option in OF_LAYERS and values["model"].get("network"):
         raise UserError(f"{option} is of networks whose layers conf/model lists: leave it out.")
-    target = str(values["scheduler"]["schedule"]["_target_"])
-    if option == "scheduler.monitor" and not target.endswith("ReduceLROnPlateau"):
-        raise UserError(f"{option} is read by scheduler=plateau alone: leave it out.")
+    if option == "scheduler.monitor":
+        target = str(values["scheduler"]["schedule"]["_target_"])
+        if not target.endswith("ReduceLROnPlateau"):
+            raise UserError(f"{option} is read by scheduler=plateau alone: leave it out.")
 
 
 def _check_fields(values: Mapping[str, Any], kind: Any, where: str) -> None:

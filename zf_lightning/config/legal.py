@@ -43,22 +43,18 @@ class Number:
 
     def __str__(self) -> str:
         name = "a whole number" if self.whole else "a number"
-        least = (
-            f"of at least {_shown(self.least)}"
-            if math.isinf(self.above)
-            else f"above {_shown(self.above)}"
-        )
-        least = "" if math.isinf(self.least) and math.isinf(self.above) else least
-        if not math.isinf(self.below):
-            most = f"below {_shown(self.below)}"
-        elif self.most < MANY:
-            most = f"at most {_shown(self.most)}"
-        else:
-            # A bound that nobody comes near is not worth a word.
-            return f"{name} {least}".rstrip()
-        if least and not math.isinf(self.least) and most.startswith("at most"):
+        strict = not (math.isinf(self.above) and math.isinf(self.below))
+        # A bound that nobody comes near is not worth a word.
+        if not strict and self.most < MANY and not math.isinf(self.least):
             return f"{name} from {_shown(self.least)} to {_shown(self.most)}"
-        return f"{name} {least} and {most}" if least else f"{name} of {most}"
+        bounds = (
+            ("above", self.above),
+            ("of at least", self.least if math.isinf(self.above) else -math.inf),
+            ("below", self.below),
+            ("at most", self.most if math.isinf(self.below) and self.most < MANY else math.inf),
+        )
+        words = [f"{word} {_shown(bound)}" for word, bound in bounds if not math.isinf(bound)]
+        return " ".join([name, " and ".join(words)]).rstrip()
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ def with_current_options(overrides: list[str]) -> list[str]:
     """Overrides of a stored command line, with every option as it is called now."""
     found = []
     for override in overrides:
-        name, equals, value = override.partition("=")
-        mark = name[: len(name) - len(name.lstrip("+~"))]
-        found.append(mark + OPTIONS.get(name[len(mark) :], name[len(mark) :]) + equals + value)
+        key, equals, value = override.partition("=")
+        option = key.lstrip("+~")
+        found.append(key.removesuffix(option) + OPTIONS.get(option, option) + equals + value)
     return found
 
 

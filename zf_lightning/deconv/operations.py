@@ -101,7 +101,7 @@ class Operations:
             result = FUNCTIONS[name](call, *args, **kwargs)
         else:
             return self._unlisted(call, args, kwargs)
-        if name in rectifiers.RECTIFYING and not is_held:
+        if name in rectifiers.RULES and not is_held:
             result[0].rectified = True
         if self.method.norm == "jacobian" and held.of_statistics(name, args, kwargs):
             result[0].statistic = True
@@ -440,9 +440,9 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
 #: take feature maps `[N, C, H, W]`.
 ANY_LAYOUT = frozenset(
     {
-        *("linear", "relu", "relu6", "hardtanh", "leaky_relu", "dropout", "dropout2d", "mean"),
+        *("linear", "dropout", "dropout2d", "mean"),
         *("clone", "contiguous", "neg", "layer_norm", "rms_norm", "normalize", *CASTS),
-        *(*ARITHMETIC, *rectifiers.SMOOTH_RECTIFIERS, *rectifiers.SIGNED, *held.STATISTICS),
+        *(*ARITHMETIC, *held.STATISTICS, *rectifiers.RULES.keys() - {"prelu"}),
     }
 )
 #: Of statistics, which are held.

@@ -28,16 +28,12 @@ SMOOTH_RECTIFIERS: Mapping[str, Callable[..., Tensor]] = {
 }
 #: Of both signs.
 SIGNED = {"tanh": torch.tanh, "softsign": F.softsign}
-#: Rectifiers, and what else may come before a gate.
-RECTIFYING = frozenset(
-    {*SMOOTH_RECTIFIERS, *SIGNED, "relu", "relu6", "hardtanh", "leaky_relu", "prelu"}
-)
 
 
 def rectify_smoothly(
     method: Method, values: Tensor, function: Callable[[Tensor], Tensor], *, signed: bool = False
 ) -> Tensor:
-    """A smooth relative of ReLU, or a function of both signs: see the head of this module."""
+    """A smooth relative of ReLU, or a function of both signs: see the head of `held`."""
     if method.name == "gradient":
         return function(values)
     with torch.no_grad():

@@ -189,9 +189,11 @@ def draw_training(run_folder: Path) -> list[MapRow]:
     files = {int(file.stem.removeprefix("epoch=")): file for file in epoch_files(run_folder)}
     if not files:
         return []
+    last, shown = max(files), epochs_to_show(list(files))
+    atlases = {epoch: Atlas.load(files[epoch]) for epoch in {*shown, last}}
     wall = MapWall(run_folder)
-    wall.add(Atlas.load(files[max(files)]))
-    wall.add_history([Atlas.load(files[epoch]) for epoch in epochs_to_show(list(files))])
+    wall.add(atlases[last])
+    wall.add_history([atlases[epoch] for epoch in shown])
     wall.write()
     return wall.rows()
 

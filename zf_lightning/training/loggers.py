@@ -199,27 +199,25 @@ def log_summary(loggers: Sequence[Logger], result: dict[str, Any]) -> None:
     wandb's own is what was logged last, which is not of the best epoch.
     """
     values = {key: value for key, value in result.items() if isinstance(value, str | int | float)}
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            attempt(logger, lambda of: of.experiment.summary.update(values), logger)
+    _to_wandb(loggers, lambda run: run.summary.update(values))
 
 
 def alert(loggers: Sequence[Logger], title: str, text: str) -> None:
     """Let wandb tell the run's owner, by mail or as they have chosen, of a run that needs them."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            attempt(logger, lambda of: of.experiment.alert(title=title, text=text), logger)
+    _to_wandb(loggers, lambda run: run.alert(title=title, text=text))
 
 
 def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Sequence[Any]]) -> None:
     """Give wandb the table of `wandb_runs.feature_map_table`."""
+    if rows:
+        _to_wandb(loggers, lambda run: run.log({"feature_maps": feature_map_table(rows)}))
+
+
+def _to_wandb(loggers: Sequence[Logger], give: Callable[[Any], object]) -> None:
+    """Give something to the run of each of wandb's loggers."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger) and rows:
-            attempt(
-                logger,
-                lambda of: of.experiment.log({"feature_maps": feature_map_table(rows)}),
-                logger,
-            )
+        if isinstance(logger, WandbLogger):
+            attempt(logger, lambda of: give(of.experiment), logger)
 
 
 def log_table(loggers: Sequence[Logger], table: Table) -> None:
