@@ -76,7 +76,10 @@ def test_small_windows_stay_windows_and_large_ones_do_not() -> None:
     assert check(Branches().eval(), image, (79, 79), layers) == 0
 
 
-@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "resnet18", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    ["alexnet", "squeezenet1_1", "resnet18", pytest.param("densenet121", marks=pytest.mark.slow)],
+)
 def test_torchvisions_networks(name: str) -> None:
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None).eval()

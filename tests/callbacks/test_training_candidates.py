@@ -35,6 +35,7 @@ def maps_of_training(
     return {layer: output.amax((2, 3)) for layer, output in outputs.items()}, files
 
 
+@pytest.mark.slow
 def test_all_candidates_are_ranked_with_the_final_weights(
     compose_config: Compose, tiny: list[str], tmp_path: Path, image_folder: Path
 ) -> None:

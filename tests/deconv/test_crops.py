@@ -104,7 +104,9 @@ def test_float32() -> None:
         ("squeezenet1_1", ["features.0", "features.4.expand3x3", "cat_2"]),
         ("resnet18", ["layer1.1.conv2", "layer2.0.downsample.0", "layer2.0.relu_1"]),
         ("googlenet", ["inception3a.branch2.1.conv", "cat_1"]),
-        ("densenet121", ["features.denseblock2.denselayer2.conv1"]),
+        pytest.param(
+            "densenet121", ["features.denseblock2.denselayer2.conv1"], marks=pytest.mark.slow
+        ),
         ("mobilenet_v2", ["features.3.conv.2", "features.5.conv.1.0"]),
     ],
 )

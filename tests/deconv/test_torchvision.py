@@ -75,7 +75,14 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, tuple[str, float |
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+#: Second ones of a kind.
+SLOW = ("vgg11_bn", "resnet50", "mnasnet0_5")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS],
+)
 def test_equals_autograd(name: str) -> None:
     kind, layers = NETWORKS[name]
     network, images = built(kind), some_images(size=64)
