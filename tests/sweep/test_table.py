@@ -4,13 +4,17 @@ import csv
 import io
 import json
 import math
+import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zf_lightning.report.sweep_page import plotted, wilson, write_sweep_report
+from zf_lightning.results.per_image import read_per_image, write_per_image
 from zf_lightning.sweep import Job, SweepTable, build_table
+from zf_lightning.sweep.paired import tango_interval
 
 
 def job(folder: Path, overrides: str, *, exit_code: int = 0, **figures: Any) -> Job:
@@ -115,13 +119,22 @@ def test_groups_stand_above_their_columns(tmp_path: Path) -> None:
     assert below[start : start + len("ten crops")].strip().startswith(("top", "op", "p", "-", "1"))
 
 
+def keep(job: Job, wrong: Iterable[int], images: int = 600) -> None:
+    """What a job keeps of each validation image."""
+    answers = dict.fromkeys(range(images), False) | dict.fromkeys(wrong, True)
+    write_per_image(job.folder, {"val": answers})
+
+
 def test_what_is_plotted_has_intervals_and_the_papers_values(tmp_path: Path) -> None:
     counts = {"val/images": 600, "val/images_tencrop": 600, "train/images_centre_crop": 3000}
     jobs = [
         job(tmp_path, "ablation=none", top1=40.0, **counts),
         job(tmp_path, "ablation=fc_2048", top1=42.0, **counts),
     ]
-    errors, differences = plotted(build_table(jobs, ["ablation"]).rows)
+    keep(jobs[0], wrong=range(240))
+    keep(jobs[1], wrong=range(12, 264))
+    sweep = build_table(jobs, ["ablation"])
+    errors, differences = plotted(sweep.rows)
     training, _, tencrop = errors.series
     assert training.published == [33.1, 38.2] and tencrop.published == [38.4, 40.2]
     assert tencrop.intervals is not None
@@ -130,11 +143,46 @@ def test_what_is_plotted_has_intervals_and_the_papers_values(tmp_path: Path) -> 
     assert (low, high) == pytest.approx((36.15, 43.97), abs=0.01)
     (own,) = differences.series
     assert own.published == pytest.approx([0.0, 1.8])
-    assert own.intervals is not None and own.intervals[1][0] < -3 and own.intervals[1][1] > 7
+    # 24 images are wrong with the ablation alone, 12 without it alone: 2 points, of 600.
+    paired = tango_interval(24, 12, 600)
+    assert own.intervals is not None and own.intervals[1] == paired
+    _, smaller = lines(sweep)
+    assert (float(smaller["difference_from"]), float(smaller["difference_to"])) == pytest.approx(
+        paired, abs=1e-4
+    )
+    assert float(smaller["difference_mcnemar_p"]) == pytest.approx(0.0652, abs=1e-3)
+    assert "seeds_for_one_point" not in smaller and "(McNemar)" in sweep.table.text()
     seeds = [job(tmp_path, f"seed={n}", top1=40.0 + n, **counts) for n in range(3)]
     (several,) = plotted(build_table(seeds, ["seed"]).rows)
     assert several.series[2].intervals == [pytest.approx((40.0, 42.0))]
     assert wilson(0.0, 100)[0] == pytest.approx(0.0)
+
+
+def test_seeds_are_compared_in_pairs_on_the_images_that_all_have_read(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, f"ablation={name} seed={seed}", top1=top1)
+        for name, top1 in (("none", 40.0), ("drop_fc7", 41.0))
+        for seed in (0, 1, 2)
+    ]
+    generator = random.Random(0)
+    for number, one in enumerate(jobs):
+        keep(one, wrong=generator.sample(range(1000), 400 + number), images=1000)
+    scored, wrong = read_per_image(jobs[5].folder, "val") or ([], [])
+    assert sum(scored) == 1000 and sum(wrong) == 405
+    first, second = build_table(jobs, ["ablation", "seed"]).rows
+    assert first.comparison is None and second.comparison is not None
+    low, high = second.comparison.interval
+    assert (low + high) / 2 == pytest.approx(0.3) and second.comparison.mcnemar is None
+    text = build_table(jobs, ["ablation", "seed"]).table.text()
+    assert "seeds / point" in text and "for further seeds and images" in text
+    # An image that one of them could not read counts for none.
+    write_per_image(jobs[0].folder, {"val": dict.fromkeys(range(999), True)})
+    assert build_table(jobs, ["ablation", "seed"]).rows[1].comparison is None
+    write_per_image(jobs[0].folder, {"val": dict.fromkeys([*range(500), 999], True)})
+    fewer = build_table(jobs, ["ablation", "seed"]).rows[1].comparison
+    assert fewer is not None and fewer.interval[0] < -15
+    (jobs[0].folder / "per_image.json").write_text("{")
+    assert build_table(jobs, ["ablation", "seed"]).rows[1].comparison is None
 
 
 def test_seeds_are_averaged_and_compared_with_their_own_base(tmp_path: Path) -> None:

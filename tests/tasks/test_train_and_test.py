@@ -13,6 +13,7 @@ from tests.conftest import Compose, check_result
 from tests.runs import weights
 from zf_lightning.data.sources.base import SampleKey
 from zf_lightning.errors import UserError
+from zf_lightning.results.per_image import read_per_image
 from zf_lightning.tasks import test as test_task
 from zf_lightning.tasks import train
 from zf_lightning.training import build as assembly
@@ -43,6 +44,10 @@ def test_a_run_leaves_its_results_and_its_checkpoint_gives_them_again(
     assert result["epochs"] == 2
     assert result["train/images_centre_crop"] == 48
     assert result["paper"]["val/top1_error"] == 38.4
+    for split in ("val", "test"):
+        scored, wrong = read_per_image(folder, split) or ([], [])
+        assert sum(scored) == 6
+        assert result[f"{split}/top1_error_tencrop"] == pytest.approx(100 * sum(wrong) / 6)
     assert {"config.yaml", "metrics.csv"} <= {file.name for file in folder.iterdir()}
     assert {"best.ckpt", "last.ckpt"} == {f.name for f in (folder / "checkpoints").iterdir()}
 

@@ -43,3 +43,12 @@ def test_ties_go_to_the_earlier_class_and_nan_is_wrong() -> None:
     metric.reset()
     metric.update(torch.full((1, 9), torch.nan), torch.tensor([0]), torch.tensor([True]))
     assert metric.compute()["top1_error"] == metric.compute()["top5_error"] == 100
+
+
+def test_each_image_is_kept_by_its_place_and_none_twice() -> None:
+    metric = ClassificationError(per_image=True)
+    right = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    valid, labels = torch.tensor([True, True, False]), torch.tensor([0, 0, 1])
+    metric.update(right, labels, valid, torch.tensor([7, 2, 7]))
+    metric.update(right[:1], labels[:1], valid[:1], torch.tensor([0]))
+    assert metric.wrong_by_image() == {0: False, 2: True, 7: False}

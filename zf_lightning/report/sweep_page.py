@@ -26,11 +26,9 @@ ERRORS = (
 #: Of a normal distribution, for 95 % of it.
 QUANTILE = 1.96
 MISSING = (math.nan, math.nan)
-SEEDS = "Bars: the standard deviation over seeds."
+SEEDS = "Bars of errors: the standard deviation over seeds."
 IMAGES = (
-    "Bars: 95 % Wilson intervals, given the number of images; those of differences take the two "
-    "networks' images for independent, which makes them too wide. Neither includes the variation "
-    "over seeds."
+    "Bars of errors: 95 % Wilson intervals, given the number of images, without what seeds vary."
 )
 
 
@@ -81,7 +79,7 @@ def plotted(rows: Sequence[Row]) -> list[Panel]:
         own = Series(
             "validation, ten crops",
             _means(differences),
-            [_interval_of_difference(row, rows) for row in rows],
+            [row.comparison.interval if row.comparison else MISSING for row in rows],
             [math.nan if p is None else p for p in papers] if any(papers) else None,
         )
         panels.append(Panel(f"top-1 error minus that of {bases} (percentage points)", [own]))
@@ -115,25 +113,6 @@ def _interval(row: Row, name: str) -> Interval:
     if value.deviation is not None:
         return value.mean - value.deviation, value.mean + value.deviation
     return wilson(value.mean, images.mean) if images and images.mean else MISSING
-
-
-def _interval_of_difference(row: Row, rows: Sequence[Row]) -> Interval:
-    if row.difference is None:
-        return MISSING
-    mean, deviation = row.difference.mean, row.difference.deviation
-    if deviation is not None:
-        return mean - deviation, mean + deviation
-    settings = row.settings | {"ablation": row.baseline}
-    base = next((r for r in rows if r.settings == settings), None)
-    if base is None or COMPARED not in base.metrics:
-        return MISSING
-    # Newcombe's interval of a difference of two shares.
-    (low, high), (base_low, base_high) = _interval(row, COMPARED), _interval(base, COMPARED)
-    own, theirs = row.metrics[COMPARED].mean, base.metrics[COMPARED].mean
-    return (
-        mean - math.hypot(own - low, base_high - theirs),
-        mean + math.hypot(high - own, theirs - base_low),
-    )
 
 
 def _link(job: Path, start: Path) -> tuple[str, str | None]:

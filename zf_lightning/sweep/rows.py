@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zf_lightning import paper
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Value
 from zf_lightning.sweep.names import override_key, override_value
 from zf_lightning.sweep.record import Job
+
+if TYPE_CHECKING:
+    from zf_lightning.sweep.paired import Comparison
 
 #: Jobs that differ in these only are averaged.
 REPEATED = ("seed",)
@@ -43,6 +46,8 @@ class Row:
     baseline: str = "none"
     #: Of `COMPARED` to the baseline with the same seed and otherwise the same options.
     difference: Value | None = None
+    #: Intervals of it, of the same images in pairs; None where a job has not kept them.
+    comparison: "Comparison | None" = None
     paper: PaperRow | None = None
     marks: tuple[str, ...] = ()
 
@@ -84,12 +89,13 @@ def _row(group: Sequence[Job], keys: Sequence[str], jobs: Sequence[Job], results
             if number and ("/" in name or name == "parameters"):
                 values.setdefault(name, []).append(float(value))
     baselines = {job.folder: _baseline(job, jobs) for job in group}
-    differences = [
-        result[COMPARED] - results[base.folder][COMPARED]
+    pairs = [
+        (base.folder, job.folder)
         for job, result in done
         if (base := baselines[job.folder]) != job
         and None not in (result.get(COMPARED), results.get(base.folder, {}).get(COMPARED))
     ]
+    differences = [results[own][COMPARED] - results[base][COMPARED] for base, own in pairs]
     baseline = _ablation(baselines[group[0].folder])
     return Row(
         settings=_settings(group[0], keys),
@@ -97,9 +103,26 @@ def _row(group: Sequence[Job], keys: Sequence[str], jobs: Sequence[Job], results
         metrics={name: Value.of(several) for name, several in values.items()},
         baseline=baseline,
         difference=Value.of(differences) if differences else None,
+        comparison=_comparison(pairs),
         paper=_paper_row(*done[0], baseline) if done else None,
         marks=_marks(group, [result for _, result in done]),
     )
+
+
+def _comparison(pairs: Sequence[tuple[Path, Path]]) -> "Comparison | None":
+    """Networks in pairs, on the images that all of them were tested on."""
+    # Imported here: every command of Hydra reads this module, and SciPy takes long.
+    import numpy as np
+
+    from zf_lightning.results.per_image import read_per_image
+    from zf_lightning.sweep.paired import compare
+
+    found = [read_per_image(folder, "val") for pair in pairs for folder in pair]
+    if not found or None in found or len({len(one[0]) for one in found if one}) > 1:
+        return None
+    scored, wrong = (np.stack(several) for several in zip(*filter(None, found), strict=True))
+    wrong = wrong[:, scored.all(0)]
+    return compare(wrong[::2], wrong[1::2]) if wrong.shape[1] > 1 else None
 
 
 def _baseline(job: Job, jobs: Sequence[Job]) -> Job:

@@ -92,11 +92,25 @@ def _columns(rows: Sequence[Row], keys: Sequence[str]) -> Iterator[tuple[Column,
     differences: list[Cell] = [row.difference for row in rows]
     # Beside the ten-crop errors, of which it is.
     yield Column("difference", "Δ", "ten crops", signed=True, missing="–"), differences
+    yield from _interval_columns(rows)
     yield from _paper_columns(rows)
     time = Column(names.SECONDS, "time", show=lambda s: str(timedelta(seconds=round(s.mean))))
     yield time, [row.metrics.get(names.SECONDS) for row in rows]
     state = Column("state", "", show=lambda text: "" if text == "done" else text)
     yield state, ["; ".join(row.marks) or "done" for row in rows]
+
+
+def _interval_columns(rows: Sequence[Row]) -> Iterator[tuple[Column, list[Cell]]]:
+    """Of the difference: the interval, and what else says whether it is one."""
+    found = [row.comparison for row in rows]
+    for end, heading in enumerate(("from", "to")):
+        column = Column(f"difference_{heading}", heading, "ten crops", signed=True, missing="–")
+        yield column, [one and one.interval[end] for one in found]
+        column = Column(f"difference_bootstrap_{heading}", hidden=True)
+        yield column, [one and one.bootstrap[end] for one in found]
+    yield Column("difference_mcnemar_p", hidden=True), [one and one.mcnemar for one in found]
+    seeds = Column("seeds_for_one_point", "seeds / point", "ten crops", decimals=0, missing="–")
+    yield seeds, [one and one.seeds_for_a_point for one in found]
 
 
 def _paper_columns(rows: Sequence[Row]) -> Iterator[tuple[Column, list[Cell]]]:
@@ -167,9 +181,27 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
             f"the same seed; the paper's Δ likewise. The sweep has no unablated network, so that "
             f"{first}, its first, stands in: add none to the ablations to compare with that."
         )
+    yield from _interval_notes(rows)
     if any(row.paper for row in rows):
         yield paper.COMPARABLE
     others = sorted({r.paper.network for r in rows if r.paper and r.paper.other_network})
     for network in others:
         name = paper.BASE_NETWORK_NAMES[network]
         yield f"{OTHER_NETWORK} The paper ran this row on {name} only."
+
+
+def _interval_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What the intervals of the differences hold."""
+    several = {row.comparison.mcnemar is None for row in rows if row.comparison}
+    if False in several:
+        yield (
+            "from, to: 95 % interval of Δ, of the same images in pairs (McNemar). It knows one "
+            "network of each kind: what other seeds would give is not in it."
+        )
+    if True in several:
+        yield (
+            "from, to: 95 % interval of Δ for further seeds and images, of the same in pairs. "
+            "seeds / point: with how many seeds a true Δ of 1 would be told from 0 in 80 % of "
+            "sweeps, if they vary as here (of few seeds a rough number; inf: the images are too "
+            "few)."
+        )

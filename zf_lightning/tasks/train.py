@@ -20,6 +20,7 @@ from zf_lightning.models import parameter_count
 from zf_lightning.report.page import write_report
 from zf_lightning.report.wall import MapRow, draw_training
 from zf_lightning.results import metric_names as names
+from zf_lightning.results.per_image import write_per_image
 from zf_lightning.results.result import (
     check_count,
     counted,
@@ -89,6 +90,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     finally:
         upload = close_wandb(failed=failed)
     if trainer.is_global_zero:
+        wrong = classifier.wrong_by_image
+        write_per_image(folder, {result["tested_on"]: wrong.pop("test"), **wrong})
         write_result(folder, result)
         try:
             write_report(folder)

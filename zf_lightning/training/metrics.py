@@ -7,6 +7,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from zf_lightning.data import BatchLoader
 
@@ -15,6 +16,9 @@ class ClassificationError(Metric):
     """Top-1 error, top-5 error (both in percent) and mean loss over a set of samples.
 
     The counts are whole numbers, so that the result does not depend on batches or processes.
+
+    Args:
+        per_image: whether `update` is told the samples' indices, for `wrong_by_image`.
     """
 
     full_state_update = False
@@ -26,15 +30,29 @@ class ClassificationError(Metric):
     wrong_top5: Tensor
     loss_sum: Tensor
     count: Tensor
+    #: Of `update` with indices, one tensor a batch.
+    indices: list[Tensor]
+    wrong: list[Tensor]
 
-    def __init__(self) -> None:
+    def __init__(self, *, per_image: bool = False) -> None:
         super().__init__()
         for name in self.COUNTED:
             kind = torch.float64 if name == "loss_sum" else torch.int64
             self.add_state(name, torch.zeros((), dtype=kind), dist_reduce_fx="sum")
+        for name in ("indices", "wrong") if per_image else ():
+            self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, probabilities: Tensor, labels: Tensor, valid: Tensor) -> None:
-        """Count the samples `[N]` bool `valid` of probabilities `[N, classes]`, labels `[N]`."""
+    def update(
+        self,
+        probabilities: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+        indices: Tensor | None = None,
+    ) -> None:
+        """Count the samples `[N]` bool `valid` of probabilities `[N, classes]`, labels `[N]`.
+
+        `indices` `[N]` are their places in the split.
+        """
         own = probabilities.gather(1, labels[:, None])
         # A class is ranked before the true one if it is more probable, or as probable and earlier:
         # the same order on every device. NaN ranks before everything, so that it counts as wrong.
@@ -47,6 +65,17 @@ class ClassificationError(Metric):
         # Not `losses[valid]`: to know how many they are the processor would wait for a GPU.
         self.loss_sum += losses.where(valid, 0.0).sum()
         self.count += valid.sum()
+        if indices is not None:
+            self.indices.append(indices.where(valid, -1))
+            self.wrong.append(rank >= 1)
+
+    def wrong_by_image(self) -> dict[int, bool]:
+        """Whether the most probable class is a wrong one, by index, over all processes."""
+        with self.sync_context():
+            pairs = zip(
+                dim_zero_cat(self.indices).tolist(), dim_zero_cat(self.wrong).tolist(), strict=True
+            )
+        return {index: wrong for index, wrong in sorted(pairs) if index >= 0}
 
     def totals(self) -> dict[str, float]:
         """The counts of all processes together, for a checkpoint."""

@@ -69,11 +69,13 @@ class ImageClassifier(ScoredModule):
         # Not the one above, which a checkpoint in mid-epoch brings along.
         self.train_error_centre_crop = ClassificationError()
         self.val_error = ClassificationError()
-        self.val_error_tencrop = ClassificationError()
+        self.val_error_tencrop = ClassificationError(per_image=True)
         self.test_error = ClassificationError()
-        self.test_error_tencrop = ClassificationError()
+        self.test_error_tencrop = ClassificationError(per_image=True)
         #: The split that each data loader of a test delivers.
         self.tested_splits: tuple[str, ...] = ("test",)
+        #: Of the last test: by split, whether the ten crops of an image together were wrong.
+        self.wrong_by_image: dict[str, dict[int, bool]] = {}
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -157,13 +159,14 @@ class ImageClassifier(ScoredModule):
         Of training images only the centre crop: the paper's training error needs no more.
         """
         split = self.tested_splits[dataloader_idx]
+        error, known = self._last_error(split), (batch.labels, batch.valid)
         if split == "train":
-            probabilities = self(batch.images)
-        else:
-            centre, probabilities = self.crop_probabilities(batch.images)
-            if split == "test":
-                self.test_error.update(centre, batch.labels, batch.valid)
-        self._last_error(split).update(probabilities, batch.labels, batch.valid)
+            error.update(self(batch.images), *known)
+            return
+        centre, probabilities = self.crop_probabilities(batch.images)
+        if split == "test":
+            self.test_error.update(centre, *known)
+        error.update(probabilities, *known, batch.indices)
 
     def on_test_epoch_end(self) -> None:
         """Log top-1 and top-5 error of each split that was tested."""
@@ -172,6 +175,8 @@ class ImageClassifier(ScoredModule):
         for split, loader in zip(self.tested_splits, loaders, strict=True):
             if split == "test":
                 self.log_error(split, self.test_error)
+            if split != "train":
+                self.wrong_by_image[split] = self._last_error(split).wrong_by_image()
             self.log_error(split, self._last_error(split), suffix=LAST_CROPS[split])
             self.log_bad_files(split, loader, suffix="" if split == "test" else LAST_CROPS[split])
 
