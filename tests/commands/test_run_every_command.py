@@ -77,6 +77,7 @@ SMALLER = {
     "task=correspondence": ["correspondence.draws=2"],
     "task=sanity": ["sanity.units=2", "sanity.images=8"],
     "task=faithfulness": ["faithfulness.maps=2", "faithfulness.images=8", "faithfulness.pairs=2"],
+    "task=knockout": ["knockout.maps=2", "knockout.images=8"],
     "task=filters": ["filters.images=8"],
     "task=transfer": ["transfer.folds=1"],
     "trainer=gpu": ["trainer.accelerator=cpu", "callbacks.fast_network.compile=false"],

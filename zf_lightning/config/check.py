@@ -21,7 +21,8 @@ SEVERAL = ("ablation", "callbacks", "logger", "experiment")
 _PICTURES = ("occlusion", "invariance", "filters", "correspondence")
 READ_BY = {
     "ckpt": (
-        *("test", "predict", "atlas", "evolution", "sanity", "faithfulness", "transfer", "overlap"),
+        *("test", "predict", "atlas", "evolution", "sanity", "faithfulness", "knockout"),
+        *("transfer", "overlap"),
         *_PICTURES,
     ),
     "images": _PICTURES,

@@ -71,6 +71,20 @@ class Faithfulness(TaskOptions):
     tiles: int = legal(whole(1))
 
 
+REPLACEMENTS = ("zero", "mean", "resample")
+
+
+@dataclass
+class Knockout(TaskOptions):
+    layers: Any = legal(*LAYERS)
+    maps: Any = legal(*CHOSEN_MAPS)
+    images: int = legal(whole(2))
+    split: str = legal(*SPLITS)
+    replace: Any = legal(*REPLACEMENTS, several(*REPLACEMENTS))
+    top: int = legal(whole(1))
+    tiles: int = legal(whole(1))
+
+
 #: Training images of each class.
 PER_CLASS = (whole(1), several(whole(1)), "split", TEXT)
 

@@ -23,12 +23,15 @@ from zf_lightning.models.evaluation import evaluation_mode
 OnValue = Callable[[fx.Node, Any], None]
 
 
-class _Runner(fx.Interpreter):
+class Runner(fx.Interpreter):
+    """Runs a graph, or of it the nodes that are `needed`; `on_value` sees every node's value."""
+
     def __init__(self, graph: Graph, needed: Collection[fx.Node] | None, on_value: OnValue) -> None:
         super().__init__(graph.network, graph=graph.graph)
         self._needed, self._on_value = needed, on_value
 
     def run_node(self, n: fx.Node) -> Any:
+        """The value of a node; None of one that is not needed."""
         if self._needed is not None and n not in self._needed:
             return None
         value = super().run_node(n)
@@ -47,7 +50,7 @@ def run(
     needed = None if up_to is None else find_ancestors(up_to)
     try:
         with torch.no_grad(), evaluation_mode(graph.network):
-            return _Runner(graph, needed, on_value).run(images)
+            return Runner(graph, needed, on_value).run(images)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as problem:  # Images that are too small, for one.

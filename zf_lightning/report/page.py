@@ -71,7 +71,18 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         for key, value in result.items()
         if isinstance(value, str | int | float)
     ]
-    return rows + _faithfulness_rows(result) if result.get("task") == "faithfulness" else rows
+    if result.get("task") == "faithfulness":
+        rows += _faithfulness_rows(result)
+    if result.get("task") == "knockout":
+        rows += [
+            (
+                f"{layer}, mean over {counted(len(found['feature_maps']), 'map')}: {name}",
+                _interval(of),
+            )
+            for layer, found in result["layers"].items()
+            for name, of in found["summary"].items()
+        ]
+    return rows
 
 
 def _short_path(text: str) -> str:
@@ -119,8 +130,10 @@ def _faithfulness_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _interval(found: dict[str, float | None]) -> str:
-    mean, low, high = ("–" if number is None else f"{number:.2f}" for number in found.values())
+def _interval(found: dict[str, float | None], decimals: int = 2) -> str:
+    mean, low, high = (
+        "–" if number is None else f"{number:.{decimals}f}" for number in found.values()
+    )
     return f"{mean} [{low}, {high}]"
 
 
