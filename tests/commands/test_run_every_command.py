@@ -78,6 +78,7 @@ SMALLER = {
     "task=sanity": ["sanity.units=2", "sanity.images=8"],
     "task=faithfulness": ["faithfulness.maps=2", "faithfulness.images=8", "faithfulness.pairs=2"],
     "task=knockout": ["knockout.maps=2", "knockout.images=8"],
+    "task=quiz": ["quiz.maps=2", "quiz.images=8", "quiz.references=2", "quiz.trials=2"],
     "task=filters": ["filters.images=8"],
     "task=transfer": ["transfer.folds=1"],
     "trainer=gpu": ["trainer.accelerator=cpu", "callbacks.fast_network.compile=false"],

@@ -22,7 +22,7 @@ _PICTURES = ("occlusion", "invariance", "filters", "correspondence")
 READ_BY = {
     "ckpt": (
         *("test", "predict", "atlas", "evolution", "sanity", "faithfulness", "knockout"),
-        *("transfer", "overlap"),
+        *("quiz", "transfer", "overlap"),
         *_PICTURES,
     ),
     "images": _PICTURES,

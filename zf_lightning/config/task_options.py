@@ -85,6 +85,20 @@ class Knockout(TaskOptions):
     tiles: int = legal(whole(1))
 
 
+@dataclass
+class Quiz(TaskOptions):
+    layers: Any = legal(*LAYERS)
+    maps: int = legal(whole(1))
+    images: int = legal(whole(1))
+    split: str = legal(*SPLITS)
+    method: str = legal(*METHODS)
+    norm: str = legal(*NORMS)
+    references: int = legal(whole(1))
+    trials: int = legal(whole(1))
+    encoder: str | None = legal(TEXT, None)
+    encoder_weights: str | None = legal(TEXT, None)
+
+
 #: Training images of each class.
 PER_CLASS = (whole(1), several(whole(1)), "split", TEXT)
 

@@ -73,6 +73,12 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if result.get("task") == "faithfulness":
         rows += _faithfulness_rows(result)
+    if result.get("task") == "quiz":
+        rows += [
+            (f"{layer}, {len(found['feature_maps'])} maps: right, {name}", _interval(interval))
+            for layer, found in result["layers"].items()
+            for name, interval in found["right"].items()
+        ]
     if result.get("task") == "knockout":
         rows += [
             (
