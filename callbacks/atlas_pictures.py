@@ -16,6 +16,7 @@ from zf_lightning.atlas import Atlas, epoch_files
 from zf_lightning.atlas.file import keep_strongest
 from zf_lightning.report.page import images_of, write_report
 from zf_lightning.report.panel import atlas_panel
+from zf_lightning.results.metric_names import EPOCH
 from zf_lightning.results.result import counted
 from zf_lightning.system.files import share, write_whole
 from zf_lightning.training.checkpoint import read_checkpoint
@@ -24,8 +25,6 @@ from zf_lightning.training.loggers import attempt
 log = logging.getLogger(__name__)
 #: Of the pictures, 0 to 100.
 QUALITY = 80
-#: Of wandb's rows of pictures: counted from 1.
-EPOCH = "probe/epoch"
 
 
 def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int) -> None:
@@ -106,10 +105,10 @@ def _log_pictures(logger: Any, atlas: Atlas, pictures: dict[str, Path], step: in
 
         assert atlas.epoch is not None
         run = logger.experiment
-        run.define_metric("probe/*", step_metric=EPOCH)
-        # One row of all layers, with the epoch of the captions, by which a slider can go.
-        row: dict[str, Any] = {EPOCH: atlas.epoch + 1}
+        # One row of all layers, with the epoch, by which a slider can go.
+        row: dict[str, Any] = {EPOCH: atlas.epoch}
         for layer, path in pictures.items():
+            run.define_metric(f"probe/{layer}", step_metric=EPOCH)
             row[f"probe/{layer}"] = wandb.Image(str(path), caption=captions[layer])
         logger.log_metrics(row, step)
         for layer, path in pictures.items():

@@ -51,6 +51,8 @@ class Progress(TQDMProgressBar):
             tenth = int(batches / 10) if batches != float("inf") else 1000
             self._drawn_every = max(1, tenth)
         super().on_train_epoch_start(trainer, *arguments)
+        # Counted from 1, as everywhere; Lightning's first is 0.
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch + 1}")
         now = time.monotonic()
         if self._epoch_whole_began:
             # From start to start: the validation is in it.

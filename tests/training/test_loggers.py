@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -53,9 +54,9 @@ def test_values_of_a_step_share_a_row(tmp_path: Path) -> None:
     logger.log_metrics({"test/loss": 0.5}, step=11)
     logger.finalize("success")
     assert rows(tmp_path / "metrics.csv") == [
-        {"epoch": "0", "step": "9", "train/loss": "2.5", "lr": "0.1"},
+        {"epoch": "1", "step": "9", "train/loss": "2.5", "lr": "0.1"},
         {
-            "epoch": "0",
+            "epoch": "1",
             "step": "11",
             "val/top1_error": "50.0",
             "val/loss": "1.0",
@@ -80,6 +81,17 @@ def test_a_run_that_goes_on_keeps_its_rows_but_those_it_takes_again(tmp_path: Pa
         ("30", "0.5"),
         ("50", "0.25"),
     ]
+
+
+def test_epochs_count_from_one_also_in_a_run_that_version_0_1_began(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,train/loss\n0,9,2.5\n1,19,2.0\n")
+    logger = MetricsFile(path)
+    logger.log_metrics({"epoch": 2, "train/loss": 1.5}, step=29)
+    # Lightning's epoch is now the number of those that were trained.
+    logger.log_metrics({"epoch": 3, "test/loss": 1.0}, step=30)
+    logger.finalize("success")
+    assert [row["epoch"] for row in rows(path)] == ["1", "2", "3", "3"]
 
 
 def test_metrics_that_the_disk_does_not_take_are_written_later(
@@ -165,6 +177,18 @@ def children(process: int, *, named: str) -> list[int]:
     return [int(pid) for pid, of, name in lines if int(of) == process and named in name]
 
 
+def records(folder: Path) -> dict[str, list]:
+    """What the offline run in a run's folder has recorded, by kind."""
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: dict[str, list] = {}
+    for line in lines.splitlines():
+        one = json.loads(line)
+        found.setdefault(one["type"], []).append(one[one["type"]])
+    return found
+
+
 def options(folder: Path, mode: str) -> dict:
     return {
         "folder": folder,
@@ -185,9 +209,9 @@ def test_wandb_without_a_server_keeps_everything_in_the_runs_folder(tmp_path: Pa
     # Of the best epoch.
     log_summary([logger], {"val/top1_error": 9.75, "best_epoch": 2, "paper": None})
     upload = close_wandb()
-    assert upload is not None and upload.startswith(f"wandb sync {folder}")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
     offline = next((folder / "wandb").glob("offline-run-*"))
+    assert upload == f"cd {folder} && wandb sync wandb/{offline.name}"
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
     shown = subprocess.run([*command, str(offline)], capture_output=True, text=True, check=True)
     assert all(value in shown.stdout for value in ("9.75", "0.25", "best_epoch"))
     assert "12.5" not in shown.stdout
@@ -226,8 +250,8 @@ def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     (job / "config.yaml").write_text("logger: {wandb: {project: p, entity: null, mode: auto}}")
     upload = log_sweep_table(sweep, [job], table)
     # One command for the runs of the jobs and for the table.
-    runs = (f"{sweep}/wandb/offline-run-*", f"{sweep}/*/wandb/offline-run-*")
-    assert upload == f"wandb sync {' '.join(runs)}"
+    each = 'do (cd "$run" && wandb sync wandb/offline-run-*); done'
+    assert upload == f"for run in {sweep} {sweep}/*/; {each}"
     assert list(sweep.glob("wandb/offline-run-*"))
     stored = next((sweep / "wandb").glob("offline-run-*/files/media/table/*.json"))
     assert "41.25" in stored.read_text()
@@ -245,7 +269,7 @@ def test_a_server_that_refuses_a_table_or_figures_is_a_warning(
     monkeypatch.setattr(wandb, "init", refusing)
     table = Table("ablation", "Errors", ("ablation",), (("none",),))
     assert log_sweep_table(tmp_path, [tmp_path / "job"], table) is None
-    config = OmegaConf.create({"task": {"name": "occlusion"}, "ckpt": None, "logger": {}})
+    config = OmegaConf.create({"task": {"name": "occlusion"}, "logger": {}})
     config.logger.wandb = options(tmp_path, "offline") | {"folder": str(tmp_path)}
     assert log_figures(config, {"occlusion": tmp_path / "occlusion.png"}) is None
     assert [record.getMessage() for record in caplog.records] == [
@@ -257,13 +281,36 @@ def test_a_server_that_refuses_a_table_or_figures_is_a_warning(
 def test_the_figures_of_a_task_are_a_run(tmp_path: Path) -> None:
     picture = tmp_path / "occlusion.png"
     Image.new("RGB", (8, 6)).save(picture)
-    config = OmegaConf.create({"task": {"name": "occlusion"}, "ckpt": None, "logger": {}})
+    trained, run = tmp_path / "trained", tmp_path / "run"
+    (trained / "wandb" / "offline-run-1").mkdir(parents=True)
+    (trained / "wandb" / "run_id").write_text("abc")
+    (trained / "checkpoints").mkdir()
+    (trained / "checkpoints" / "best.ckpt").write_text("weights")
+    (trained / "config.yaml").write_text("callbacks: {artifacts: {checkpoint: true}}")
+    config = OmegaConf.create(
+        {"task": {"name": "occlusion"}, "logger": {}, "paths": {"run": str(run)}, "seed": 3}
+    )
     assert log_figures(config, {"occlusion": picture}) is None
-    config.logger.wandb = options(tmp_path / "run", "offline") | {"folder": str(tmp_path / "run")}
+    config.logger.wandb = options(run, "offline") | {
+        "folder": str(run),
+        "job_type": "occlusion",
+        "notes": "of the eye",
+    }
+    config.ckpt = str(trained)
     upload = log_figures(config, {"occlusion": picture})
-    assert upload is not None and upload.startswith(f"wandb sync {tmp_path}/run/wandb/offline-run")
-    media = next((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*.png"))
+    assert upload is not None and upload.startswith(f"cd {run} && wandb sync wandb/offline-run")
+    media = next((run / "wandb").glob("offline-run-*/files/media/images/*.png"))
     assert media.name.startswith("occlusion")
+    record = records(run)
+    assert record["run"][0]["job_type"] == "occlusion" and record["run"][0]["notes"] == "of the eye"
+    # The network that it looks at is the one that its training has uploaded, or will.
+    (used,) = record["artifact"]
+    assert used["use_after_commit"] and used["name"] == "checkpoint-abc"
+    assert used["type"] == "model" and "best" in used["aliases"]
+    (file,) = used["manifest"]["contents"]
+    assert file["path"] == "best.ckpt"
+    assert file["local_path"] == "../trained/checkpoints/best.ckpt"
+    assert record["run"][0]["config"]["update"].keys() == {"ablation", "seed", "task", "_wandb"}
 
 
 def test_an_alert_that_fails_is_a_warning(
@@ -300,10 +347,25 @@ def test_runs_can_be_grouped_by_ablation_and_name_no_path() -> None:
         def log_hyperparams(self, params: dict, *args: object, **options: object) -> None:
             logged.append(params)
 
-    values = {"ablation": {"a": {"convs": {}}, "b": {}}, "paths": {"run": "/home/me/x"}, "seed": 1}
+    values = {
+        "ablation": {"a": {"convs": {}}, "b": {}},
+        "paths": {"run": "/home/me/x"},
+        "data": {"root": "/home/me/images", "source": {"_target_": "a.B", "year": 2007}},
+        "callbacks": {"finite": {"_target_": "a.C", "every_n_steps": 10}},
+        "images": ["/home/me/a.png", 7],
+        "overrides": ["data.root=/home/me/images", "seed=1"],
+        "landmarks": None,
+        "task": {"name": "occlusion"},
+    }
     log_configuration([Kept("metrics.csv")], values)
+    log_configuration([Kept("metrics.csv")], {**values, "task": {"name": "train"}})
     log_configuration([Kept("metrics.csv")], {"ablation": {}})
-    assert logged == [{"ablation": "a+b", "paths": {}, "seed": 1}, {"ablation": "none"}]
+    both = {"ablation": "a+b", "overrides": ["seed=1"], "data": {"source": {"year": 2007}}}
+    assert logged == [
+        {**both, "images": [7], "task": {"name": "occlusion"}},
+        {**both, "callbacks": {"finite": {"every_n_steps": 10}}, "task": {"name": "train"}},
+        {"ablation": "none"},
+    ]
 
 
 def test_a_server_that_refuses_is_one_sentence() -> None:

@@ -137,6 +137,8 @@ TARGET_OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "group": (TEXT, None),
         "name": (TEXT, None),
         "tags": (several(TEXT, least=0),),
+        "job_type": (TEXT, None),
+        "notes": (TEXT, None),
         "mode": ("auto", "online", "offline", "disabled"),
     },
     "lightning.pytorch.loggers.TensorBoardLogger": {

@@ -7,6 +7,8 @@ random crops in training, else one centre crop. Nothing else but the YAML of `co
 #: The mean of ten crops of each image, and the centre crop of training images.
 TENCROP, CENTRE_CROP = "_tencrop", "_centre_crop"
 
+#: What every row is of, counted from 1.
+EPOCH = "epoch"
 TRAIN_LOSS = "train/loss"
 #: Of an epoch, while the weights change.
 TRAIN_TOP1 = "train/top1_error"
@@ -38,6 +40,19 @@ TEST_IMAGES_IN_SPLIT = "test/images_in_split"
 
 #: What is logged of the images of a split: `f"{split}/{name}{suffix}"`.
 OF_A_SPLIT = ("top1_error", "top5_error", "loss", "images")
+
+#: Measured once an epoch: of the first, the lowest counts.
+LOWEST = (*MONITORS, TRAIN_TOP1)
+BY_EPOCH = (
+    *(TEST_TOP1, TEST_TOP5, TEST_TOP1_TENCROP, TEST_TOP5_TENCROP),
+    *(VAL_TOP1_TENCROP, VAL_TOP5_TENCROP, IMAGES_PER_SECOND, DATA_WAIT),
+)
+#: The same in every epoch of most runs: no curve is worth drawing.
+CONSTANT = (
+    *(EPOCH, STALLED, "train/bad_files", "val/images", "val/bad_files", TEST_IMAGES),
+    *(TEST_BAD_FILES, f"val/images{TENCROP}", f"val/bad_files{TENCROP}"),
+    *(f"train/images{CENTRE_CROP}", f"train/bad_files{CENTRE_CROP}"),
+)
 
 
 def filter_rms(layer: str) -> str:

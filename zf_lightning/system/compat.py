@@ -4,11 +4,14 @@ Where a new version breaks one, this is the file to mend. Imports are inside the
 callers need one library of these, and some of them are slow to import.
 """
 
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import wandb
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
     from torch import nn
     from torchmetrics import Metric
@@ -96,3 +99,30 @@ def on_lost_process(call: Callable[[], None]) -> None:
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             vars(thread)["_terminate_all"] = call
+
+
+def keep_paths_relative(run: "wandb.Run", folder: Path) -> None:
+    """Let an offline run's record name the files of its artifacts from `folder` (wandb 0.31.0).
+
+    It names them by where they lie on this machine, so that a folder that has been moved to another
+    one cannot be uploaded there. `wandb sync` is then called in `folder`.
+    """
+    interface: Any = run._interface
+    publish = interface.publish_artifact
+
+    def publish_artifact(of: Any, artifact: Any, *args: Any, **options: Any) -> None:
+        for entry in artifact.manifest.entries.values():
+            if entry.local_path:
+                entry.local_path = os.path.relpath(entry.local_path, folder)
+        publish(of, artifact, *args, **options)
+
+    interface.publish_artifact = publish_artifact
+
+
+def use_artifact_offline(run: "wandb.Run", artifact: "wandb.Artifact", aliases: list[str]) -> None:
+    """Record that an offline run has used an artifact (wandb 0.31.0).
+
+    `Run.use_artifact` refuses offline, but what it calls for an artifact that is not uploaded yet
+    is recorded, and followed at the upload: files that the server has are not sent again.
+    """
+    run._log_artifact(artifact, aliases=aliases, is_user_created=True, use_after_commit=True)

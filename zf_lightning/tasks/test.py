@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zf_lightning import paper
+from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import overridden
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import (
@@ -23,7 +24,7 @@ from zf_lightning.sweep import override_key
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.ensemble import MEMBER, Ensemble
-from zf_lightning.training.loggers import log_table
+from zf_lightning.training.loggers import log_configuration, log_table
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
@@ -55,6 +56,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     table: Table | None = None
     failed = True
     try:
+        log_configuration(trainer.loggers, plain(config))
         trainer.test(tested, data, verbose=False)
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if len(paths) > 1:

@@ -7,20 +7,27 @@ import logging
 import sys
 import weakref
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zf_lightning.errors import UserError, reason_of
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.metrics_file import read_rows
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
-from zf_lightning.training.wandb_runs import feature_map_table, run_options
+from zf_lightning.training.wandb_runs import (
+    describe_run,
+    feature_map_table,
+    run_options,
+    shown_configuration,
+)
 
 log = logging.getLogger(__name__)
+Value = TypeVar("Value")
 #: What Lightning calls of a logger while a network trains.
 CALLED = ("log_metrics", "log_graph", "save", "finalize", "after_save_checkpoint")
 #: Loggers that have failed, which are not called again.
@@ -60,7 +67,21 @@ def has_failed(logger: Logger) -> bool:
 
 
 def _call_method(logger: Logger, name: str, *args: Any, **options: Any) -> Any:
+    if name == "log_metrics":
+        metrics = args[0] if args else options.pop("metrics")
+        args = (count_from_one(metrics), *args[1:])
     return attempt(logger, getattr(type(logger), name), logger, *args, **options)
+
+
+def count_from_one(metrics: Mapping[str, Value]) -> dict[str, Value | int]:
+    """Metrics with the epoch as people count it; Lightning's first is 0.
+
+    A test comes after the last: Lightning's epoch is the number of those that were trained.
+    """
+    values: dict[str, Any] = dict(metrics)
+    if names.EPOCH in values and not any(name.startswith("test/") for name in values):
+        values[names.EPOCH] = int(values[names.EPOCH]) + 1
+    return values
 
 
 class MetricsFile(Logger):
@@ -100,10 +121,14 @@ class MetricsFile(Logger):
         step = 0 if step is None else step
         if not self._started:
             self._started = True
-            self._rows = [row for row in read_rows(self._path) if int(row["step"]) <= step]
+            rows = read_rows(self._path)
+            if any(row.get(names.EPOCH) == "0" for row in rows):
+                # Version 0.1.0 counted as Lightning does.
+                rows = [count_from_one(row) for row in rows]
+            self._rows = [row for row in rows if int(row["step"]) <= step]
         if not self._rows or int(self._rows[-1]["step"]) != step:
             self._rows.append({"step": step})
-        self._rows[-1].update(metrics)
+        self._rows[-1].update(count_from_one(metrics))
 
     @rank_zero_only
     def save(self) -> None:
@@ -166,13 +191,12 @@ def wandb_logger(**of_run: Any) -> WandbLogger:
 def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
     """Give each logger the configuration; this is also where wandb first meets its server.
 
-    Ablations are one value, by which runs can be grouped; paths of the machine are left out.
+    As `shown_configuration` has it.
     Raises UserError if wandb refuses the key, or cannot be reached within its 90 seconds.
     """
-    values = {**_without_paths(values), "ablation": "+".join(values.get("ablation", ())) or "none"}
     for logger in loggers:
         try:
-            logger.log_hyperparams(values)
+            logger.log_hyperparams(shown_configuration(values))
         except Exception as problem:
             wandb = sys.modules.get("wandb")
             if wandb is None or not isinstance(problem, wandb.Error):
@@ -181,16 +205,7 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
                 f"Weights & Biases did not take the run ({reason_of(problem)}); to train without "
                 "its server use logger.wandb.mode=offline, and upload the run later."
             ) from problem
-
-
-def _without_paths(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {
-            key: _without_paths(value)
-            for key, value in values.items()
-            if not (isinstance(value, str) and Path(value).is_absolute())
-        }
-    return values
+    _to_wandb(loggers, lambda run: describe_run(run, values))
 
 
 def log_summary(loggers: Sequence[Logger], result: dict[str, Any]) -> None:

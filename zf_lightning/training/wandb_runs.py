@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases: their options, their end, and the table of a sweep.
+"""Runs of Weights & Biases: their options, what they show, their end, and the table of a sweep.
 
 wandb is imported where it is used, and Lightning never: a sweep is started and summed up without
 them.
@@ -11,21 +11,27 @@ import shlex
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from omegaconf import DictConfig
 
+from zf_lightning.config.check import READ_BY
 from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import option_of_run
 from zf_lightning.errors import UserError, reason_of
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Table
+from zf_lightning.system.compat import keep_paths_relative, use_artifact_offline
 from zf_lightning.system.files import write_whole
 from zf_lightning.system.processes import is_first_process
 
 log = logging.getLogger(__name__)
 #: Environment variables of the folders that wandb stages files in, as set here for the last run.
 _STAGING: dict[str, str] = {}
+#: Parts of a configuration that say nothing of what was done: places, and what is said elsewhere.
+_NOT_SHOWN = ("paths", "probe", "logger", "hydra", "resume", "trust", "sweep")
+_OF_TRAINING = dict.fromkeys(("optimizer", "scheduler", "callbacks"), ("train", "transfer"))
 
 
 def run_options(
@@ -37,6 +43,8 @@ def run_options(
     name: str | None,
     tags: Sequence[str],
     mode: str,
+    job_type: str | None = None,
+    notes: str | None = None,
 ) -> dict[str, Any]:
     """Options of `wandb.init` for a run whose every file stays in `folder`.
 
@@ -69,6 +77,8 @@ def run_options(
         "group": group,
         "name": name or folder.name,
         "tags": list(tags),
+        "job_type": job_type,
+        "notes": notes,
         "id": _run_id(folder),
         "resume": "allow",
         "mode": mode,
@@ -82,13 +92,99 @@ def has_api_key() -> bool:
     return wandb.login(prompt=False, verify=False)
 
 
+def shown_configuration(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A plain configuration as loggers show it: what was chosen, by which runs are compared.
+
+    Without classes to make, folders of the machine, and options that the task does not read.
+    Ablations are one value, by which runs can be grouped.
+    """
+    task = values.get("task", {}).get("name")
+    kept = {
+        key: value
+        for key, value in values.items()
+        if key not in _NOT_SHOWN and task in {**READ_BY, **_OF_TRAINING}.get(key, (task,))
+    }
+    return {**_without_places(kept), "ablation": "+".join(values.get("ablation", ())) or "none"}
+
+
+def _without_places(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_without_places(value) for value in values if not _is_place(value)]
+    if isinstance(values, dict):
+        return {
+            key: _without_places(value)
+            for key, value in values.items()
+            if key not in ("_target_", "_partial_", "folder", "dirpath") and not _is_place(value)
+        }
+    return values
+
+
+def _is_place(value: Any) -> bool:
+    # Also one that an override gives, as data.root=/images.
+    parts = value.split("=") if isinstance(value, str) else ()
+    return any(PurePath(part).is_absolute() for part in parts)
+
+
+def describe_run(run: Any, values: Mapping[str, Any]) -> None:
+    """Say how the curves of a run are shown, where its files are, and which networks it looks at.
+
+    `values` is the plain configuration.
+    """
+    import wandb
+
+    # Not of the other processes of a training, which have no run.
+    if not isinstance(run, wandb.Run):
+        return
+    # Each by its name: of two patterns that match, as Lightning's `*`, wandb follows either.
+    for name in (*names.LOWEST, *names.BY_EPOCH, *names.CONSTANT):
+        run.define_metric(
+            name,
+            step_metric=None if name == names.EPOCH else names.EPOCH,
+            summary="min" if name in names.LOWEST else None,
+            hidden=name in names.CONSTANT or None,
+        )
+    folder = Path(values["paths"]["run"])
+    if run.offline:
+        keep_paths_relative(run, folder)
+    ckpt = values.get("ckpt")
+    for path in ckpt if isinstance(ckpt, list) else [ckpt]:
+        try:
+            _use_checkpoint(run, path)
+        except Exception as problem:
+            # The errors of wandb's clients have no class in common.
+            log.warning(
+                f"Weights & Biases does not know that this run used {path}: {reason_of(problem)}"
+            )
+
+
+def _use_checkpoint(run: Any, ckpt: str | None) -> None:
+    """Let the best checkpoint of a run that was logged to wandb be an input of this one."""
+    path = Path(ckpt or "").expanduser()
+    folder = path if path.is_dir() else path.parent.parent
+    file, identity = folder / "checkpoints" / "best.ckpt", folder / "wandb" / "run_id"
+    logged = next(folder.glob("wandb/*run-*"), None) is not None and identity.exists()
+    if ckpt is None or not logged or path not in (folder, file):
+        return
+    if not option_of_run(folder, "callbacks.artifacts.checkpoint"):
+        return
+    name = f"checkpoint-{identity.read_text().strip()}"
+    if not run.offline:
+        run.use_artifact(f"{name}:best")
+        return
+    import wandb
+
+    artifact = wandb.Artifact(name, type="model")
+    artifact.add_file(str(file), policy="immutable")
+    use_artifact_offline(run, artifact, ["best"])
+
+
 def close_wandb(*, failed: bool = False) -> str | None:
     """Finish the wandb run of this process; returns how to upload it if it was offline."""
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return None
     run = wandb.run
-    folder = Path(run.settings.sync_dir) if run.offline else None
+    record = Path(run.settings.sync_dir) if run.offline else None
     try:
         wandb.finish(exit_code=int(failed))
     except Exception as problem:
@@ -97,7 +193,11 @@ def close_wandb(*, failed: bool = False) -> str | None:
         with contextlib.suppress(Exception):
             wandb.teardown()
         vars(wandb)["run"] = None
-    return f"wandb sync {folder}" if folder is not None and folder.exists() else None
+    if record is None or not record.exists():
+        return None
+    # From the run's folder, from which the record names its files.
+    folder = record.parent.parent
+    return f"cd {shlex.quote(str(folder))} && wandb sync {record.relative_to(folder)}"
 
 
 def feature_map_table(rows: Sequence[Sequence[Any]]) -> Any:
@@ -131,9 +231,8 @@ def log_figures(
 
     values = {key: plain(value) for key, value in options.items() if key != "_target_"}
     try:
-        run = wandb.init(
-            **run_options(**values), job_type=config.task.name, config={"ckpt": str(config.ckpt)}
-        )
+        run = wandb.init(**run_options(**values), config=shown_configuration(plain(config)))
+        describe_run(run, plain(config))
         shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in figures.items()}
         if feature_maps:
             shown["feature_maps"] = feature_map_table(feature_maps)
@@ -165,20 +264,24 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
         group=name,
         name=f"table of {name}",
         tags=["table"],
+        job_type="sweep",
         mode=options.mode,
     )
     columns, rows = table.values()
     try:
         run = wandb.init(**options_of_run)
+        if run.offline:
+            keep_paths_relative(run, folder)
         run.log({"table": wandb.Table(columns=[*columns], data=rows)})
     except wandb.Error as problem:
         log.warning(f"The table was not logged to Weights & Biases: {reason_of(problem)}")
     if close_wandb() is None:
         return None
     # The shell fills in the stars.
-    runs = [f"{shlex.quote(str(folder))}/wandb/offline-run-*"]
-    runs += dict.fromkeys(f"{shlex.quote(str(job.parent))}/*/wandb/offline-run-*" for job in jobs)
-    return f"wandb sync {' '.join(runs)}"
+    places = [str(folder), *dict.fromkeys(str(job.parent) for job in jobs)]
+    first, *others = map(shlex.quote, places)
+    runs = " ".join([first, *(f"{place}/*/" for place in others)])
+    return f'for run in {runs}; do (cd "$run" && wandb sync wandb/offline-run-*); done'
 
 
 def _run_id(folder: Path) -> str | None:
