@@ -26,6 +26,7 @@ from torchvision.transforms.functional import to_pil_image
 from usual_recipe import TEN_CROPS, TEN_OF_SQUARE, image_folder
 
 from zf_lightning.data import FolderSource, ImageDataModule
+from zf_lightning.data.crops import TEN
 from zf_lightning.training.module import ImageClassifier
 
 BATCH = 8
@@ -63,11 +64,10 @@ def ours(data: ImageDataModule, classifier: ImageClassifier) -> Tensor:
 
 def probabilities(classifier: ImageClassifier, images: Tensor) -> Tensor:
     """What `ImageClassifier.test_step` computes: the mean of the softmax over the ten crops."""
-    crops = classifier.preprocessing.ten_crops(images)
     total = torch.zeros(())
-    for number in range(len(crops)):
-        total = total + classifier.network(crops[number]).float().softmax(1)
-    return total / len(crops)
+    for crops in classifier.preprocessing.ten_crops(images):
+        total = total + classifier.network(crops).float().softmax(1)
+    return total / TEN
 
 
 def bare(crops: list[Tensor], network: nn.Module) -> None:
@@ -99,8 +99,7 @@ def run(root: Path, repetitions: int, workers: int) -> None:
     data = ImageDataModule(FolderSource(root), batch_size=BATCH, workers=workers)
     count = data.length("test")
     batches = [batch.images for batch in data.test_dataloader()]
-    tens = [classifier.preprocessing.ten_crops(images) for images in batches]
-    crops = [ten[number] for ten in tens for number in range(len(ten))]
+    crops = [crop for images in batches for crop in classifier.preprocessing.ten_crops(images)]
 
     def half(work: Callable[[], object]) -> Callable[[], object]:
         def run_half() -> object:

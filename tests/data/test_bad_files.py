@@ -14,7 +14,7 @@ from zf_lightning.data import (
     cached_statistics,
     compute_statistics,
 )
-from zf_lightning.data.bad_files import BadFiles, limit_of
+from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.errors import UnreadableImage, UserError
 from zf_lightning.tasks import train
 
@@ -104,13 +104,8 @@ def test_of_very_many_some_are_named(damaged: Path) -> None:
     ("allowed", "expected"), [(0, 0), (0.001, 1281), (0.5, 640583), (1, 1), (30, 30)]
 )
 def test_a_limit_is_a_share_or_a_number(allowed: float, expected: int) -> None:
-    assert limit_of(allowed, 1281167, option="x") == expected
-
-
-@pytest.mark.parametrize("allowed", [-1, 1.5])
-def test_a_limit_that_is_neither_is_refused(allowed: float) -> None:
-    with pytest.raises(UserError, match="neither a share"):
-        limit_of(allowed, 10, option="x")
+    bad = BadFiles.of_split(range(1281167), "train", {"train": allowed})
+    assert bad.limit == expected
 
 
 def test_the_mean_image_is_that_of_the_readable_files(damaged: Path) -> None:

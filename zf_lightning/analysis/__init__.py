@@ -1,4 +1,4 @@
-"""The paper's analyses besides the deconvnet, as functions of a network and images (Sec. 4)."""
+"""The paper's analyses other than the deconvnet: functions of a network and images (Sec. 4)."""
 
 from zf_lightning.analysis.correspondence import (
     Consistency,

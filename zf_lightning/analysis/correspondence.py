@@ -1,23 +1,23 @@
 """Correspondence: changes of features where the same part is hidden in several images (Table 1).
 
-For image i and layer l, e_i is the difference of the features of the original and of the masked
-image. Delta is the Hamming distance of sign(e_i) and sign(e_j), averaged over the dimensions of
-the layer and over the pairs of images: 0 if all images change alike. The paper prints a sum, but
-its values, and the words "mean feature sign change" of its early version, are those of an average.
+For image i and layer l, e_i is the difference between the features of the original and of the
+masked image. Delta is the Hamming distance of sign(e_i) and sign(e_j), averaged over the dimensions
+of the layer and over the pairs of images: 0 if all images change alike. The paper prints a sum, but
+its values, and the words "mean feature sign change" in its early version, are those of an average.
 
-Decisions where the paper is silent:
+Choices where the paper is silent:
 
-- Features are what leaves the ReLU; the sign of zero is a third value. Where a feature is 0 before
-  and after, all images agree: only so can random places, which have nothing in common, come as low
-  as the paper's 0.1. The price: Delta is also low for a place to which few features respond.
-  `rectified=False` takes the ReLU's inputs: hardly any difference is zero, and unrelated changes
-  are at 0.5.
+- Features are the ReLU's outputs; the sign of zero is a third value. A feature that is 0 before and
+  after counts as agreement: otherwise random places, which have nothing in common, could not reach
+  the paper's 0.1. The price is that Delta is also low for a place to which few features respond.
+  `rectified=False` takes the ReLU's inputs instead: hardly any difference is zero, and unrelated
+  changes give 0.5.
 - `changed_only=True` compares, for each pair of images, only the features that the mask changes in
-  both. Unrelated changes are then at 0.5, and a part that changes many features is not punished.
-- The mask is a square, of the same size for all parts and random places.
-- A random place is uniform among those where the square lies in the image, for each image its own.
-- The spread is the standard deviation over the pairs of images, for random places over the pairs
-  of all draws.
+  both. Unrelated changes then give 0.5, and changing many features carries no penalty.
+- The mask is a square, of one size for all parts and random places.
+- A random place is drawn for each image, uniformly among those where the square fits in the image.
+- The spread is the standard deviation over pairs of images; for random places, over the pairs of
+  all draws.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,14 +65,14 @@ class Consistency:
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Delta by layer and by part, and what was hidden."""
+    """Delta by layer and part, and where the masks were."""
 
     parts: dict[str, dict[str, Consistency]]
     #: By layer.
     random: dict[str, Consistency]
     #: Height and width of the mask in pixels.
     size: int
-    #: `[N, 2]` int64 by part: where the masks begin (row, column); and of the first random draw.
+    #: `[N, 2]` int64: first row and column of the masks, by part and for the first random draw.
     starts: dict[str, Tensor]
     random_starts: Tensor
 
@@ -91,17 +91,17 @@ def correspondence(
     changed_only: bool = False,
     batch_size: int = 32,
 ) -> Correspondence:
-    """Table 1 for any parts: Delta for each, and for random places.
+    """Table 1: Delta for each part, and for random places.
 
     Args:
         images: float `[N, 3, H, W]` as the network takes them.
         parts: by name the centres `[N, 2]` (row, column) in pixels of the images.
         layers: `ObservedNetwork.middle_and_late` if None (layers 5 and 7 in the paper).
         size: height and width of the mask in pixels.
-        fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
-        draws: how often a random place is drawn for every image; the paper does not say.
+        fill: the mask's values: a number or `[3, H, W]`, in the network's input range.
+        draws: random places for each image; the paper does not say how many.
         seed: decides the random places.
-        rectified: whether features are what leaves the ReLU of a layer, or what enters it.
+        rectified: whether features are the outputs or the inputs of a layer's ReLU.
         changed_only: compare only the features that the mask changes in both images.
         batch_size: most images that go through the network at a time.
 
@@ -116,7 +116,7 @@ def correspondence(
         raise UserError(f"draws is {draws}, but must be at least 1.")
     limits = torch.tensor(images.shape[2:])
     for part, centres in parts.items():
-        # So that NaN is outside.
+        # Written so that NaN counts as outside.
         outside = ~((centres >= 0) & (centres < limits)).all(1)
         if outside.any():
             raise UserError(f"{part} of image {int(outside.nonzero()[0])} lies outside the image.")
@@ -148,9 +148,9 @@ def correspondence(
 
 
 def sign_distances(differences: Tensor, *, changed_only: bool = False) -> Tensor:
-    """Share of dimensions in which the signs (-1, 0, 1) differ: float64 `[N, N]` of `[N, D]`.
+    """Share of dimensions whose signs (-1, 0, 1) differ: float64 `[N, N]` of `[N, D]`.
 
-    With `changed_only`, of those in which neither is 0; NaN where there are none.
+    With `changed_only`, among the dimensions where neither sign is 0; NaN if there are none.
     """
     signs = differences.sign()
     if not changed_only:
@@ -167,13 +167,10 @@ def below_random(
     samples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """How far Delta of a part lies below that of random places, and a confidence interval.
+    """Difference of Delta, random places minus part, and the ends of its confidence interval.
 
-    The interval is a percentile bootstrap over images: pairs share images, so that pairs are not
-    independent, but images are. An image drawn twice is not paired with itself.
-
-    Returns:
-        The difference random - part, and the ends of its interval.
+    The interval is a percentile bootstrap over images, which are independent; pairs are not, as
+    they share images. An image drawn twice is not paired with itself.
     """
     difference = random.distances.nanmean(0) - part.distances.mean(0)
     number = len(difference)

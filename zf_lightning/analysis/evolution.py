@@ -1,16 +1,15 @@
 """Evolution of features during training, from the atlases of a run (Sec. 4, Fig. 4).
 
-The paper draws the strongest projection of some feature maps at eight epochs, says that sudden
-jumps come from another image becoming the strongest, that lower layers converge within a few
-epochs, and that upper layers need 40 to 50. As numbers:
+The paper draws the strongest projection of some feature maps at eight epochs. It says that sudden
+jumps come from a change of the strongest image, that lower layers converge within a few epochs, and
+that upper layers need 40 to 50. Measured here:
 
-- *Jaccard*: the images that the top k of a feature map have in common at two epochs, over those
-  that they have together: 1 if the top k is the same set, 0 if none is left. Images that do not
-  excite the feature map do not count.
-- *Similarity*: the cosine of the angle between the strongest projections of a feature map at two
-  epochs, pixel by pixel from where the unit sees.
-- A layer has *settled* at the first epoch from which on the Jaccard of its top k with that of the
-  last epoch, averaged over its feature maps, stays at or above a threshold (default 0.5).
+- *Jaccard*: the overlap of a feature map's top-k images at two epochs, intersection over union: 1
+  for the same set, 0 for none in common. Images that do not excite the feature map do not count.
+- *Similarity*: the cosine between the strongest projections of a feature map at two epochs, pixel
+  by pixel within the receptive field.
+- A layer has *settled* at the first epoch after which the mean Jaccard with the last epoch, over
+  its feature maps, stays at or above a threshold (default 0.5).
 """
 
 import itertools
@@ -29,24 +28,24 @@ PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 
 @dataclass(frozen=True)
 class LayerEvolution:
-    """How one layer changed over the E epochs of a run's atlases."""
+    """Changes of one layer over the E epochs of a run's atlases."""
 
     layer: str
     #: Counted from 1.
     epochs: tuple[int, ...]
-    #: `[E - 1, C]` float64: Jaccard of the top k with that of the atlas before; NaN where nothing
+    #: `[E - 1, C]` float64: Jaccard of the top k with the previous atlas; NaN where no image
     #: excites the feature map in either.
     jaccard_with_previous: Tensor
-    #: `[E, C]` float64: the same with the last.
+    #: `[E, C]` float64: the same with the last atlas.
     jaccard_with_last: Tensor
-    #: `[E - 1, C]` bool: whether another image is the strongest than in the atlas before.
+    #: `[E - 1, C]` bool: whether the strongest image is not that of the previous atlas.
     jumped: Tensor
     #: `[E - 1, M]` float64: cosine of the strongest projections of the drawn feature maps with
-    #: those of the atlas before; NaN where one is empty.
+    #: those of the previous atlas; NaN where one is empty.
     similarity_with_previous: Tensor
 
     def settled(self, threshold: float = 0.5) -> int | None:
-        """The epoch from which on the top k is that of the last epoch; None if only at the end."""
+        """The epoch at which the layer settled; None if only the last epoch qualifies."""
         means = self.jaccard_with_last.nanmean(1)
         below = (~(means >= threshold)).nonzero()
         place = int(below[-1]) + 1 if len(below) else 0
@@ -54,7 +53,7 @@ class LayerEvolution:
 
 
 def evolution(atlases: Sequence[Atlas]) -> list[LayerEvolution]:
-    """Follow each layer through atlases of one network, in the order of their epochs.
+    """Follow each layer through the atlases of one run, in the order of their epochs.
 
     Raises UserError for fewer than two atlases, or ones of different networks.
     """
@@ -74,10 +73,10 @@ def evolution(atlases: Sequence[Atlas]) -> list[LayerEvolution]:
 
 
 def epochs_to_show(available: Sequence[int], wanted: Sequence[int] | None = None) -> list[int]:
-    """The epochs, counted from 1, that a figure shows: the paper's, as far as the run has them.
+    """Epochs, counted from 1, for a figure's columns: those of the paper that the run has.
 
-    Where the run has fewer than four of them, as many of its own as the figure has columns, evenly.
-    Raises UserError where `wanted` names an epoch that the run does not have.
+    With fewer than four of them, evenly spaced epochs of the run, as many as the paper shows.
+    Raises UserError if `wanted` names an epoch that the run does not have.
     """
     have = sorted(set(available))
     if wanted is not None:
@@ -90,7 +89,7 @@ def epochs_to_show(available: Sequence[int], wanted: Sequence[int] | None = None
         return sorted(set(wanted))
     shown = [epoch for epoch in PAPER_EPOCHS if epoch in have]
     if len(shown) >= 4:
-        # Where there is room, the last epoch shows what the others became.
+        # With a free column, the last epoch shows where the others led.
         room = len(shown) < len(PAPER_EPOCHS) and have[-1] not in shown
         return [*shown, have[-1]] if room else shown
     steps = min(len(have), len(PAPER_EPOCHS))
@@ -99,7 +98,7 @@ def epochs_to_show(available: Sequence[int], wanted: Sequence[int] | None = None
 
 
 def jaccard(first: LayerAtlas, second: LayerAtlas) -> Tensor:
-    """`[C]` float64: common images of the top k over all of them; NaN if there are none."""
+    """`[C]` float64: Jaccard of the top-k images of each feature map; NaN if both are empty."""
     values = []
     for one, other in zip(_images(first), _images(second), strict=True):
         together = one | other
@@ -129,7 +128,7 @@ def _layer_evolution(layer: str, atlases: Sequence[Atlas]) -> LayerEvolution:
 
 
 def _images(layer: LayerAtlas) -> list[set[int]]:
-    """The images of each feature map's top k that excite it."""
+    """The top-k images of each feature map that excite it."""
     excited = (layer.activations > 0) & (layer.indices >= 0)
     return [
         set(indices[mask].tolist()) for indices, mask in zip(layer.indices, excited, strict=True)

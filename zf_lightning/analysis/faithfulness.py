@@ -1,21 +1,21 @@
 """Faithfulness: whether a projection marks the pixels that its unit responds to.
 
-Two tests of an importance of pixels, whatever made it. What we decided:
+Tests of any importance of pixels, whatever produced it. Our choices:
 
-- *Two squares.* Two squares of the unit's receptive field, at the same distance from its centre,
-  are hidden in turn: does the more important one lower the unit more? A unit responds most to its
-  centre, so that squares anywhere are told apart as well by a blob at the centre. Of matched ones
-  the second is the first, mirrored or transposed: a blob is right in exactly half of them. They lie
-  in the middle of the field, where hiding has an effect, and each pair counts by how much the two
-  effects differ.
-- *Beyond the others.* The same squares, but what is lowered is the unit's activation, as a share of
-  the whole one, less the same of all other active maps at its position together. To mark what
-  everything there responds to is no merit.
-- *The curve.* The receptive field is divided into cells, which are hidden from the most important
-  on, or shown from the most important on where all is hidden. The area between the two curves of
-  the unit's activation, in units of its own, is 0 for a random order.
+- *Two squares.* Two squares in the unit's receptive field, equally far from its centre, are hidden
+  in turn: does the more important one lower the unit more? A unit responds most to its centre, so
+  a mere blob at the centre would rank unmatched squares well. Here the second square is the first,
+  mirrored or transposed, and a blob is right for exactly half of the pairs. The squares lie in the
+  middle of the field, where hiding has an effect; each pair is weighted by how much the two effects
+  differ.
+- *Beyond the others.* The same squares, but the effect is the unit's relative drop minus that of
+  all other active maps at its position together: marking what every map there responds to earns
+  nothing.
+- *The curve.* The receptive field is divided into cells. They are hidden, or shown on a hidden
+  field, in the order of their importance. The area between the two curves of the unit's relative
+  activation is 0 for a random order.
 
-A tie counts half. Hidden pixels are filled with one value, as in occlusion (Sec. 4.2).
+A tie counts half. Hidden pixels get one value, as in occlusion (Sec. 4.2).
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,7 @@ from zf_lightning.deconv.receptive_field import crop
 
 #: Cells along each side of a receptive field, and steps in which they are hidden.
 CELLS, STEPS = 12, 10
-#: The square is this part of the receptive field's side, as that of occlusion is of the image's;
-#: and by this part squares keep clear of the field's border.
+#: Shares of the receptive field's side: that of a square, and its distance from the border.
 SQUARE, BORDER = 1 / 7, 1 / 6
 #: Relative difference of two importances below which they are a tie.
 TIE = 1e-6
@@ -40,17 +39,16 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Of one importance, for U units: float64 on the CPU."""
+    """Results of one importance for U units: float64 on the CPU."""
 
-    #: `[U]` in 0..1: share of the pairs of squares, each counting by how much their effects differ,
-    #: of which the more important lowered the unit more. NaN where no pair has an effect.
+    #: `[U]` in 0..1: share of the pairs, weighted by the difference of their effects, whose more
+    #: important square lowered the unit more. NaN where no pair has an effect.
     squares: Tensor
-    #: `[U]` in 0..1: the same of the unit beyond the other maps.
+    #: `[U]` in 0..1: the same for effects beyond those on the other maps.
     beyond_others: Tensor
     #: `[U]`: the area between the curves; -1..1 where hiding everything leaves nothing.
     area: Tensor
-    #: `[U, STEPS + 1]`: activation in units of the unhidden one, with 0, 1/STEPS, … 1 of the cells
-    #: hidden, and shown.
+    #: `[U, STEPS + 1]`: relative activation with 0, 1/STEPS, … 1 of the cells hidden, and shown.
     hidden: Tensor
     shown: Tensor
 
@@ -74,7 +72,7 @@ def faithfulness(
         importances: by name, `[U, h, w]`, in the tiles of the units' receptive fields; see
             `importances_of` and `trivial_importances`.
         pairs: of squares for each unit.
-        fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
+        fill: hides pixels: a number or `[3, H, W]`, in the network's input range.
         seed: decides the squares.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -110,9 +108,9 @@ def magnitude(projections: Tensor) -> Tensor:
 
 
 def times_image(deconvnet: Deconvnet, images: Tensor, units: Units, projections: Tensor) -> Tensor:
-    """Importance `[U, h, w]` by the product of projections `[U, 3, h, w]` and the image's pixels.
+    """Importance `[U, h, w]`: projections `[U, 3, h, w]` times the image's pixels.
 
-    Of the gradient it is the first-order estimate of what becoming 0 does; it may be negative.
+    For the gradient it is the first-order effect of setting a pixel to 0; it may be negative.
     """
     return (projections * _tiles(deconvnet, images, units)[0].to(projections)).sum(1)
 
@@ -120,7 +118,7 @@ def times_image(deconvnet: Deconvnet, images: Tensor, units: Units, projections:
 def trivial_importances(
     deconvnet: Deconvnet, images: Tensor, units: Units, *, seed: int = 0
 ) -> dict[str, Tensor]:
-    """What a projection has to beat: importances `[U, h, w]` that know nothing of the unit.
+    """Baselines that a projection must beat: importances `[U, h, w]` that ignore the unit.
 
     `centred blob`: falls with the distance from the receptive field's centre. `image variance`:
     the square of a pixel's difference from the mean of the cell around it. `chance`: random.
@@ -128,7 +126,7 @@ def trivial_importances(
     tiles, inside = _tiles(deconvnet, images, units)
     height, width = tiles.shape[2:]
     side = max(1, round(height / CELLS)), max(1, round(width / CELLS))
-    # Beyond the border nothing is looked at; zeros would be an edge there.
+    # Pixels beyond the border are left out: zeros would make an edge there.
     counts = _means(inside[:, None].to(tiles.dtype), side)
     mean = _means(tiles, side) / counts.clamp_min(1e-6)
     variance = ((tiles - mean).square().sum(1) * inside).cpu()
@@ -146,7 +144,7 @@ def trivial_importances(
 def square_pairs(
     response: PlaceResponse, number: int, generator: torch.Generator
 ) -> tuple[Tensor, int]:
-    """Pairs of squares inside a position's window, matched for distance from its tile's centre.
+    """Pairs of squares in a position's window, equally far from the centre of its tile.
 
     Returns first rows and columns `[P, 2, 2]` (pair, square, axis) in the window, with P at most
     `number`, and the side in pixels. The squares of a pair do not overlap.
@@ -155,7 +153,7 @@ def square_pairs(
     side = max(1, round(SQUARE * min(tile.height, tile.width)))
     ends = torch.tensor([tile.height - side, tile.width - side])
     least = (BORDER * (ends + side)).long().minimum(ends // 2)
-    # Many more than are needed, as some mirror images overlap or lie beyond the border.
+    # More than needed: some mirror images overlap or lie beyond the border.
     count = 40 * number
     first = torch.stack(
         [
@@ -177,7 +175,7 @@ def square_pairs(
 
 
 def _hide_squares(pixels: Tensor, hiding: Tensor, starts: Tensor, side: int) -> Tensor:
-    """`[2 P, 3, h, w]`: the pixels with one square hidden in each."""
+    """`[2 P, 3, h, w]`: the pixels, each time with one square hidden."""
     rows = torch.arange(pixels.shape[1]) - starts[..., 0].flatten()[:, None]
     columns = torch.arange(pixels.shape[2]) - starts[..., 1].flatten()[:, None]
     masks = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None]
@@ -185,7 +183,7 @@ def _hide_squares(pixels: Tensor, hiding: Tensor, starts: Tensor, side: int) -> 
 
 
 def _lowered(before: Tensor, after: Tensor, feature_map: int) -> tuple[Tensor, Tensor]:
-    """How much pairs of squares lower a map, and all others together: `[P, 2]`, shares."""
+    """Relative drop `[P, 2]` of a map, and of all other maps together, for pairs of squares."""
     active = before > 0
     active[feature_map] = False
     own = 1 - after[:, feature_map] / before[feature_map]
@@ -203,7 +201,7 @@ def _sums(values: Tensor, starts: Tensor, side: int) -> Tensor:
 
 
 def _agreement(importances: Tensor, effects: Tensor) -> Tensor:
-    """Share of pairs `[P, 2]`, by the difference of their effects, in which both say the same.
+    """Share of pairs `[P, 2]`, weighted by the difference of effects, that importance ranks right.
 
     A tie of the importances counts half.
     """
@@ -217,12 +215,12 @@ def _agreement(importances: Tensor, effects: Tensor) -> Tensor:
 def _curves(
     response: PlaceResponse, hiding: Tensor, importances: Tensor, before: Tensor, feature_map: int
 ) -> tuple[Tensor, Tensor]:
-    """Activation with the most important cells hidden, and with them alone shown: `[STEPS + 1]`."""
+    """Relative activation `[STEPS + 1]`: most important cells hidden, and only they shown."""
     tile, window = response.tile, response.window
     rows = (torch.arange(window.height) + window.top - tile.top) * CELLS // tile.height
     columns = (torch.arange(window.width) + window.left - tile.left) * CELLS // tile.width
     cell = rows[:, None] * CELLS + columns
-    # Means: cells differ in their number of pixels.
+    # Means, as cells differ in their number of pixels.
     sums = torch.bincount(cell.flatten(), importances.flatten(), CELLS * CELLS)
     counts = torch.bincount(cell.flatten(), minlength=CELLS * CELLS)
     present = counts.nonzero()[:, 0]
@@ -233,7 +231,7 @@ def _curves(
     first = (rank[cell] < limits[:, None, None])[:, None].to(hiding.device)
     hidden = hiding.where(first, response.pixels)
     shown = response.pixels.where(first, hiding)
-    # All hidden and nothing hidden are the ends of both.
+    # All hidden and nothing hidden are the ends of both curves.
     activations = response(torch.cat([hidden, shown[1:-1]]))[:, feature_map].double()
     relative = (activations / before).cpu()
     down = relative[: STEPS + 1]
@@ -247,7 +245,7 @@ def _joined(of_units: list[tuple[Tensor, ...]]) -> Faithfulness:
 
 
 def _tiles(deconvnet: Deconvnet, images: Tensor, units: Units) -> tuple[Tensor, Tensor]:
-    """What units see of their images, `[U, 3, h, w]`, and where that lies inside, `[U, h, w]`."""
+    """Receptive-field crops `[U, 3, h, w]`, and where they lie in the image `[U, h, w]`."""
     field = deconvnet.receptive_fields([units.layer], (images.shape[2], images.shape[3]))[
         units.layer
     ]

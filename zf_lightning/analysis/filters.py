@@ -1,14 +1,13 @@
-"""First-layer filters as numbers: sizes, dead feature maps, frequencies (Sec. 4.1, Fig. 6).
+"""First-layer filters: sizes, dead feature maps, frequencies (Sec. 4.1, Fig. 6).
 
 The paper finds that Krizhevsky's first layer mixes very high and very low frequencies with few in
-between, and that the second shows aliasing, which it puts down to the stride of 4. What is measured
-here:
+between, and that the second shows aliasing, which it attributes to the stride of 4. Measured here:
 
-- *Frequency content*: the power spectrum of each filter, zero-padded, summed over colours and
-  divided by the filter's total, so that every filter counts the same; its share in bands of radial
-  frequency in cycles a pixel. A filter of white noise has the shares of `white_noise`.
-- *Aliasing*: the share of the power at frequencies that the layer's stride s cannot carry, that is
-  above 1 / (2 s) cycles a pixel vertically or horizontally: they come out as lower ones.
+- *Frequency content*: the zero-padded power spectrum of each filter, summed over colours and
+  normalised to 1, and its share in bands of radial frequency (cycles a pixel). White noise has the
+  shares of `white_noise`.
+- *Aliasing*: the share of the power above 1 / (2 s) cycles a pixel, vertically or horizontally: the
+  stride s cannot carry these frequencies and folds them onto lower ones.
 """
 
 import itertools
@@ -22,8 +21,8 @@ from torch import Tensor, nn
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.errors import UserError
 
-#: Bands of radial frequency in cycles a pixel: the octave that ends at the highest, 1/2, together
-#: with the corners of the spectrum beyond; the octave below it; and the rest.
+#: Bands of radial frequency in cycles a pixel: the top octave, which ends at 1/2, with the corners
+#: of the spectrum beyond it; the octave below; and the rest.
 BANDS: dict[str, tuple[float, float]] = {
     "low": (0.0, 0.125),
     "mid": (0.125, 0.25),
@@ -37,7 +36,7 @@ RINGS = 16
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The filters of a network's first convolution, which sees pixels."""
+    """The filters of a network's first convolution."""
 
     name: str
     #: `[M, C, h, w]` float32.
@@ -52,13 +51,13 @@ class FirstLayer:
 
 @dataclass(frozen=True)
 class FrequencyContent:
-    """Where in the spectrum the power of M filters lies."""
+    """Distribution of the power of M filters over frequencies."""
 
-    #: By band `[M]`: share of each filter's power.
+    #: `[M]` by band: share of each filter's power.
     bands: dict[str, Tensor]
-    #: `[M]`: share of the power that the stride folds onto lower frequencies.
+    #: `[M]`: share of each filter's power that the stride folds onto lower frequencies.
     aliased: Tensor
-    #: `[RINGS]`: mean share of the power a ring of radial frequency, up to 1/2 cycle a pixel.
+    #: `[RINGS]`: mean share of the power in each ring of radial frequency, up to 1/2 cycle a pixel.
     radial: Tensor
     #: `[RINGS]`: middle of each ring in cycles a pixel.
     frequencies: Tensor
@@ -91,7 +90,7 @@ def dominance(rms: Tensor | numpy.ndarray) -> float | None:
 
 
 def frequency_content(weights: Tensor, stride: tuple[int, int]) -> FrequencyContent:
-    """Share of the power by frequency of filters `[M, C, h, w]`; filters of zeros count as 0."""
+    """Frequency content of filters `[M, C, h, w]`; all shares of a zero filter are 0."""
     size = max(SPECTRUM_SIZE, *weights.shape[2:])
     power = torch.fft.fft2(weights.double(), s=(size, size)).abs().square().sum(1)
     total = power.sum((1, 2))
@@ -114,7 +113,7 @@ def frequency_content(weights: Tensor, stride: tuple[int, int]) -> FrequencyCont
 
 
 def white_noise(stride: tuple[int, int]) -> dict[str, float]:
-    """The shares that a filter of white noise has on average: of each band, and `aliased`."""
+    """Expected shares of a white-noise filter: of each band, and `aliased`."""
     impulse = torch.zeros(1, 1, 1, 1).fill_(1.0)
     content = frequency_content(impulse, stride)
     shares = {name: float(share[0]) for name, share in content.bands.items()}
@@ -125,15 +124,10 @@ def white_noise(stride: tuple[int, int]) -> dict[str, float]:
 def images_that_excite(
     network: nn.Module | ObservedNetwork, batches: Iterable[Tensor], layers: Iterable[str]
 ) -> tuple[dict[str, Tensor], int]:
-    """In how many images each feature map of some layers is above 0 anywhere.
+    """Count the images that excite each feature map (above 0 anywhere); 0 means dead on these.
 
-    A feature map that is excited in none is dead, as far as these images can tell.
-
-    Args:
-        batches: float `[N, 3, H, W]` as the network takes them.
-
-    Returns:
-        By layer int64 `[C]`, and the number of images.
+    `batches` are float `[N, 3, H, W]` as the network takes them. Returns int64 `[C]` by layer, and
+    the number of images.
     """
     observed = ObservedNetwork.of(network)
     names = list(layers)
@@ -152,7 +146,7 @@ def images_that_excite(
 
 
 def _frequencies(size: int) -> tuple[Tensor, Tensor]:
-    """Vertical and horizontal frequency `[size, size]` of a spectrum, in cycles a pixel."""
+    """Vertical and horizontal frequencies `[size, size]`, in cycles a pixel."""
     frequencies = torch.fft.fftfreq(size, dtype=torch.float64)
     vertical, horizontal = torch.meshgrid(frequencies, frequencies, indexing="ij")
     return vertical, horizontal

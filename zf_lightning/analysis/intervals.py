@@ -1,4 +1,4 @@
-"""Intervals of a mean over units, images or runs, by the bootstrap."""
+"""Bootstrap intervals of a mean over units, images or runs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> Interval:
-    """The mean of independent values and its bootstrap interval (percentiles); NaN do not count."""
+    """Mean and percentile-bootstrap interval of independent values; NaN values are left out."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     if len(finite) < 2:

@@ -1,8 +1,7 @@
 """Feature invariance to translation, scaling and rotation of the image (Fig. 5).
 
-The ranges of the paper are in `conf/task/invariance.yaml`. What it leaves open is decided so: the
-whole picture is transformed before it is cropped for the network, and what comes in from beyond its
-border is grey.
+The paper's ranges are in `conf/task/invariance.yaml`. Where it is silent: the whole picture is
+transformed before it is cropped for the network, and regions from beyond its border are grey.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,32 +22,32 @@ UNITS = {"vertical translation": "pixels", "scale": "ratio", "rotation": "degree
 
 @dataclass(frozen=True)
 class Invariance:
-    """Changes of features by one transformation, at V values, of N pictures."""
+    """Effect of one transformation, at V values, on the features of N pictures."""
 
     transformation: str
     values: tuple[float, ...]
-    #: By layer `[V, N]`: Euclidean distance between the features of the transformed and of the
+    #: `[V, N]` by layer: Euclidean distance between the features of the transformed and the
     #: untransformed picture.
     distances: dict[str, Tensor]
-    #: By layer `[N]`: Euclidean norm of the untransformed picture's features.
+    #: `[N]` by layer: Euclidean norm of the untransformed picture's features.
     norms: dict[str, Tensor]
     #: `[V, N]`: probability of the true class.
     probabilities: Tensor
 
     def relative_distances(self, layer: str) -> Tensor:
-        """`[V, N]`: distances as a share of the untransformed features' norm."""
+        """`[V, N]`: distances relative to the norm of the untransformed features."""
         return self.distances[layer] / self.norms[layer].clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def transformed(
     pictures: Tensor, transformation: str, value: float, *, grey: float = 128.0
 ) -> Tensor:
-    """Pictures `[N, 3, H, W]` in 0..255 moved, enlarged or turned about their centre, as float32.
+    """Move, scale or rotate pictures `[N, 3, H, W]` in 0..255 about their centre; float32.
 
     Args:
         transformation: `vertical translation` (pixels, downwards), `scale` (a factor) or
             `rotation` (degrees, clockwise).
-        grey: fills what lies beyond the border.
+        grey: fills regions from beyond the border.
 
     Raises UserError for another transformation, or a scale that is not positive.
     """
@@ -60,7 +59,7 @@ def transformed(
     if value == UNCHANGED[transformation]:
         return pictures
     if transformation == "vertical translation" and value == int(value):
-        # Whole pixels need no interpolation.
+        # Whole pixels are moved without interpolation.
         moved = torch.full_like(pictures, grey)
         height, shift = pictures.shape[2], int(value)
         if abs(shift) < height:
@@ -68,7 +67,6 @@ def transformed(
             target = slice(max(0, shift), height + min(0, shift))
             moved[:, :, target] = pictures[:, :, source]
         return moved
-    # A translation by a part of a pixel is done by interpolation too.
     return transforms.affine(
         pictures,
         angle=value if transformation == "rotation" else 0.0,
@@ -91,16 +89,16 @@ def invariance(
     grey: float = 128.0,
     batch_size: int = 32,
 ) -> list[Invariance]:
-    """Distances in the features of some layers, and the probability of the true class (Fig. 5).
+    """Feature distances in some layers, and the probability of the true class (Fig. 5).
 
     Args:
         pictures: `[N, 3, H, W]` in 0..255.
         labels: the class of each.
         transformations: from the names in `UNCHANGED` to their values.
-        prepare: from float pictures to what the network takes: crop, mean subtraction.
+        prepare: turns float pictures into network inputs: crop, mean subtraction.
         layers: the first and the last hidden layer if None (layers 1 and 7 in the paper).
-        grey: what lies beyond the border.
-        batch_size: most pictures that go through the network at a time.
+        grey: fills regions from beyond the border.
+        batch_size: pictures in a forward pass, at most.
 
     Raises:
         UserError: a transformation, layer or class does not exist.

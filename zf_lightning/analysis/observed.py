@@ -1,4 +1,4 @@
-"""`ObservedNetwork`: a network whose layers' outputs are seen on the way to its scores."""
+"""`ObservedNetwork`: a network that hands out its layers' outputs on the way to its scores."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -10,17 +10,16 @@ from zf_lightning.errors import UserError
 from zf_lightning.graph import Graph, run
 from zf_lightning.graph.operations import RECTIFIERS
 
-#: Called with a layer's name and its output, `[N, C, H, W]` or `[N, C]`, as soon as that is there.
-#: The tensor may change afterwards (operations in place): what is wanted of it is taken at once.
+#: Called with a layer's name and its output, `[N, C, H, W]` or `[N, C]`, as soon as it is computed.
+#: In-place operations may change the tensor afterwards: copy what you keep.
 Observe = Callable[[str, Tensor], None]
 
 
 class ObservedNetwork:
-    """Runs a network in evaluation mode, layers named as in `zf_lightning.deconv`.
+    """Runs a network in evaluation mode; layers are named as in `zf_lightning.deconv`.
 
-    A layer's output is what leaves the batch normalisation and the ReLU that follow it. The
-    network is only read: modes, gradients and random state stay as they are. Operations need no
-    rule of the deconvnet.
+    A layer's output is taken after the batch normalisation and the ReLU that follow it. Modes,
+    gradients and random state of the network do not change. Operations need no backward rule.
 
     Args:
         network: takes images `[N, 3, H, W]` and returns `[N, classes]`, before a softmax.
@@ -35,22 +34,22 @@ class ObservedNetwork:
 
     @classmethod
     def of(cls, network: "nn.Module | ObservedNetwork") -> "ObservedNetwork":
-        """The network itself if it is observed already: tracing takes time."""
+        """Wrap a network, unless it is wrapped already: tracing takes time."""
         return network if isinstance(network, cls) else cls(network)  # type: ignore[arg-type]
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the layers with weights, from the input on; the last gives the classes."""
+        """Names of the layers with weights, from the input on; the last is the output layer."""
         return self.graph.layers
 
     @property
     def hidden_convolutions(self) -> tuple[str, ...]:
-        """Names of the convolutions, without one that gives the classes."""
+        """Names of the convolutions, without the output layer."""
         return tuple(layer for layer in self.layers[:-1] if self.graph.is_convolution(layer))
 
     @property
     def last_convolution(self) -> str:
-        """The convolution before the layers that decide: layer 5 in the paper.
+        """The last hidden convolution: layer 5 in the paper.
 
         Raises UserError if there is none.
         """
@@ -60,7 +59,7 @@ class ObservedNetwork:
 
     @property
     def last_hidden(self) -> str:
-        """The last layer before the one that gives the classes: layer 7 in the paper.
+        """The layer before the output layer: layer 7 in the paper.
 
         Raises UserError if there is none.
         """
@@ -70,11 +69,10 @@ class ObservedNetwork:
 
     @property
     def middle_and_late(self) -> tuple[str, str]:
-        """What stands for layers 5 and 7 of the paper: two layers that can be compared.
+        """The last convolution and the last hidden layer: layers 5 and 7 in the paper.
 
-        The last convolution and the last hidden layer. Where these are the same, because the
-        network has no hidden fully connected layer, the middle one is the convolution at two
-        thirds of the depth.
+        In a network without a hidden fully connected layer these are the same; the first is then
+        the convolution at two thirds of the depth.
         """
         late = self.last_hidden
         middle = self.last_convolution
@@ -91,9 +89,9 @@ class ObservedNetwork:
         *,
         rectified: bool = True,
     ) -> Tensor:
-        """Scores `[N, classes]` of images `[N, 3, H, W]`; `observe` sees the `layers` on the way.
+        """Scores `[N, classes]` of images `[N, 3, H, W]`; calls `observe` with the `layers`.
 
-        With `rectified=False` it sees what enters their ReLU.
+        With `rectified=False` it gets the inputs of their ReLUs.
         Raises UserError for a layer that does not exist, or a network with another output.
         """
         shown: dict[fx.Node, list[str]] = {}
@@ -107,16 +105,16 @@ class ObservedNetwork:
             for layer in shown.get(node, ()):
                 observe(layer, value)
 
-        # On a CPU convolutions and pools are faster so.
+        # Convolutions and pools are faster in this format on a CPU.
         images = images.contiguous(memory_format=torch.channels_last)
         return check_scores(run(self.graph, images, on_value), len(images))
 
     def features(
         self, images: Tensor, layers: Sequence[str], *, rectified: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scores `[N, classes]`, and the output of each of `layers`, flattened to `[N, D]`.
+        """Scores `[N, classes]`, and the outputs of `layers`, flattened to `[N, D]`.
 
-        With `rectified=False`, what enters their ReLU instead.
+        With `rectified=False`, the inputs of their ReLUs instead.
         """
         found: dict[str, Tensor] = {}
 
@@ -127,7 +125,7 @@ class ObservedNetwork:
 
 
 def check_scores(scores: Any, images: int) -> Tensor:
-    """The scores of a network as float32 `[N, classes]`; UserError if they are something else."""
+    """The scores as float32 `[N, classes]`; raises UserError for any other output."""
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != images:
         found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise UserError(f"The network's output is {found}, not scores [N, classes].")

@@ -1,4 +1,4 @@
-"""Sensitivity to occlusion: what hiding each place of an image changes (Sec. 4.2, Fig. 7)."""
+"""Sensitivity to occlusion: the effect of hiding each place of an image (Sec. 4.2, Fig. 7)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from zf_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class Occlusion:
-    """One image, and what a square at each of R × K positions did to its network's answer.
+    """The effect of a square at each of R × K positions on the network's answer to an image.
 
     The square at `[r, k]` begins at row `tops[r]` and column `lefts[k]`; all maps are on the CPU.
     """
@@ -50,7 +50,7 @@ class Occlusion:
 
     @property
     def flat(self) -> bool:
-        """Whether the probability is the same everywhere, so that no position is its lowest."""
+        """Whether the probability is the same at all positions."""
         return bool((self.log_probability == self.log_probability.flatten()[0]).all())
 
     @property
@@ -75,20 +75,19 @@ def occlude(
 ) -> list[Occlusion]:
     """Slide a square over images, and record panels b, d and e of Fig. 7 in one pass.
 
-    The strongest feature map is the one with the largest total activation in the unoccluded image:
-    the paper follows the total of the map that responds most strongly there, and does not say
-    whether it means the map's total or its peak.
+    The strongest feature map is the one with the largest total activation in the unoccluded image;
+    the paper does not say whether strongest means the map's total or its peak.
 
     Args:
         images: float `[N, 3, H, W]` as the network takes them.
-        layer: whose strongest feature map is followed; the last convolution if None.
-        labels: the class of each image; where it is None, the most probable of the unoccluded one.
+        layer: its strongest feature map is followed; the last convolution if None.
+        labels: the class of each image; None for the most probable one without occlusion.
         size, stride: of the square and between its positions, in pixels.
-        fill: what hides: a number or `[3, H, W]`, in the values that the network takes.
-        batch_size: most images that go through the network at a time, which bounds the memory.
-        windows: whether only what the square changed is computed again (see `changed`): the same
-            result, on a CPU in a third of the time.
-        progress: told how many positions have been done, whenever some have.
+        fill: the square's values: a number or `[3, H, W]`, in the network's input range.
+        batch_size: images in a forward pass, at most; bounds the memory.
+        windows: recompute only what the square changed (see `changed`): the same result, in a
+            third of the time on a CPU.
+        progress: called with the number of positions done since the last call.
 
     Raises:
         UserError: the layer does not exist or has no feature maps, or the square does not fit.
@@ -135,7 +134,7 @@ def occlude(
     return found
 
 
-#: From positions `[N, 2]` of the square and what sees the layer, to scores `[N, classes]`.
+#: From positions `[N, 2]` of the square and an observer of the layer to scores `[N, classes]`.
 _Run = Callable[[Tensor, Callable[[str, Any], None]], Tensor]
 
 
@@ -193,7 +192,7 @@ def _run_windows(
     changed_pass = ChangedPass(observed, image[None], (layer,))
 
     def run(positions: Tensor, observe: Callable[[str, Any], None]) -> Tensor:
-        # Where the square is cut off at the border, its window holds pixels beside it too.
+        # A window has the whole square's size, also where the border cuts the square off.
         starts = torch.minimum(positions, ends)
         tops, lefts = starts.to(image.device).unbind(1)
         each = torch.zeros(len(positions), dtype=torch.int64, device=image.device)
@@ -206,5 +205,5 @@ def _run_windows(
 
 
 def _log_probabilities(scores: Tensor) -> Tensor:
-    # In float32 the probability of what a network is sure of is 1 wherever the square is.
+    # In float32 a confident network's probability is exactly 1 wherever the square is.
     return scores.double().log_softmax(1)

@@ -1,16 +1,15 @@
 """Randomised weights, layer by layer: do projections depend on what a network has learnt?
 
 The sanity check of Adebayo et al. (2018): a picture that explains a trained network should change
-when the network's weights do. Choices that they leave to their user:
+when the network's weights do. Choices that they leave open:
 
-- Weights are drawn from a Gaussian of the mean and the standard deviation that the trained ones of
-  the same tensor have, so that signals keep their size and most units stay alive. Batch
-  normalisation keeps its scales and statistics.
-- The unit stays where it is: the same image, feature map and position. Its signal starts as 1 and
-  not as its activation, so that there is a projection of the deconvnet also where the randomised
-  unit is dead. (A rule that masks by the forward pass leaves nothing of a dead unit: NaN.)
-- What is compared is what lies in the unit's receptive field and in the image. Outside both are
-  zero, and all projections would look alike.
+- Weights are drawn from a Gaussian with the mean and standard deviation of the trained tensor, so
+  that signals keep their size and most units stay alive. Batch normalisation is left as it is.
+- The unit stays the same: image, feature map and position. Its signal starts as 1, not as its
+  activation, so that the deconvnet has a projection even where the randomised unit is dead. (A
+  method that masks by the forward pass projects a dead unit to nothing: NaN.)
+- Projections are compared inside the unit's receptive field and the image. Outside they are zero,
+  which would make all of them look alike.
 """
 
 import copy
@@ -28,28 +27,28 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.errors import UserError
 
-#: Side of the window in which SSIM compares means and variances; less where the projection is less.
+#: Side of SSIM's window, in pixels; smaller for smaller projections.
 SSIM_WINDOW = 7
-#: Share of a projection's values that the grey scale of its picture covers, as in the figures.
+#: Share of a projection's values within the grey scale of its picture, as in the figures.
 COVERED = 0.97
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike the projections of U units are to those of the trained network: `[U]` each.
+    """Similarity of the projections of U units to the trained network's: `[U]` each.
 
-    NaN where one of the two has nothing but zeros.
+    NaN where one of the two is all zeros.
     """
 
     #: Spearman's rank correlation of the pixels' values, in [-1, 1].
     signed: Tensor
-    #: The same of their magnitudes: where there is something, whatever its sign.
+    #: The same of their magnitudes, whatever the sign.
     absolute: Tensor
     #: Structural similarity of the pictures, zero being grey; 1 for equal ones.
     ssim: Tensor
 
     def means(self) -> dict[str, float]:
-        """Mean and standard deviation over the units that can be compared, and their number."""
+        """Means and standard deviations over the comparable units, and their number."""
         found = {}
         for name in ("signed", "absolute", "ssim"):
             values = getattr(self, name)
@@ -61,22 +60,22 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Randomised:
-    """What became of the projections when a layer's weights were drawn anew."""
+    """Similarity of the projections after a layer's weights were randomised."""
 
     layer: str
-    #: It and all layers between it and the unit.
+    #: This layer and all between it and the unit.
     cascading: Similarity
-    #: It alone.
+    #: This layer alone.
     independent: Similarity
 
 
 @dataclass(frozen=True)
 class Randomisation:
-    """The layers below some units, from the units' own down, and a measure to read them by."""
+    """The layers below some units, from the units' own down, and a reference value."""
 
     layers: list[Randomised]
-    #: Projections of the trained network from another feature map at the same place: what pictures
-    #: have in common that explain different things.
+    #: Of projections of another feature map at the same position of the trained network: what
+    #: pictures that explain different things have in common.
     other_maps: Similarity
 
 
@@ -85,7 +84,7 @@ def strongest_units(
 ) -> Units:
     """The strongest units, among images `[N, 3, H, W]`, of some feature maps drawn at random.
 
-    Feature maps that no image excites are passed over.
+    Feature maps that no image excites are skipped.
     Raises UserError if no image excites any.
     """
     parts = [
@@ -118,7 +117,7 @@ def randomise_layers(
 ) -> Randomisation:
     """Compare projections of units before and after the layers below them are randomised.
 
-    The network itself is only read: a copy is changed.
+    A copy of the network is changed, never the network itself.
 
     Args:
         network: trained, takes `[N, 3, H, W]`.
@@ -126,7 +125,7 @@ def randomise_layers(
         units: of one layer.
         method, norm: see `zf_lightning.deconv.Method`.
         seed: decides the random weights.
-        on_layer: called twice for each layer, for a progress bar.
+        on_layer: called twice a layer, for a progress bar.
 
     Raises:
         UserError: a unit or layer does not exist, or an operation below it has no rule.
@@ -162,7 +161,7 @@ def randomise_layers(
 
 
 def _projections(deconvnet: Deconvnet, images: Tensor, units: Units) -> list[Tensor]:
-    """The projection `[3, h, w]` of each unit in the part of the image that it sees."""
+    """The projection `[3, h, w]` of each unit in its receptive field, cut at the border."""
     layer, size = units.layer, (images.shape[2], images.shape[3])
     field = deconvnet.receptive_fields([layer], size)[layer]
     found = []
@@ -184,7 +183,7 @@ def _projections(deconvnet: Deconvnet, images: Tensor, units: Units) -> list[Ten
 
 
 def _weights_below(deconvnet: Deconvnet, layer: str) -> list[tuple[str, list[nn.Parameter]]]:
-    """The weights and biases of the layers up to `layer`, from the input on, each module once."""
+    """Weights and biases of the layers up to `layer`, from the input on, each module once."""
     graph = deconvnet.graph
     network = graph.network
     found: dict[str, list[nn.Parameter]] = {}
@@ -192,13 +191,13 @@ def _weights_below(deconvnet: Deconvnet, layer: str) -> list[tuple[str, list[nn.
         if node not in graph.dependent:
             continue
         if node.op == "call_module":
-            # With the layers inside a module that cannot be traced.
+            # Also the layers inside a module that cannot be traced.
             module = network.get_submodule(str(node.target))
             for name, inner in module.named_modules(prefix=str(node.target)):
                 if isinstance(inner, nn.Conv2d | nn.Linear):
                     found[name] = list(inner.parameters(recurse=False))
             continue
-        # Weights that a function is called with.
+        # Weights passed to a function.
         for source in node.all_input_nodes:
             weights = attrgetter(str(source.target))(network) if source.op == "get_attr" else None
             if isinstance(weights, nn.Parameter) and weights.dim() > 1:
@@ -240,9 +239,9 @@ def _rank(one: Tensor, other: Tensor) -> float:
 
 
 def _shown(projection: Tensor) -> Tensor:
-    """A projection as it is looked at: zero is grey, black and white are 0 and 1."""
+    """A projection as a picture: zero is mid grey (0.5), in 0..1."""
     magnitudes = projection.abs().flatten()
-    # Of those that are not zero, as most may be.
+    # Most values may be zero.
     scale = magnitudes[magnitudes > 0].quantile(COVERED)
     return (0.5 + 0.5 * projection / scale).clamp(0, 1)
 
@@ -255,7 +254,7 @@ def _ssim(one: Tensor, other: Tensor) -> float:
         _shown(one)[None],
         _shown(other)[None],
         gaussian_kernel=False,
-        # An odd one.
+        # Must be odd.
         kernel_size=side - 1 + side % 2,
         data_range=1.0,
     )

@@ -1,10 +1,10 @@
-"""Specificity: what of a projection belongs to its unit, and not to whatever responds there.
+"""Specificity: how much of a projection belongs to its unit rather than to any map active there.
 
-Other maps that are active at the unit's position see the same pixels. How alike their projections
-are says how much of a picture could be anyone's; how alike they still are once the same `k`
-strongest maps are taken away from both says what contrast achieves (`deconv/contrast.py`).
-It is measured with maps that were not taken away: from the others a contrastive projection is at
-right angles by construction.
+Other maps that are active at the unit's position see the same pixels. The similarity of their
+projections shows how much of a picture could be anyone's; the similarity that remains after the
+same `k` strongest maps are removed from both shows what contrast achieves (`deconv/contrast.py`).
+It is measured against maps that were not removed: a contrastive projection is orthogonal to the
+removed ones by construction.
 """
 
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from zf_lightning.deconv.contrast import projections_beside, strongest_others, t
 
 @dataclass(frozen=True)
 class Specificity:
-    """Of U units of a layer, beside M other maps active at each one's position; on the CPU."""
+    """Of U units of a layer and M other maps active at each one's position; on the CPU."""
 
     #: `[U, 3, h, w]` in the tiles of the receptive field: the projections, plain and contrastive.
     plain: Tensor
     contrastive: Tensor
     #: `[U, 3, h, w]`: the projection of another map at the same position; zero if there is none.
     other: Tensor
-    #: `[U]` in 0..1: of the projection's squared norm, what the `k` strongest maps do not explain.
+    #: `[U]` in 0..1: share of the projection's squared norm that the `k` strongest maps leave.
     share: Tensor
-    #: `[U, M]` in -1..1: cosine of the projection with each other map's, before and after the `k`
-    #: strongest were taken away from both; NaN where there is no such map, or nothing left.
+    #: `[U, M]` in -1..1: cosine with each other map's projection, before and after removing the
+    #: `k` strongest from both; NaN where there is no such map, or nothing is left.
     cosines: Tensor
     contrastive_cosines: Tensor
 
@@ -47,8 +47,8 @@ def specificity(
     Args:
         images: float `[N, 3, H, W]` as the network takes them.
         units: of one layer.
-        k: how many of the strongest other maps are taken away.
-        held_out: with how many of the remaining active maps it is compared, drawn from the seed.
+        k: number of the strongest other maps to remove.
+        held_out: number of the remaining active maps to compare with, drawn from the seed.
     """
     ordered = strongest_others(deconvnet, images, units, k=2**31).cpu()
     generator = torch.Generator().manual_seed(seed)
@@ -76,7 +76,7 @@ def _compared(values: Tensor, strongest: Tensor, held_out: int) -> tuple[Tensor,
 
 
 def _cosines(values: Tensor, number: int) -> Tensor:
-    """Cosines of the first of some vectors with the others: `[number]`, NaN for what is missing."""
+    """Cosines of the first vector with the others: `[number]`, padded with NaN."""
     directions = values / values.norm(dim=1, keepdim=True)
     found = values.new_full((number,), torch.nan)
     found[: len(values) - 1] = directions[1:] @ directions[0]

@@ -11,9 +11,8 @@ from zf_lightning.errors import UserError
 def grid_starts(length: int, size: int, stride: int) -> list[int]:
     """Where squares begin along an axis of `length` pixels: 0, `stride`, 2 `stride`, ...
 
-    The paper says only that the square slides over the image. Here the last is cut off at the
-    border, so that every pixel is hidden by some square (if the stride does not exceed the size),
-    as in Captum.
+    The paper says only that the square slides over the image. As in Captum, the last one is cut off
+    at the border, so that every pixel is hidden at some position if the stride is at most the size.
     Raises UserError if size or stride is not positive, or the square exceeds the image.
     """
     if size < 1 or stride < 1:
@@ -25,7 +24,7 @@ def grid_starts(length: int, size: int, stride: int) -> list[int]:
 
 
 def hide(images: Tensor, starts: Tensor, size: int, fill: Tensor | float) -> Tensor:
-    """Images `[N, 3, H, W]` with a square of `fill` in each, cut off at the border.
+    """Images `[N, 3, H, W]`, each with a square of `fill`, cut off at the border.
 
     Args:
         starts: `[N, 2]` int64, first row and column of each square; may be negative.

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from zf_lightning.config import schema
 from zf_lightning.config.instantiate import suggestion
@@ -36,14 +36,13 @@ def clear_messages() -> Iterator[None]:
         yield
     except UserError as mistake:
         _fail(mistake.sentence)
-    except MissingMandatoryValue as mistake:
-        _fail(missing_message(str(mistake)))
     except (HydraException, OmegaConfBaseException) as mistake:
         if "Missing mandatory value" in str(mistake):
             _fail(missing_message(str(mistake)))
         _fail(composition_message(mistake))
-    except ImportError as mistake:
-        if "IS THE PLUGIN INSTALLED" not in str(mistake):
+    except (ImportError, RuntimeError) as mistake:
+        if not re.search("IS THE PLUGIN INSTALLED|Unknown plugin class", str(mistake)):
+            _write_to_log_file("failed", with_trace=True)
             raise
         _fail(NO_LAUNCHER)
     except OSError as problem:

@@ -80,7 +80,8 @@ def _check_override(text: str, file: Path) -> None:
             f"{file} contains {text}, which could run or read anything: if you trust the file, "
             "give it on the command line too."
         )
-    for choice in _choices(override.value()):
+    given = override.value()
+    for choice in given.list if isinstance(given, ChoiceSweep) else [given]:
         node = _plain(choice)
         if key.startswith("hydra.sweeper."):
             # Overrides again, of each job.
@@ -89,10 +90,6 @@ def _check_override(text: str, file: Path) -> None:
                     _check_override("{}={}".format(*inner), file)
         last = key.rpartition(".")[2]
         check_stored({last: node}, file=file, where=key.rpartition(".")[0])
-
-
-def _choices(value: Any) -> list[Any]:
-    return value.list if isinstance(value, ChoiceSweep) else [value]
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ def plain(config: Any) -> Any:
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     if isinstance(config, dict):
-        return {key: plain(value) for key, value in config.items() if not _missing(value)}
+        return {key: plain(value) for key, value in config.items() if value != "???"}
     if isinstance(config, list):
         return [plain(value) for value in config]
     return config
@@ -90,7 +90,3 @@ def _check_options(node: dict[str, Any], where: str) -> None:
             f"{where or target}: {target} has no option {option}"
             f"{suggestion(option, known)} (it has {', '.join(known)})."
         )
-
-
-def _missing(value: Any) -> bool:
-    return isinstance(value, str) and value == "???"

@@ -25,7 +25,7 @@ def _shown(bound: float) -> str:
 
 @dataclass(frozen=True)
 class Number:
-    """A number; `above` and `below` are bounds that it does not reach."""
+    """A finite number; `above` and `below` are bounds that it does not reach."""
 
     least: float = -math.inf
     most: float = MANY
@@ -113,17 +113,6 @@ OBJECT = Kind(dict, "options with a _target_", "_target_")
 def whole(least: int = 0, most: int = MANY) -> Number:
     """A whole number."""
     return Number(least, most, whole=True)
-
-
-def number(
-    least: float = -math.inf,
-    most: float = MANY,
-    *,
-    above: float = -math.inf,
-    below: float = math.inf,
-) -> Number:
-    """A number; infinity and NaN are none."""
-    return Number(least, most, above, below)
 
 
 def several(*each: Any, least: int = 1, most: int = MANY) -> Several:

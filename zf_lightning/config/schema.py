@@ -22,9 +22,9 @@ from zf_lightning.config.legal import (
     OBJECT,
     TEXT,
     Kind,
+    Number,
     Several,
     legal,
-    number,
     several,
     whole,
 )
@@ -35,7 +35,7 @@ from zf_lightning.results.metric_names import MONITORS
 PIXELS = whole(1, 10_000)
 SEED = whole(0, MAX_SEED)
 #: Of an input, red, green and blue.
-CHANNELS = several(number(-1e6, 1e6), least=3, most=3)
+CHANNELS = several(Number(-1e6, 1e6), least=3, most=3)
 
 
 @dataclass
@@ -60,22 +60,22 @@ class Convolution:
 @dataclass
 class FullyConnected:
     units: int = legal(whole(1, 1_000_000))
-    dropout: float = legal(number(0, below=1))
+    dropout: float = legal(Number(0, below=1))
 
 
 @dataclass
 class ContrastNormalisation:
     size: int = legal(whole(1, 100_000))
-    alpha: float = legal(number(0))
-    beta: float = legal(number(0, 100))
-    k: float = legal(number(above=0))
+    alpha: float = legal(Number(0))
+    beta: float = legal(Number(0, 100))
+    k: float = legal(Number(above=0))
 
 
 @dataclass
 class Preprocessing:
     mean: Any = legal("pixel", "channel", "imagenet", "own", "none", CHANNELS)
     scale: Any = legal(
-        *("std", "imagenet", "own", "none"), several(number(1e-6, 1e6), least=3, most=3)
+        *("std", "imagenet", "own", "none"), several(Number(1e-6, 1e6), least=3, most=3)
     )
 
 
@@ -86,7 +86,7 @@ class Model:
     weights: str | None = legal(TEXT, None)
     logits: Any = legal(TEXT, whole(), None)
     input_size: int | None = legal(PIXELS, None)
-    width: float = legal(number(0.001, 1000))
+    width: float = legal(Number(0.001, 1000))
     initialisation: str = legal("paper", "he", "own")
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     contrast_normalisation: ContrastNormalisation = field(default_factory=ContrastNormalisation)
@@ -103,8 +103,8 @@ class Ablation:
 
 @dataclass
 class MaxBadFiles:
-    train: float = legal(number(0, below=1), whole(1))
-    evaluation: float = legal(number(0, below=1), whole(1))
+    train: float = legal(Number(0, below=1), whole(1))
+    evaluation: float = legal(Number(0, below=1), whole(1))
 
 
 @dataclass
@@ -121,8 +121,8 @@ class Data:
     batch_size: int = legal(whole(1, 1_000_000))
     workers: int | None = legal(whole(0, 1000), None)
     exclude: list[str] = legal(several(TEXT, least=0))
-    validation_share: float = legal(number(above=0, below=1))
-    test_share: float = legal(number(above=0, below=1))
+    validation_share: float = legal(Number(above=0, below=1))
+    test_share: float = legal(Number(above=0, below=1))
     train_per_class: int | None = legal(whole(1), None)
     images: dict[str, int] = legal(Several((whole(1, 10**7),), mapping=True))
     download: bool = MISSING
@@ -131,7 +131,7 @@ class Data:
     max_bad_files: MaxBadFiles = field(default_factory=MaxBadFiles)
     exclude_files: str | None = legal(TEXT, None)
     shuffle_window: int = legal(whole(1))
-    cache_gb: float = legal(number(above=0))
+    cache_gb: float = legal(Number(above=0))
     storage_options: dict[str, Any] = legal(Kind(dict, "a mapping"))
     source: Any = legal(OBJECT)
 

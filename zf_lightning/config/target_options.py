@@ -5,10 +5,10 @@ What is not named here is checked by its own code, when the object is made.
 
 from typing import Any
 
-from zf_lightning.config.legal import FLAG, OBJECT, TEXT, Kind, Several, number, several, whole
+from zf_lightning.config.legal import FLAG, OBJECT, TEXT, Kind, Number, Several, several, whole
 from zf_lightning.results.metric_names import MONITORS, TRAIN_LOSS, TRAIN_TOP1
 
-SHARE = number(above=0, most=1)
+SHARE = Number(above=0, most=1)
 #: Of the batches of an epoch: a number of them, or a share (1.0: all).
 BATCHES = (whole(1), SHARE)
 EPOCHS = whole(1, 1_000_000)
@@ -36,13 +36,13 @@ TRAINER_OPTIONS: dict[str, tuple[Any, ...]] = {
     "limit_val_batches": (*BATCHES, None),
     "limit_test_batches": (*BATCHES, None),
     "limit_predict_batches": (*BATCHES, None),
-    "overfit_batches": (whole(), number(0, 1)),
+    "overfit_batches": (whole(), Number(0, 1)),
     "val_check_interval": (*BATCHES, *TIME, None),
     "check_val_every_n_epoch": (EPOCHS, None),
     "num_sanity_val_steps": (whole(-1),),
     "log_every_n_steps": NONE_OR_COUNT,
     "accumulate_grad_batches": (whole(1),),
-    "gradient_clip_val": (number(above=0), None),
+    "gradient_clip_val": (Number(above=0), None),
     "gradient_clip_algorithm": ("norm", "value", None),
     "deterministic": (FLAG, "warn", None),
     "fast_dev_run": (FLAG, whole()),
@@ -63,12 +63,12 @@ TRAINER_OPTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 _SCHEDULE = {
-    "factor": (number(above=0, most=1),),
-    "gamma": (number(above=0, most=1),),
+    "factor": (Number(above=0, most=1),),
+    "gamma": (Number(above=0, most=1),),
     "patience": (whole(),),
     "cooldown": (whole(),),
-    "threshold": (number(0),),
-    "min_lr": (number(0),),
+    "threshold": (Number(0),),
+    "min_lr": (Number(0),),
     "mode": ("min", "max"),
     "milestones": (several(whole(1)),),
     "step_size": (whole(1),),
@@ -76,13 +76,13 @@ _SCHEDULE = {
     "T_max": (whole(1),),
 }
 _OPTIMIZER = {
-    "lr": (number(0, 1e6),),
-    "momentum": (number(0, below=1),),
-    "dampening": (number(0, 1),),
-    "weight_decay": (number(0, 1e6),),
-    "eps": (number(above=0),),
-    "alpha": (number(0, below=1),),
-    "betas": (several(number(0, below=1), least=2, most=2),),
+    "lr": (Number(0, 1e6),),
+    "momentum": (Number(0, below=1),),
+    "dampening": (Number(0, 1),),
+    "weight_decay": (Number(0, 1e6),),
+    "eps": (Number(above=0),),
+    "alpha": (Number(0, below=1),),
+    "betas": (several(Number(0, below=1), least=2, most=2),),
     "nesterov": (FLAG,),
     "maximize": (FLAG,),
     "amsgrad": (FLAG,),
@@ -102,22 +102,22 @@ _CHECKPOINT: dict[str, tuple[Any, ...]] = {
 TARGET_OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "torch.optim.lr_scheduler.": _SCHEDULE,
     "torch.optim.": _OPTIMIZER,
-    "zf_lightning.training.schedules.one_cycle": {"warmup_share": (number(0, 1),)},
+    "zf_lightning.training.schedules.one_cycle": {"warmup_share": (Number(0, 1),)},
     "zf_lightning.callbacks.FastNetwork": {"channels_last": (FLAG,), "compile": (FLAG,)},
     "zf_lightning.callbacks.LastCheckpoint": {
         "folder": (TEXT,),
-        "minutes": (number(above=0), None),
+        "minutes": (Number(above=0), None),
         "steps": NONE_OR_COUNT,
     },
     "zf_lightning.callbacks.Finite": {"every_n_steps": (whole(1),)},
     "zf_lightning.callbacks.Stall": {
-        "tolerance": (number(above=0, below=1),),
+        "tolerance": (Number(above=0, below=1),),
         "patience_epochs": (EPOCHS,),
         "patience_steps": (whole(),),
         "stop": (FLAG,),
     },
     "zf_lightning.callbacks.FirstFailure": {"folder": (TEXT,)},
-    "zf_lightning.callbacks.FilterRenormalisation": {"rms_limit": (number(above=0),)},
+    "zf_lightning.callbacks.FilterRenormalisation": {"rms_limit": (Number(above=0),)},
     "zf_lightning.callbacks.WandbArtifacts": {
         "folder": (TEXT,),
         "atlas": (FLAG,),

@@ -35,10 +35,13 @@ def trust(*targets: str) -> None:
 
 def trust_targets_in(node: Any) -> None:
     """Trust every `_target_` of a configuration that the user composed, as plain data."""
-    for value in node.values() if isinstance(node, dict) else node if _is_list(node) else ():
-        trust_targets_in(value)
-    if isinstance(node, dict) and isinstance(node.get("_target_"), str):
-        trust(node["_target_"])
+    if isinstance(node, list):
+        for value in node:
+            trust_targets_in(value)
+    elif isinstance(node, dict):
+        trust_targets_in(list(node.values()))
+        if isinstance(node.get("_target_"), str):
+            trust(node["_target_"])
 
 
 def check_stored(node: Any, *, file: Path | str, where: str = "") -> None:
@@ -59,7 +62,7 @@ def check_stored(node: Any, *, file: Path | str, where: str = "") -> None:
             if key == "_instantiator":
                 raise UserError(f"{file} names an {key} ({value}), which would be called: refused.")
             check_stored(value, file=file, where=place)
-    elif _is_list(node):
+    elif isinstance(node, list | tuple):
         for value in node:
             check_stored(value, file=file, where=where)
     elif isinstance(node, str):
@@ -88,7 +91,3 @@ def _allowed(target: Any) -> bool:
 def _in_conf() -> frozenset[str]:
     texts = (file.read_text(encoding="utf-8") for file in CONF.rglob("*.yaml"))
     return frozenset(name for text in texts for name in re.findall(r"_target_: ([\w.]+)", text))
-
-
-def _is_list(node: Any) -> bool:
-    return isinstance(node, list | tuple)

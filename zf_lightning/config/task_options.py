@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from zf_lightning.config.legal import MANY, TEXT, Several, legal, number, several, whole
+from zf_lightning.config.legal import MANY, TEXT, Number, Several, legal, several, whole
 
 SPLITS = ("train", "val", "test")
 METHODS = ("deconvnet", "guided", "gradient")
@@ -14,7 +14,7 @@ BATCH = whole(1, 1_000_000)
 #: A size or a distance, in pixels of the network's input.
 PIXELS = whole(1, 10_000)
 #: Of pixels, 0..255.
-GREY = number(0, 255)
+GREY = Number(0, 255)
 CHOSEN_MAPS = (whole(1), several(whole(), least=0), "all")
 LAYERS = (TEXT, several(TEXT))
 
@@ -44,7 +44,7 @@ class Atlas(TaskOptions):
     norm: str = legal(*NORMS)
     cross_check: bool = MISSING
     keep_images: bool = MISSING
-    save_every: float = legal(number(0))
+    save_every: float = legal(Number(0))
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Predict(TaskOptions):
 @dataclass
 class Overlap(TaskOptions):
     root: str | None = legal(TEXT, None)
-    threshold: float = legal(number(above=0, most=1))
+    threshold: float = legal(Number(above=0, most=1))
 
 
 @dataclass
@@ -154,9 +154,9 @@ class Correspondence(TaskOptions):
 
 @dataclass
 class Values:
-    first: float = legal(number(-10_000, 10_000))
-    last: float = legal(number(-10_000, 10_000))
-    step: float = legal(number(0.001, 10_000))
+    first: float = legal(Number(-10_000, 10_000))
+    last: float = legal(Number(-10_000, 10_000))
+    step: float = legal(Number(0.001, 10_000))
 
 
 @dataclass
@@ -174,13 +174,13 @@ class Evolution(TaskOptions):
     layers: list[str] | None = legal(several(TEXT), None)
     epochs: list[int] | None = legal(several(whole(1)), None)
     maps: int = legal(whole(1))
-    threshold: float = legal(number(0, 1))
+    threshold: float = legal(Number(0, 1))
 
 
 @dataclass
 class Filters(TaskOptions):
     compare: str | None = legal(TEXT, None)
-    rms_limit: float = legal(number(above=0))
+    rms_limit: float = legal(Number(above=0))
     images: int = legal(whole())
 
 

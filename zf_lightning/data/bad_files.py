@@ -21,16 +21,6 @@ log = logging.getLogger(__name__)
 NAMED = 20
 
 
-def limit_of(allowed: float, files: int, *, option: str) -> int:
-    """How many of `files` may be unreadable: `allowed` is a share below 1, or a number.
-
-    Raises UserError if it is neither.
-    """
-    if allowed < 0 or (allowed >= 1 and allowed != int(allowed)):
-        raise UserError(f"{option}={allowed} is neither a share from 0 to 1 nor a whole number.")
-    return int(allowed) if allowed >= 1 else int(allowed * files)
-
-
 @dataclass
 class BadFiles:
     """The unreadable files that one process has met in a split."""
@@ -47,11 +37,11 @@ class BadFiles:
 
     @classmethod
     def of_split(cls, files: Any, split: str, allowed: Mapping[str, float]) -> Self:
-        """For a split: `allowed` has the limits of `train` and of `evaluation`."""
+        """`allowed` limits `train` and `evaluation`: a share below 1, or a number of files."""
         part = "train" if split == "train" else "evaluation"
-        option = f"data.max_bad_files.{part}"
-        limit = limit_of(allowed.get(part, 0), len(files), option=option)
-        return cls(files, limit=limit, option=option)
+        limit = allowed.get(part, 0)
+        limit = int(limit if limit >= 1 else limit * len(files))
+        return cls(files, limit=limit, option=f"data.max_bad_files.{part}")
 
     def start_epoch(self) -> None:
         """Count from zero."""

@@ -1,13 +1,12 @@
 """From uint8 pictures to what a network takes, for a whole batch on its device (Sec. 3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
 from zf_lightning.data.crops import (
-    CENTRE_CROP,
     TEN,
     centre_crop,
     crop_and_mirror,
@@ -103,13 +102,17 @@ class Preprocessing(nn.Module):
         """The same crops as a person looks at them: uint8 `[N, 3, S, S]`."""
         return self._crop(self.resize(images), indices, seed=seed, epoch=epoch)
 
-    def ten_crops(self, images: Tensor) -> "TenCrops":
-        """The ten crops of each sample, one at a time; normalised once."""
+    def ten_crops(self, images: Tensor) -> Iterator[Tensor]:
+        """The ten crops of each sample, float32 `[N, 3, S, S]` of uint8 `[N, 3, 256, 256]`.
+
+        One at a time, so that memory does not grow tenfold; number `CENTRE_CROP` is `forward`'s.
+        """
         normalised = self.normalise(self.resize(images))
         if normalised.device.type == "cpu":
             # A processor convolves so in two thirds of the time: benchmarks/ten_crop_evaluation.py.
             normalised = normalised.contiguous(memory_format=torch.channels_last)
-        return TenCrops(normalised, self.input_size)
+        for number in range(TEN):
+            yield ten_crop(normalised, self.input_size, number)
 
     def _crop(self, images: Tensor, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
         margin = self.base_size - self.input_size
@@ -132,25 +135,3 @@ def _channels(
             f"{', '.join(known)}, or three numbers."
         )
     return torch.tensor(list(numbers), dtype=torch.float32)[:, None, None]
-
-
-class TenCrops:
-    """Crop number 0 to 9 of a normalised batch; number `CENTRE_CROP` is the single centre crop.
-
-    One crop is made at a time, so that memory does not grow tenfold.
-    """
-
-    centre = CENTRE_CROP
-
-    def __init__(self, images: Tensor, crop: int) -> None:
-        self.images = images
-        self.crop = crop
-
-    def __len__(self) -> int:
-        return TEN
-
-    def __getitem__(self, number: int) -> Tensor:
-        """float32 `[N, 3, crop, crop]`."""
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return ten_crop(self.images, self.crop, number)

@@ -1,12 +1,10 @@
 """The training set's mean image and standard deviation, computed once and cached (Sec. 3)."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from filelock import FileLock
-from torch.utils.data import SequentialSampler
 from tqdm import tqdm
 
 from zf_lightning.data.bad_files import BadFiles
@@ -44,7 +42,7 @@ def compute_statistics(
         files,  # type: ignore[arg-type]
         batch_size=32,
         num_workers=workers,
-        sampler=_InOrder(files),
+        sampler=map(SampleKey, range(len(files))),
         collate_fn=collate,
     )
     loader.bad_files = bad_files
@@ -97,10 +95,3 @@ def _sound(path: Path) -> PixelStatistics | None:
     except DamagedFile as damage:
         log.warning(f"{damage} It is computed again.")
         return None
-
-
-class _InOrder(SequentialSampler):
-    """All samples as they lie on the disk."""
-
-    def __iter__(self) -> Iterator[SampleKey]:  # type: ignore[override]
-        return map(SampleKey, super().__iter__())

@@ -8,7 +8,7 @@ from torch import nn
 
 from zf_lightning.models.convnet import ConvNet
 from zf_lightning.models.evaluation import run_blank
-from zf_lightning.models.initialisation import check_initialisation, initialise
+from zf_lightning.models.initialisation import initialise
 from zf_lightning.models.output import find_logits
 
 
@@ -71,9 +71,7 @@ def check_input_scale(initialisation: str, scale: Any) -> str | None:
 
     `paper` expects raw pixels minus their mean (`scale: none`), `he` pixels divided by their
     standard deviation.
-    Raises UserError for an initialisation that does not exist.
     """
-    check_initialisation(initialisation)
     if initialisation == "paper" and scale != "none":
         return (
             "model.initialisation=paper (weights of standard deviation 0.01) expects pixels in "

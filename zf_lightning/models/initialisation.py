@@ -55,16 +55,11 @@ def initialise(network: nn.Module, name: str) -> None:
 
     Raises UserError for another name.
     """
-    check_initialisation(name)
-    INITIALISATIONS[name](network)
-
-
-def check_initialisation(name: str) -> None:
-    """Raise UserError if there is no initialisation of that name."""
     if name not in INITIALISATIONS:
         raise UserError(
             f"model.initialisation={name} is not known; it is one of {', '.join(INITIALISATIONS)}."
         )
+    INITIALISATIONS[name](network)
 
 
 def _weighted(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:

@@ -79,7 +79,8 @@ class FullyConnected(Specification):
     dropout: float = 0.0
 
 
-LAYER_KINDS: dict[str, type[Specification]] = {"convs": Convolution, "fcs": FullyConnected}
+#: Parts of a model that list layers.
+LAYER_KINDS = ("convs", "fcs")
 
 
 def apply_ablation(

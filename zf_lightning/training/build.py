@@ -190,7 +190,7 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
     except UserError:
         raise
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as problem:
-        raise UserError(f"trainer: {_sentence(problem)}") from problem
+        raise UserError(f"trainer: {' '.join(str(problem).split())}") from problem
     if CORES_VARIABLE in os.environ:
         # A job's part of the machine, divided among its processes: Lightning would give each of
         # them the whole part.
@@ -209,7 +209,3 @@ def describe_network(classifier: ImageClassifier, *, input_size: int) -> None:
     rows.append(("total", "", f"{parameter_count(classifier.network):,}"))
     for row in rows:
         log.info("  {:<12} {:>16} {:>14}".format(*row))
-
-
-def _sentence(problem: Exception) -> str:
-    return " ".join(str(problem).split())

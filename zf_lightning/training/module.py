@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from zf_lightning.config.instantiate import instantiate
 from zf_lightning.data import Batch, PixelStatistics, Preprocessing
+from zf_lightning.data.crops import CENTRE_CROP, TEN
 from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.results import metric_names as names
 from zf_lightning.training.checkpoint_file import read_checkpoint
@@ -20,7 +21,6 @@ from zf_lightning.training.network import build_network
 
 #: From a network's input to its logits, and to the feature maps of some layers.
 Capture = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
-#: Metrics that a schedule can monitor.
 #: The crops of the test at the end, by split. With one crop, the epochs have logged the errors of
 #: `val` already: no second value at this step.
 LAST_CROPS = {"train": names.CENTRE_CROP, "val": names.TENCROP, "test": names.TENCROP}
@@ -105,14 +105,13 @@ class ImageClassifier(ScoredModule):
 
     def crop_probabilities(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities `[N, classes]` from the centre crop, and their mean over the ten crops."""
-        crops = self.preprocessing.ten_crops(images)
         centre = total = torch.zeros((), device=images.device)
-        for number in range(len(crops)):
-            probabilities = self.network(crops[number]).float().softmax(1)
-            if number == crops.centre:
+        for number, crops in enumerate(self.preprocessing.ten_crops(images)):
+            probabilities = self.network(crops).float().softmax(1)
+            if number == CENTRE_CROP:
                 centre = probabilities
             total = total + probabilities
-        return centre, total / len(crops)
+        return centre, total / TEN
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of a random crop of each sample."""

@@ -1,11 +1,11 @@
-"""Linear SVM and softmax, the classifiers that the paper puts on frozen features.
+"""Linear SVM and softmax: the paper's classifiers on frozen features.
 
-Both are scikit-learn's: libsvm, each class against all others (pairs of classes that vote, as in
-`SVC` itself, are several per cent worse on Caltech-101), and `LogisticRegression` (multinomial).
-The paper states the regularisation of neither: it is chosen among `STRENGTHS` by cross-validation
-on the training images, by the mean accuracy of the classes.
+Both are scikit-learn's: libsvm, one class against the rest (the pairwise voting of `SVC` itself is
+several per cent worse on Caltech-101), and multinomial `LogisticRegression`. The paper gives no
+regularisation: it is chosen from `STRENGTHS` by cross-validation on the training images, by the
+mean class accuracy.
 
-Axes: n training images, m test images, k classes that were learnt.
+Axes: n training images, m test images, k classes among the training images.
 """
 
 import warnings
@@ -28,35 +28,35 @@ from threadpoolctl import threadpool_limits
 from zf_lightning.analysis.transfer.linear import Coordinates, Floats
 from zf_lightning.errors import UserError
 
-#: Choices of C, the inverse of the regularisation, for features of mean squared length 1.
+#: Choices of C, the inverse regularisation, for features of mean squared length 1.
 STRENGTHS = {
     "svm": (0.1, 1.0, 10.0),
     "softmax": (1.0, 10.0, 100.0, 1000.0),
 }
 CLASSIFIERS = tuple(STRENGTHS)
-#: Parts of the training images in the cross-validation.
+#: Folds of the cross-validation.
 PARTS = 3
-#: libsvm's bound on the weight of an image: none is reached.
+#: libsvm's bound on the weight of an image, never reached.
 UNBOUNDED = 1e10
-#: Tolerance of libsvm's conditions; ten times finer changes no accuracy by 0.1 %.
+#: libsvm's tolerance; ten times finer changes no accuracy by 0.1 %.
 TOLERANCE = 1e-2
-#: What a fit keeps of every value of its training images: a float32 and a float64.
+#: Memory of a fit for each value of its training images: a float32 and a float64.
 BYTES_OF_VALUE = 12
-#: Memory for all fits that run side by side.
+#: Memory for all parallel fits, in bytes.
 MEMORY = 16e9
 
 
 class SupportVectorMachine(ClassifierMixin, BaseEstimator):
-    """One linear SVM a class, each against all others, learnt from inner products of the images.
+    """Linear one-against-the-rest SVMs, learnt from the inner products of the images.
 
-    The loss is the square of the hinge, as in liblinear: the plain hinge is up to 4 % worse on
-    Caltech-101 with the same C. With the square, an SVM is one that allows no error, of inner
-    products with 1 / 2C added on their diagonal (Cortes and Vapnik, 1995), which libsvm solves.
-    Liblinear itself takes longer with as many coordinates as images (benchmarks/svm.py).
+    The loss is the squared hinge, as in liblinear: the plain hinge is up to 4 % worse on
+    Caltech-101 with the same C. A squared-hinge SVM equals a hard-margin SVM whose inner products
+    have 1 / 2C added on the diagonal (Cortes and Vapnik, 1995), which libsvm solves. Liblinear
+    itself is slower with as many coordinates as images (benchmarks/svm.py).
 
     Args:
-        C: inverse of the regularisation.
-        class_weight: None, or `balanced`: images count in the inverse ratio of their class's size.
+        C: inverse regularisation.
+        class_weight: None, or `balanced`: weights images by the inverse size of their class.
     """
 
     def __init__(self, C: float = 1.0, class_weight: str | None = None) -> None:
@@ -64,7 +64,7 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):
         self.class_weight = class_weight
 
     def __sklearn_tags__(self) -> Tags:
-        """Tell a cross-validation that rows and columns are both images."""
+        """Let cross-validation split rows and columns alike: both are images."""
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = True
         return tags
@@ -75,7 +75,7 @@ class SupportVectorMachine(ClassifierMixin, BaseEstimator):
         """Learn from inner products `[n, n]` and labels `[n]` of at least two classes."""
         self.classes_ = numpy.unique(labels)
         weights = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
-        # One copy for all classes; libsvm takes float64.
+        # One copy for all classes; libsvm needs float64.
         regularised = numpy.array(inner, dtype=numpy.float64, order="C")
         diagonal = regularised.diagonal().copy()
         self.dual_coef_ = numpy.zeros((len(labels), len(self.classes_)))
@@ -105,12 +105,12 @@ class Outcome:
 
     #: int64 `[m]`, labels.
     predictions: NDArray[numpy.int64]
-    #: float64 `[m, classes]`: probabilities (softmax) or distances to the SVM's margins; a class
-    #: without training images is at -inf.
+    #: float64 `[m, classes]`: probabilities (softmax) or decision values (SVM); -inf for a class
+    #: without training images.
     scores: NDArray[numpy.float64]
-    #: The C that was chosen; None for a network that was trained.
+    #: The chosen C; None for a trained network.
     strength: float | None = None
-    #: Whether cross-validation chose it; with one training image in a class it cannot.
+    #: Whether cross-validation chose it, which a class with one training image prevents.
     cross_validated: bool = False
 
 
@@ -125,13 +125,13 @@ def fit_and_predict(
     strengths: Sequence[float] | None = None,
     jobs: int = 1,
 ) -> Outcome:
-    """Learn from the training images, whose labels are `[n]`, and classify the test images.
+    """Fit on the training images with labels `[n]`, and classify the test images.
 
     Args:
         class_weight: None, or `balanced`: images of smaller classes count more.
-        seed: decides the parts of the cross-validation.
-        strengths: other choices of C.
-        jobs: fits of the cross-validation side by side, each in a thread.
+        seed: decides the folds of the cross-validation.
+        strengths: choices of C, instead of `STRENGTHS`.
+        jobs: parallel fits of the cross-validation, each in a thread.
 
     Raises UserError for another classifier.
     """
@@ -148,7 +148,7 @@ def fit_and_predict(
     parts = min(PARTS, int(numpy.bincount(labels)[numpy.unique(labels)].min()))
     cross_validated = parts > 1 and len(choices) > 1
     with warnings.catch_warnings():
-        # What is still improving after so many steps improves no prediction.
+        # Further iterations change no prediction.
         warnings.simplefilter("ignore", ConvergenceWarning)
         if cross_validated:
             strength = _cross_validate(model, train, labels, choices, parts, seed=seed, jobs=jobs)
@@ -173,7 +173,7 @@ def _cross_validate(
     seed: int,
     jobs: int,
 ) -> float:
-    """The strength with the best mean accuracy of the classes."""
+    """The C with the best mean class accuracy."""
     search = GridSearchCV(
         model,
         {"C": choices},
@@ -181,7 +181,7 @@ def _cross_validate(
         scoring="balanced_accuracy",
         refit=False,
     )
-    # Whole fits side by side gain more than the threads of each one's matrix products.
+    # Parallel fits gain more than the threads of each fit's matrix products.
     side_by_side = max(1, min(jobs, int(MEMORY / (BYTES_OF_VALUE * train.size))))
     with threadpool_limits(1), joblib.parallel_config("threading", n_jobs=side_by_side):
         search.fit(train, labels)

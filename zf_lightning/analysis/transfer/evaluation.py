@@ -1,4 +1,4 @@
-"""Scores of every classifier at every layer and fold (Tables 4 to 7), kept as they come in.
+"""Scores of every classifier at every layer and fold (Tables 4 to 7), saved one by one.
 
 Axes: N images of the set.
 """
@@ -25,7 +25,7 @@ from zf_lightning.analysis.transfer.protocol import Fold, average_precisions, me
 from zf_lightning.errors import DamagedFile
 from zf_lightning.system.sealed import sealed_text, unsealed
 
-#: The largest set whose whole Gram matrix is kept in memory, for all folds; 1.6 GB.
+#: Largest set whose Gram matrix is kept in memory for all folds: 1.6 GB.
 GRAM_IMAGES = 20_000
 
 
@@ -35,15 +35,15 @@ class Score:
 
     layer: str
     classifier: str
-    #: Training images of each class, or None where the set has a split of its own.
+    #: Training images of each class; None where the set has its own split.
     per_class: int | None
     fold: int
     #: Mean over the classes, in percent.
     accuracy: float
-    #: In percent for each class; None where no test image has it. Only where several classes can
-    #: be in an image.
+    #: In percent for each class, None for one without a test image; only for sets with several
+    #: classes in an image.
     average_precisions: list[float | None] | None
-    #: The C that cross-validation chose; None for a network that was trained.
+    #: The chosen C; None for a trained network.
     strength: float | None
     cross_validated: bool
     train_images: int
@@ -74,16 +74,16 @@ class Score:
 
     @property
     def key(self) -> tuple[str, str, int | None, int]:
-        """Identifies what was scored."""
+        """Identifies the score."""
         return self.layer, self.classifier, self.per_class, self.fold
 
 
 class ScoreFile:
-    """Scores as lines of JSON, each appended as soon as it is known; nothing is ever rewritten.
+    """Scores as lines of JSON, each appended as soon as it is known; the file is never rewritten.
 
     Args:
-        path: the file; scores stand below a line that names their experiment.
-        experiment: what the scores depend on besides their keys. Those of others are not used.
+        path: of the file, in which a line names the experiment of the scores below it.
+        experiment: all that scores depend on besides their keys; those of others are ignored.
     """
 
     def __init__(self, path: Path, *, experiment: str) -> None:
@@ -95,7 +95,7 @@ class ScoreFile:
             try:
                 values = unsealed(line, path=path)
             except DamagedFile:
-                # Also the line that was being written when a run was killed: it is scored again.
+                # A damaged line, or one cut off by a kill, is scored again.
                 continue
             if "experiment" in values:
                 current = values["experiment"]
@@ -141,11 +141,11 @@ def evaluate(
         cache: complete for `layers`.
         labels: `[N]`.
         folds: by the number of training images a class.
-        scores: where they are kept; those that are there are not computed again.
+        scores: the file; scores that it has are not computed again.
         class_weight: see `fit_and_predict`, as for `seed` and `jobs`.
-        present: `[N, classes]`, where an image can have several classes: average precisions are
-            scored too, and the labels of the test images only decide the accuracy.
-        progress: called with every score that was computed.
+        present: `[N, classes]` for images with several classes: average precisions are scored too;
+            the labels of the test images then only decide the accuracy.
+        progress: called with every newly computed score.
     """
     found = []
     for layer in layers:
@@ -179,7 +179,7 @@ class _Layer:
 
     def __init__(self, cache: FeatureCache, layer: str, folds: Iterable[Fold]) -> None:
         self._cache, self._name = cache, layer
-        # The images that any fold needs, and where each of them is among these.
+        # All images that some fold needs, ascending.
         self._used = numpy.unique(numpy.concatenate([[*f.train, *f.test] for f in folds]))
         self._last: tuple[Fold, Coordinates] | None = None
 
@@ -192,9 +192,9 @@ class _Layer:
         return gram_matrix(self._features, self._used)
 
     def coordinates(self, fold: Fold) -> Coordinates:
-        """Training and test images of a fold; those of the last fold are kept."""
+        """Training and test images of a fold; the last fold's are cached."""
         if self._last is None or self._last[0] is not fold:
-            self._last = None  # Its memory is free before the next is allocated.
+            self._last = None  # Frees its memory before the next is allocated.
             self._last = (fold, self._coordinates(fold))
         return self._last[1]
 

@@ -1,4 +1,4 @@
-"""Features of a whole set of images on disk, filled in one pass that can be resumed.
+"""Features of a set of images on disk, filled in one pass that can be resumed.
 
 Axes: N images, D features of a layer.
 """
@@ -20,15 +20,15 @@ from zf_lightning.system.sealed import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-#: Rows that are written before the progress is: what a kill costs at most.
+#: Rows between two records of the progress: the most that a kill costs.
 ROWS_BETWEEN_MARKS = 512
 
 
 class LayerFeatures:
     """The features of one layer: float16 `[N, D]` on disk, each row with a scale of its own.
 
-    A row is divided by its largest magnitude, so that no activation is too large for float16, at
-    the cost of 0.05 % of that.
+    A row is divided by its largest magnitude, so that none overflows float16; the error is at most
+    0.05 % of that magnitude.
     """
 
     def __init__(self, folder: Path, layer: str, *, images: int, dimensions: int) -> None:
@@ -42,7 +42,7 @@ class LayerFeatures:
         return len(self._rows)
 
     def write(self, start: int, features: NDArray[numpy.float32]) -> None:
-        """Keep the rows `[n, D]` of images `start` to `start + n`.
+        """Write the rows `[n, D]` of images `start` to `start + n`.
 
         Raises UserError for values that are not finite.
         """
@@ -57,7 +57,7 @@ class LayerFeatures:
         self._scales[start : start + len(features)] = scales
 
     def checksums(self, start: int, stop: int, before: Sequence[int] = (0, 0)) -> list[int]:
-        """CRC-32 of the rows, and of their scales, from `start` to `stop`, after those `before`."""
+        """CRC-32 of rows and of scales from `start` to `stop`, continuing from `before`."""
         rows, scales = before
         for first in range(start, stop, ROWS_BETWEEN_MARKS):
             part = slice(first, min(first + ROWS_BETWEEN_MARKS, stop))
@@ -68,7 +68,7 @@ class LayerFeatures:
     def read(
         self, images: NDArray[numpy.int64] | slice, columns: slice = slice(None)
     ) -> NDArray[numpy.float32]:
-        """The rows of `images`, float32 `[n, D]`, or some columns of them."""
+        """The rows of `images`, float32 `[n, D]`, or some of their columns."""
         return self._rows[images, columns].astype(numpy.float32) * self._scales[images]
 
 
@@ -76,8 +76,8 @@ class FeatureCache:
     """A folder with the features of some layers of one network for one list of images.
 
     Args:
-        folder: a place of its own for this network, these images and this way of reading them.
-        images: how many images there are.
+        folder: for this network, these images and this way of reading them alone.
+        images: their number.
     """
 
     def __init__(self, folder: Path, *, images: int) -> None:
@@ -91,11 +91,11 @@ class FeatureCache:
         return self.start(layers) == self.images
 
     def start(self, layers: Iterable[str]) -> int:
-        """The first image of which features of these layers are missing."""
+        """The first image that lacks features of one of these layers."""
         return min(self._done(layer) for layer in layers)
 
     def layer(self, name: str) -> LayerFeatures:
-        """What is kept of a layer."""
+        """The features of a layer."""
         dimensions = self._read()[name]["dimensions"]
         return LayerFeatures(self.folder, name, images=self.images, dimensions=dimensions)
 
@@ -105,7 +105,7 @@ class FeatureCache:
         features: Callable[[Tensor], Mapping[str, Tensor]],
         batches: Iterable[Tensor],
     ) -> int:
-        """Continue from `start(layers)` to the last image; returns how many images that were.
+        """Continue from `start(layers)` to the last image; returns the number of images added.
 
         Args:
             features: gives `[n, D]` of each layer for a batch.
@@ -129,7 +129,7 @@ class FeatureCache:
                     kept[layer] = LayerFeatures(
                         self.folder, layer, images=self.images, dimensions=rows.shape[1]
                     )
-                # Not again what is there: its checksum is that of the rows as they are.
+                # Rows that are there are not rewritten: their checksum covers them as they are.
                 there = max(0, before[layer] - done)
                 kept[layer].write(done + there, rows[there:])
             done += len(batch)
@@ -155,7 +155,7 @@ class FeatureCache:
         return done - first
 
     def _check_room(self, dimensions: Mapping[str, int]) -> None:
-        """Raise UserError for a disk that is too small: a memory map would end the process."""
+        """Raise UserError if the disk is too small: a memory map would kill the process."""
         needed = sum(2 * self.images * size for size in dimensions.values())
         used = sum(2 * self.images * one["dimensions"] for one in self._read().values())
         free = shutil.disk_usage(self.folder).free
@@ -167,14 +167,14 @@ class FeatureCache:
             )
 
     def _done(self, layer: str) -> int:
-        """How many images of a layer are there and undamaged: all that were `done`, or none."""
+        """Number of undamaged images of a layer: all that were `done`, or none."""
         if layer not in self._sound:
             entry = self._read().get(layer)
             self._sound[layer] = 0 if entry is None else self._verified(layer, entry)
         return self._sound[layer]
 
     def _verified(self, layer: str, entry: Mapping[str, Any]) -> int:
-        # An earlier version wrote none.
+        # Earlier versions wrote no checksums.
         expected = entry.get("checksums")
         if expected is None or self.layer(layer).checksums(0, entry["done"]) == expected:
             return entry["done"]
@@ -187,7 +187,7 @@ class FeatureCache:
         return 0
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """By layer, how many images are `done`, of how many `dimensions`, and `checksums`."""
+        """By layer: the number of images `done`, `dimensions` and `checksums`."""
         try:
             return read_json(self._path)
         except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Coordinates for linear classifiers on features of any dimension, from their Gram matrix.
 
-A linear SVM and a softmax with a penalty on their squared weights depend on the inner products of
-the features alone. So n coordinates exactly replace D > n features of n training images.
+A linear SVM and an L2-penalised softmax depend on the inner products of the features alone. So n
+coordinates exactly replace D > n features of n training images.
 
 Axes: N images of a set, n training images, m test images, D features.
 """
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from zf_lightning.analysis.transfer.features import LayerFeatures
 
-#: Added to the Gram matrix's diagonal, as a share of its mean: it has no inverse of its own.
+#: Added to the diagonal of the centred Gram matrix, which is singular, as a share of its mean.
 JITTER = 1e-5
-#: Columns that are multiplied at once.
+#: Columns multiplied at a time.
 COLUMNS = 2048
 
 Floats = NDArray[numpy.float32]
@@ -26,8 +26,8 @@ Floats = NDArray[numpy.float32]
 class Coordinates:
     """Training and test images as a linear classifier sees them.
 
-    The training images have mean 0 and mean squared length 1: one scale for a whole layer, so that
-    the same regularisation suits every layer. The test images are moved and scaled with them.
+    The training images have mean 0 and mean squared length 1, so that the same regularisation suits
+    every layer. The test images are shifted and scaled with them.
     """
 
     #: float32 `[n, r]`.
@@ -37,21 +37,21 @@ class Coordinates:
 
 
 def gram_matrix(features: LayerFeatures, images: NDArray[numpy.int64]) -> Floats:
-    """Inner products `[N, N]` of the features of `images`, their mean subtracted.
+    """Inner products `[N, N]` of the centred features of `images`.
 
-    Read and multiplied some columns at a time: memory does not grow with the dimension.
+    Columns are read and multiplied in blocks: memory does not grow with the dimension.
     """
     gram = numpy.zeros((len(images), len(images)), dtype=numpy.float32)
     for start in range(0, features.dimensions, COLUMNS):
         block = features.read(images, slice(start, start + COLUMNS))
-        # Whatever is the same for all images would cost the differences their precision.
+        # A common offset would cost precision.
         block -= block.mean(axis=0)
         gram += block @ block.T
     return gram
 
 
 def from_gram(gram: Floats, train: NDArray[numpy.int64], test: NDArray[numpy.int64]) -> Coordinates:
-    """Coordinates with the inner products of a Gram matrix `[N, N]`; `train`, `test` are rows."""
+    """Coordinates with the inner products of rows `train` and `test` of a Gram matrix `[N, N]`."""
     inner = gram[numpy.ix_(train, train)].astype(numpy.float64)
     across = gram[numpy.ix_(test, train)].astype(numpy.float64)
     of_train, of_test = inner.mean(axis=1), across.mean(axis=1)
@@ -60,7 +60,7 @@ def from_gram(gram: Floats, train: NDArray[numpy.int64], test: NDArray[numpy.int
     across += centre - of_test[:, None] - of_train
     scale = inner.trace() / len(train)
     if not scale > 0:
-        # All images are the same to this layer.
+        # The layer does not tell the images apart.
         return Coordinates(numpy.zeros_like(inner, "f4"), numpy.zeros_like(across, "f4"))
     inner[numpy.diag_indices_from(inner)] += JITTER * scale
     lower = scipy.linalg.cholesky(inner, lower=True, overwrite_a=True, check_finite=False)
@@ -72,7 +72,7 @@ def from_gram(gram: Floats, train: NDArray[numpy.int64], test: NDArray[numpy.int
 
 
 def from_features(train: Floats, test: Floats) -> Coordinates:
-    """Coordinates of features `[n, D]` and `[m, D]`, where D is the smaller number."""
+    """Coordinates of features `[n, D]` and `[m, D]`, for D at most n."""
     centre = train.mean(axis=0)
     train, test = train - centre, test - centre
     scale = numpy.sqrt(numpy.square(train).sum(axis=1).mean())

@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve, recall_score
 
 from zf_lightning.errors import UserError
 
-#: A class in a VOC table: not in the image, in it, or there but too hard to be counted.
+#: Entries of a VOC table: the class is absent, present, or present but too difficult to count.
 ABSENT, PRESENT, DIFFICULT = 0, 1, 2
 
 
@@ -38,10 +38,10 @@ def draw_folds(
 ) -> list[Fold]:
     """Folds of `per_class` training images and at most `test_per_class` test images a class.
 
-    Each class is ordered by (seed, fold, class name) alone; its first images are trained on, its
-    last are tested on. So the folds of 15 training images are part of those of 30, both have the
-    same test images where a class is large enough, and no class depends on another.
-    Raises UserError where a class is too small to leave a test image.
+    The order of a class depends on (seed, fold, class name) alone; its first images are trained on,
+    its last are tested on. So a fold of 15 training images is part of that of 30, with the same
+    test images if the class is large enough, and no class depends on another.
+    Raises UserError if a class is too small to leave a test image.
     """
     if per_class < 1 or folds < 1 or test_per_class < 1:
         raise UserError(
@@ -70,9 +70,9 @@ def draw_folds(
 
 
 def mean_class_accuracy(labels: NDArray[numpy.int64], predictions: NDArray[numpy.int64]) -> float:
-    """Mean over the classes in `labels` of the share of each that is predicted right, in percent.
+    """Mean accuracy of the classes in `labels`, in percent; both arguments are `[N]`.
 
-    Both are `[N]`. A class counts the same however many of its images are tested.
+    Every class counts the same, whatever the number of its test images.
     """
     return 100.0 * float(
         recall_score(labels, predictions, labels=numpy.unique(labels), average="macro")
@@ -82,24 +82,23 @@ def mean_class_accuracy(labels: NDArray[numpy.int64], predictions: NDArray[numpy
 def average_precision(
     present: NDArray[numpy.int64], scores: NDArray[numpy.float64]
 ) -> float | None:
-    """The average precision of one class in percent, as VOC computes it; None if no image has it.
+    """VOC's average precision of one class in percent; None if no image has the class.
 
-    The area under the curve of precision over recall, where each precision is replaced by the
-    highest at its recall or above: scikit-learn's `average_precision_score` leaves that out and is
-    lower. Images with the same score count as retrieved together. (VOC 2007 and before took the
-    mean at eleven recalls.)
+    The area under the precision-recall curve, each precision replaced by the highest at its recall
+    or above; scikit-learn's `average_precision_score` does not do that and is lower. Images with
+    the same score are retrieved together. (Until 2007 VOC took the mean at eleven recalls.)
 
     Args:
-        present: `[N]`, `ABSENT`, `PRESENT` or `DIFFICULT`; images of the last are left out.
-        scores: `[N]`, higher where the class is more likely in the image.
+        present: `[N]`, `ABSENT`, `PRESENT` or `DIFFICULT`; difficult images are left out.
+        scores: `[N]`, higher for a more likely class.
     """
     counted = present != DIFFICULT
-    # A class that was not learnt is at -inf: the same score for all images, and the lowest.
+    # A class without training images has -inf for all images: the same, lowest score.
     present, scores = present[counted] == PRESENT, numpy.nan_to_num(scores[counted])
     if not present.any():
         return None
     precision, recall, _ = precision_recall_curve(present, scores)
-    # From the loosest threshold to the strictest: recall falls.
+    # Recall falls from the loosest threshold to the strictest.
     falling = numpy.maximum.accumulate(precision)
     return float(-100.0 * numpy.sum(numpy.diff(recall) * falling[:-1]))
 
@@ -107,5 +106,5 @@ def average_precision(
 def average_precisions(
     present: NDArray[numpy.int64], scores: NDArray[numpy.float64]
 ) -> list[float | None]:
-    """The average precision of every class in percent, of `present` and `scores` `[N, classes]`."""
+    """Average precisions of all classes in percent; the arguments are `[N, classes]`."""
     return [average_precision(*columns) for columns in zip(present.T, scores.T, strict=True)]

@@ -1,15 +1,15 @@
-"""Stages of a network, and what leaves each of them, for classifiers (Table 7).
+"""Stages of a network, and the features after each of them, for classifiers (Table 7).
 
-The rule, for any network that can be traced. All that reaches the output passes through certain
-values, in a chain: after a convolution of ZFNet, after the sum that ends a residual block, after
-the concatenation that ends an Inception or a Fire module. What lies between two of them and has
-weights is a stage, named by its layer, or by the module that all its layers are in. A stage is
-read at the last such value before the next stage begins, or before the feature maps are flattened:
-behind its ReLU, its pooling and its contrast normalisation, where it has them. A stage inside the
-module of the next one (`squeeze` of a Fire module) is a part of that.
+The rule, for any network that can be traced: everything that reaches the output passes through a
+chain of values, such as those after a convolution of ZFNet, the sum that ends a residual block, or
+the concatenation that ends an Inception or a Fire module. The part between two of them, if it has
+weights, is a stage, named by its layer or by the module that contains all its layers. Its features
+are the last such value before the next stage, or before the feature maps are flattened: after its
+ReLU, pooling and contrast normalisation, if any. A stage inside the module of the next one
+(`squeeze` of a Fire module) is part of that one.
 
-The paper numbers its layers so, but does not say whether Table 7 reads them before or after
-pooling and normalisation; what leaves them is what the next layer works with.
+The paper numbers its layers this way, but does not say whether Table 7 takes them before or after
+pooling and normalisation; here they are what the next layer gets.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from zf_lightning.graph.operations import (
 )
 from zf_lightning.models.contrast_normalisation import LocalResponseNorm
 
-#: What belongs to the layer before it, besides its batch normalisation and its ReLU.
+#: Parts of the layer before them, besides its batch normalisation and its ReLU.
 FOLLOWERS: Kind = frozenset(
     {
         nn.MaxPool2d,
@@ -49,28 +49,27 @@ FOLLOWERS: Kind = frozenset(
         "dropout",
     }
 )
-#: Where feature maps end; they are read before.
+#: End feature maps, which are captured before.
 FLATTENING: Kind = frozenset({nn.Flatten, "flatten", "reshape", "view"})
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network that is read as one layer."""
+    """A part of a network that counts as one layer."""
 
     name: str
-    #: The node of the traced graph whose value is read.
+    #: The node of the traced graph whose value is captured.
     node: fx.Node
 
 
 class Readings:
-    """The chosen layers of a network, all read in one forward pass.
+    """The chosen layers of a network, all captured in one forward pass.
 
     Args:
         network: in evaluation mode; takes images `[N, 3, H, W]`.
-        layers: `all`: every stage but the output; `last`: the last of them; or names of stages,
-            of modules, or of nodes of the traced graph.
-        pooled_size: feature maps larger than this are reduced to it by adaptive average pooling;
-            None: they are kept as they are.
+        layers: `all` stages but the output, the `last` of them, or names of stages, modules or
+            nodes of the traced graph.
+        pooled_size: larger feature maps are average-pooled to this size; None: never.
 
     Raises:
         UserError: the network cannot be traced, or has no such layer.
@@ -99,12 +98,12 @@ class Readings:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of what is read."""
+        """Names of the chosen layers."""
         return tuple(stage.name for stage in self.stages)
 
     @property
     def places(self) -> dict[str, str]:
-        """For each layer, the node of the graph at which it is read."""
+        """For each layer, the node of the graph at which it is captured."""
         return {stage.name: stage.node.name for stage in self.stages}
 
     @torch.inference_mode()
@@ -125,7 +124,7 @@ class Readings:
         if size is not None and values.ndim == 4 and max(values.shape[2:]) > size:
             height, width = (min(size, length) for length in values.shape[2:])
             values = functional.adaptive_avg_pool2d(values.float(), (height, width))
-        # A copy: what comes later in the network may write over its input.
+        # A copy: later in-place operations may change the values.
         return values.flatten(1).float().clone()
 
 
@@ -150,7 +149,7 @@ def find_stages(graph: Graph) -> list[Stage]:
 
 
 def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
-    """The values that everything passes through, each with the layers since the one before it."""
+    """The values that everything passes through, each with the layers since the previous one."""
     nodes = _between(graph)
     place = {node: number for number, node in enumerate(nodes)}
     reach = 0
@@ -158,7 +157,7 @@ def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
     for number, node in enumerate(nodes):
         if graph.is_kind(node, LAYERS):
             layers.append(node)
-        # Nothing before this node is needed by what comes after it.
+        # No later node needs anything before this one.
         if reach <= number:
             yield node, layers
             layers = []
@@ -166,7 +165,7 @@ def _regions(graph: Graph) -> Iterator[tuple[fx.Node, list[fx.Node]]]:
 
 
 def _between(graph: Graph) -> list[fx.Node]:
-    """The nodes on the ways from the image to the output, in order."""
+    """The nodes between the image and the output, in order."""
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     needed = find_ancestors(output.all_input_nodes, within=graph.dependent)
     return [node for node in graph.graph.nodes if node in needed]

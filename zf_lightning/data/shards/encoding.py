@@ -3,7 +3,6 @@
 import io
 import mmap
 from pathlib import Path
-from typing import Any
 
 import numpy
 import torch
@@ -26,11 +25,6 @@ def encode_image(image: Tensor, *, format: str, quality: int) -> bytes:
     # torchvision's encoder always halves the resolution of the colours.
     transforms.to_pil_image(image).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
-
-
-def sample_fields(image: bytes, *, label: int, index: int, name: bytes) -> dict[str, Any]:
-    """What LitData's readers get for a sample; `index` is that in the source of the shards."""
-    return {"image": image, "label": label, "index": index, "name": name}
 
 
 def image_bytes(sample: bytes) -> bytes:

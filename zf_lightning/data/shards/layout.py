@@ -26,7 +26,6 @@ DATASET_FILE = "dataset.json"
 STATISTICS_FILE = "statistics.safetensors"
 INDEX_FILE = "index.json"
 SAMPLES_FILE = "samples.npz"
-FORMATS = ("jpeg", "raw")
 CHUNK_NAME = re.compile(r"chunk-\d+-\d+\.bin")
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.data.pixel_statistics import PixelStatistics, statistics_of_sums
-from zf_lightning.data.shards.encoding import encode_image, sample_fields
+from zf_lightning.data.shards.encoding import encode_image
 from zf_lightning.data.shards.layout import (
     INDEX_FILE,
     SAMPLES_FILE,
@@ -194,12 +194,12 @@ class SplitWriter:
         if images:
             writer = BinaryWriter(str(self.records), chunk_size=len(images) + 1, chunk_index=number)
             for row, (index, data) in enumerate(images):
-                writer[row] = sample_fields(
-                    data,
-                    label=int(self.files.labels[index]),
-                    index=index,
-                    name=self.files.names.encoded(index),
-                )
+                writer[row] = {
+                    "image": data,
+                    "label": int(self.files.labels[index]),
+                    "index": index,
+                    "name": self.files.names.encoded(index),
+                }
             written = Path(writer.write_chunk(on_done=True))
             # LitData names a chunk after the rank of the process too, which is not ours to choose.
             filename = f"chunk-0-{number}.bin"
