@@ -9,6 +9,7 @@ from torchvision.models.vgg import VGG, make_layers
 from tests.deconv.oracles import NETWORKS, Small, randomise, small_convnet, some_images
 from tests.deconv.published import built, narrow
 from zf_lightning.deconv import Deconvnet, Units
+from zf_lightning.deconv.projection import in_crops_is_less_work
 
 
 def units_of(layer: str, maps: Tensor, *, each: int = 1) -> Units:
@@ -170,3 +171,25 @@ def test_less_work_is_chosen() -> None:
     # A receptive field larger than the image: windows would be more than the image.
     wide = Deconvnet(vgg(batch_norm=False))._geometries.of(["28"], (3, 64, 64))["28"].plan
     assert wide is not None and wide.share > 1
+
+
+def test_an_image_with_many_units_is_run_once() -> None:
+    # Eight units of an image share two passes up: 8 times (1 + 1/4) for them with the whole image,
+    # 8 times 2 × share in crops. A unit of its own takes 2 or 2 × share.
+    images = torch.tensor([3, *[1] * 8])
+    for share, alone, many in ((0.5, True, True), (0.7, True, False), (1.1, False, False)):
+        assert in_crops_is_less_work(share, images).tolist() == [alone, *[many] * 8]
+
+
+def test_units_in_crops_and_with_whole_images_come_back_in_their_places() -> None:
+    network, images = small_convnet("alexnet_like").eval(), some_images(2, size=32)
+    plan = Deconvnet(network).crop_plan("conv2", (3, 32, 32))
+    # One alone, and many of the other image: the share lies between what is less work for them.
+    assert plan is not None and 1.25 / 2 < plan.share < 1
+    many = torch.arange(9)
+    units = Units("conv2", (many != 4).long(), many % 3, many // 3, many // 3)
+    expected = Deconvnet(network, crops=False).project(images, units)
+    found = Deconvnet(network).project(images, units)
+    assert expected.pixels.flatten(1).any(1).sum() >= 8
+    torch.testing.assert_close(found.pixels, expected.pixels)
+    torch.testing.assert_close(found.activations, expected.activations)

@@ -13,7 +13,7 @@ from tests.deconv.oracles import randomise
 from zf_lightning.deconv import Method
 from zf_lightning.deconv.backward import disjoint_windows, keep_switches
 from zf_lightning.deconv.operations import NoRule, Operations
-from zf_lightning.deconv.projection import run_module
+from zf_lightning.deconv.running import run_module
 from zf_lightning.errors import UserError
 
 

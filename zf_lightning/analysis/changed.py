@@ -19,8 +19,8 @@ from zf_lightning.analysis.observed import ObservedNetwork, check_scores
 from zf_lightning.deconv.backward import Method
 from zf_lightning.deconv.locality import POINTWISE, Locality, Pair, Support
 from zf_lightning.deconv.operations import Operations
-from zf_lightning.deconv.projection import run_operation
 from zf_lightning.deconv.receptive_field import crop, inside_image
+from zf_lightning.deconv.running import run_operation
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 from zf_lightning.models.evaluation import evaluation_mode

@@ -12,7 +12,8 @@ from torch import Tensor, fx
 from zf_lightning.deconv import Deconvnet, Window
 from zf_lightning.deconv.crops import Positions, crop_inputs, crop_pixels, fill_output
 from zf_lightning.deconv.precision import full_precision
-from zf_lightning.deconv.projection import projecting, run_operation
+from zf_lightning.deconv.projection import projecting
+from zf_lightning.deconv.running import run_operation
 
 
 class PlaceResponse:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from zf_lightning.deconv.backward import Method
 from zf_lightning.deconv.locality import EVERYWHERE, POINTWISE, Locality
 from zf_lightning.errors import UserError
@@ -32,3 +34,11 @@ def derivative(call: Call, *args: Any, **kwargs: Any) -> Result:
     """Linear, or taken to be; nothing is said of what it sees."""
     support = POINTWISE if call.name in CASTS else EVERYWHERE
     return call.native(*args, **kwargs), Locality(support, in_crops=False)
+
+
+def require_maps(values: Tensor) -> None:
+    """Raise NoRule for what is not `[N, C, H, W]`."""
+    if values.dim() != 4:
+        raise NoRule(
+            f"it expects feature maps [N, C, H, W], but its input has shape {list(values.shape)}."
+        )

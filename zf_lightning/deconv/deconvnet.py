@@ -13,7 +13,13 @@ from zf_lightning.deconv.crops import CropPlan
 from zf_lightning.deconv.cross_check import CrossCheck
 from zf_lightning.deconv.geometry import Geometries, Geometry
 from zf_lightning.deconv.operations import Operations
-from zf_lightning.deconv.projection import ForwardState, Part, Projector, projecting
+from zf_lightning.deconv.projection import (
+    ForwardState,
+    Part,
+    Projector,
+    in_crops_is_less_work,
+    projecting,
+)
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
     crop,
@@ -55,8 +61,8 @@ class Deconvnet:
             `zf_lightning.deconv.operations`.
         batch_size: most images and most units that are worked on at a time.
         crops: whether units are projected from their receptive fields only (True), or with the
-            whole image (False); None: whichever is less work. Layers whose units have no such
-            crop are always projected with the whole image.
+            whole image (False); None: whichever is less work for the units of an image. Layers
+            whose units have no such crop are always projected with the whole image.
         cross_check: compare some units of each layer with the network's own forward pass, the
             first time and whenever weights, buffers, hooks or modes have changed: two passes of
             one image. Where they differ, projecting raises UserError.
@@ -332,14 +338,18 @@ class Deconvnet:
             check_range("image", group.images, len(images))
             check_unit(group, geometry[group.layer].shape)
             plan = geometry[group.layer].plan
-            if plan is None or not (plan.share < 1 if self.crops is None else self.crops):
-                whole.append((number, group))
-                continue
-            for start in range(0, len(group), self.batch_size):
-                some = group[start : start + self.batch_size]
-                places = torch.arange(start, start + len(some), device=images.device)
-                yield projector.in_crops(images, plan, number, some, places)
+            in_crops = self._in_crops(plan, group.images)
+            if plan is not None and in_crops.any():
+                for places in in_crops.nonzero()[:, 0].split(self.batch_size):
+                    yield projector.in_crops(images, plan, number, group[places], places)
+            whole.append((number, group, (~in_crops).nonzero()[:, 0]))
         yield from projector.in_whole_images(images, whole)
+
+    def _in_crops(self, plan: CropPlan | None, images: Tensor) -> Tensor:
+        """`[U]` bool: which units of a layer are projected in crops, given the image of each."""
+        if plan is None or self.crops is not None:
+            return torch.full_like(images, plan is not None and bool(self.crops), dtype=torch.bool)
+        return in_crops_is_less_work(plan.share, images)
 
 
 def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjections:

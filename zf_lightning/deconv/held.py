@@ -36,7 +36,7 @@ it has used a gate as an activation, and what is above is refused rather than le
 projection without a word.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zf_lightning.deconv.backward import Method
-from zf_lightning.deconv.call import Call, Result, derivative
+from zf_lightning.deconv.call import Call, NoRule, Result, derivative
 from zf_lightning.deconv.locality import EVERYWHERE, Locality, along
 from zf_lightning.deconv.rectifiers import rectify_smoothly
 
@@ -96,6 +96,33 @@ def hold_rectified_gate(factors: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(from_image) != 2 or len(gates) != 1:
         return factors
     return tuple(hold(value, "a gate") if value is gates[0] else value for value in factors)
+
+
+def among(name: str, args: Sequence[Any], kwargs: Any) -> tuple[bool, str | None]:
+    """Whether an operation gives what is held, as all or some of what it takes is.
+
+    And why that may only be part of a gate: because of a held value that is not a factor.
+    Raises NoRule where such a value is a factor of what carries a signal.
+    """
+    if name in ("expand_as", "view_as", "reshape_as", "type_as"):
+        args, kwargs = args[:1], {}  # Of the other only the shape or the type is asked.
+    tensors = [*tensors_in((args, kwargs))]
+    refusal = next((r for r in (getattr(t, "refusal", None) for t in tensors) if r), None)
+    if not any(tensor.requires_grad for tensor in tensors):
+        return True, None if name in GATES else refusal
+    if name in FACTORS:
+        if refusal:
+            raise NoRule(refusal)
+        return False, None
+    for tensor in tensors:
+        what = held_by(tensor)
+        if what is not None and tensor.is_floating_point():
+            return True, refusal or (
+                f"{name} takes what {what} gives, which is held like a switch and may only be a "
+                "factor, as a gate or an attention weight is: as an activation it has no backward "
+                f"rule; write one and pass it as Deconvnet(network, rules={{{what}: ...}})."
+            )
+    return False, None
 
 
 def of_statistics(name: str, args: Any, kwargs: Any) -> bool:

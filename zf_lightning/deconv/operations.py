@@ -7,19 +7,17 @@ function that does the same and has the backward pass you want, usually the `app
 function, the name of a method of tensors, or a module's class (then it gets the module first).
 """
 
-import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zf_lightning.deconv import backward, held, normalisations, rectifiers
+from zf_lightning.deconv import arithmetic, backward, held, normalisations, pooling, rectifiers
 from zf_lightning.deconv.backward import Method
-from zf_lightning.deconv.call import CASTS, Call, NoRule, Result, derivative
+from zf_lightning.deconv.call import CASTS, Call, NoRule, Result, derivative, require_maps
 from zf_lightning.deconv.held import held_by, hold, tensors_in
 from zf_lightning.deconv.layout import placed
 from zf_lightning.deconv.locality import (
@@ -30,7 +28,6 @@ from zf_lightning.deconv.locality import (
     along,
     axes_of,
     pair,
-    positions_of,
 )
 from zf_lightning.errors import UserError
 from zf_lightning.graph.operations import Operation, is_torch, name_of, operation_class
@@ -90,7 +87,7 @@ class Operations:
         native = getattr(torch.Tensor, function) if isinstance(function, str) else function
         call = Call(self.method, crop, name, native)
         known = isinstance(function, str) or is_torch(function)
-        is_held, refusal = _held_among(name, args, kwargs)
+        is_held, refusal = held.among(name, args, kwargs)
         if is_held and (refusal or name != "mean"):
             shapes = {value.shape for value in tensors_in((args, kwargs)) if held_by(value)}
             locality = Locality(EVERYWHERE, in_crops=False)
@@ -122,33 +119,6 @@ class Operations:
         )
 
 
-def _held_among(name: str, args: Sequence[Any], kwargs: Any) -> tuple[bool, str | None]:
-    """Whether an operation gives what is held, as all or some of what it takes is.
-
-    And why that may only be part of a gate: because of a held value that is not a factor.
-    Raises NoRule where such a value is a factor of what carries a signal.
-    """
-    if name in ("expand_as", "view_as", "reshape_as", "type_as"):
-        args, kwargs = args[:1], {}  # Of the other only the shape or the type is asked.
-    tensors = [*tensors_in((args, kwargs))]
-    refusal = next((r for r in (getattr(t, "refusal", None) for t in tensors) if r), None)
-    if not any(tensor.requires_grad for tensor in tensors):
-        return True, None if name in held.GATES else refusal
-    if name in held.FACTORS:
-        if refusal:
-            raise NoRule(refusal)
-        return False, None
-    for tensor in tensors:
-        what = held_by(tensor)
-        if what is not None and tensor.is_floating_point():
-            return True, refusal or (
-                f"{name} takes what {what} gives, which is held like a switch and may only be a "
-                "factor, as a gate or an attention weight is: as an activation it has no backward "
-                f"rule; write one and pass it as Deconvnet(network, rules={{{what}: ...}})."
-            )
-    return False, None
-
-
 def _by_user(rule: Callable[..., Tensor], args: Sequence[Any], kwargs: Any) -> Result:
     output = rule(*args, **kwargs)
     if not isinstance(output, Tensor):
@@ -161,64 +131,6 @@ def _pointwise(call: Call, *args: Any, **kwargs: Any) -> Result:
     return call.native(*args, **kwargs), Locality()
 
 
-def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
-    """Sums of anything; products and quotients with numbers, weights and gates."""
-    if call.name == "mul" and call.method.name != "gradient":
-        args = held.hold_rectified_gate(args)
-    tensors = [*tensors_in((args, kwargs))]
-    from_image = [value for value in tensors if value.requires_grad]
-    output = (getattr(torch, call.name) if kwargs else ARITHMETIC[call.name])(*args, **kwargs)
-    if call.name not in ("add", "sub", "rsub") and call.method.name != "gradient":
-        signals = [value for value in from_image if not getattr(value, "statistic", False)]
-        divides = call.name != "mul" and any(value is args[1] for value in signals)
-        if len(signals) > 1 or divides:
-            raise NoRule(
-                f"{call.name} of two values from the image, neither of which is a gate "
-                f"({', '.join(sorted(held.GATES))}, or the only one that a rectifier gives), has "
-                "no backward rule."
-            )
-    computed = [value for value in tensors if value.requires_grad or held_by(value)]
-    axes = axes_of(from_image[0])
-    by_position = axes is not None and all(
-        axes_of(value) == axes
-        and value.dim() == output.dim()
-        and positions_of(value, axes) == positions_of(output, axes)
-        for value in computed
-    )
-    of_one_shape = {value.shape for value in from_image} == {output.shape}
-    if not by_position and not of_one_shape:
-        return output, Locality(EVERYWHERE, in_crops=False)
-    # A weight that differs between positions would have to be cropped too.
-    weights = [value for value in tensors if all(value is not other for other in computed)]
-    from_right = [axis - output.dim() for axis in axes or ()]
-    everywhere_one = all(
-        value.dim() < -axis or value.shape[axis] == 1 for value in weights for axis in from_right
-    )
-    return output, Locality(in_crops=by_position and everywhere_one)
-
-
-def _sum_with_product(
-    call: Call, values: Tensor, one: Tensor, other: Tensor, *, value: float = 1
-) -> Result:
-    one, at_product = one if value == 1 else value * one, Locality()
-    if any(factor.requires_grad or held_by(factor) for factor in (one, other)):
-        product, at_product = _arithmetic(replace(call, name="mul"), one, other)
-    else:
-        product = one * other
-    output, locality = _arithmetic(replace(call, name="add"), values, product)
-    return output, locality if at_product == Locality() else at_product
-
-
-ARITHMETIC: Mapping[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "truediv": operator.truediv,
-    "rsub": lambda values, other: other - values,
-}
-
-
 def _convolution(
     call: Call,
     values: Tensor,
@@ -229,7 +141,7 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Result:
-    _require_maps(values)
+    require_maps(values)
     strides, dilations = pair(stride), pair(dilation)
     reach = [dilations[axis] * (weight.shape[2 + axis] - 1) for axis in (0, 1)]
     if isinstance(padding, str):
@@ -244,96 +156,6 @@ def _convolution(
     inner = (0, 0) if call.crop else margins
     output = backward.convolve(values, weight, bias, strides, inner, dilations, groups)
     return output, Locality(support)
-
-
-def _max_pooling(
-    call: Call,
-    values: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Result:
-    """Of equal values the first wins, as PyTorch chooses."""
-    _require_maps(values)
-    if return_indices:
-        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
-    kernel, margins, spacing = pair(kernel_size), pair(padding), pair(dilation)
-    steps = pair(stride) if stride else kernel
-    extent = spacing[0] * (kernel[0] - 1) + 1, spacing[1] * (kernel[1] - 1) + 1
-    inner, ceil = ((0, 0), False) if call.crop else (margins, ceil_mode)
-    with torch.no_grad():
-        output, switches = F.max_pool2d(values, kernel, steps, inner, spacing, ceil, True)
-    output = backward.keep_switches(values, output, switches, extent, steps)
-    support = Support(extent, steps, (-margins[0], -margins[1]))
-    return output, Locality(support, border_value=-math.inf)
-
-
-def _adaptive_max_pooling(
-    call: Call, values: Tensor, output_size: Any, return_indices: bool = False
-) -> Result:
-    if call.crop:
-        assert isinstance(call.crop.support, Support)
-        return _max_pooling(call, values, call.crop.support.extent)
-    _require_maps(values)
-    if return_indices:
-        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
-    with torch.no_grad():
-        output, switches = F.adaptive_max_pool2d(values, output_size, return_indices=True)
-    extents, steps = [], []
-    for size, number in zip(values.shape[2:], output.shape[2:], strict=True):
-        starts = torch.arange(number) * size // number
-        ends = -(-(torch.arange(number) + 1) * size // number)
-        extents.append(int((ends - starts).max()))
-        # Windows repeat where there are more of them than positions.
-        steps.append(max(1, int(starts.diff().min())) if number > 1 else size)
-    output = backward.keep_switches(values, output, switches, pair(extents), pair(steps))
-    return output, _adaptive(values, output, -math.inf)
-
-
-def _adaptive_average(call: Call, values: Tensor, output_size: Any) -> Result:
-    if call.crop:
-        assert isinstance(call.crop.support, Support)
-        return F.avg_pool2d(values, call.crop.support.extent), call.crop
-    _require_maps(values)
-    output = F.adaptive_avg_pool2d(values, output_size)
-    return output, _adaptive(values, output, 0.0)
-
-
-def _adaptive(values: Tensor, output: Tensor, border_value: float) -> Locality:
-    """Of adaptive pooling; windows that differ in size are taken to see everything."""
-    (height, width), (rows, columns) = values.shape[2:], output.shape[2:]
-    if height % rows or width % columns:
-        return Locality(EVERYWHERE, in_crops=False)
-    extent = height // rows, width // columns
-    return Locality(Support(extent, extent), border_value=border_value)
-
-
-def _average_pooling(
-    call: Call,
-    values: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Result:
-    _require_maps(values)
-    kernel, margins = pair(kernel_size), pair(padding)
-    steps = pair(stride) if stride else kernel
-    inner, ceil = ((0, 0), False) if call.crop else (margins, ceil_mode)
-    output = F.avg_pool2d(values, kernel, steps, inner, ceil, count_include_pad, divisor_override)
-    # Whether every window divides by the same number. What hangs over the padding does not count.
-    whole = all(
-        (output.shape[2 + axis] - 1) * steps[axis] + kernel[axis]
-        <= values.shape[2 + axis] + 2 * margins[axis]
-        for axis in (0, 1)
-    )
-    even = divisor_override is not None or (whole and (count_include_pad or margins == (0, 0)))
-    return output, Locality(Support(kernel, steps, (-margins[0], -margins[1])), in_crops=even)
 
 
 def _mean(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:
@@ -406,22 +228,11 @@ def _concatenation(call: Call, tensors: Sequence[Tensor], dim: int = 0) -> Resul
     return output, Locality()
 
 
-def _require_maps(values: Tensor) -> None:
-    if values.dim() != 4:
-        raise NoRule(
-            f"it expects feature maps [N, C, H, W], but its input has shape {list(values.shape)}."
-        )
-
-
 #: By name without underscores: `relu_`, `F.relu` and `torch.relu` are one operation, and `iadd`
 #: is `add`. Operations in place were rewritten to new values when the network was traced.
 FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     "conv2d": _convolution,
     "linear": _linear,
-    "max_pool2d": _max_pooling,
-    "adaptive_max_pool2d": _adaptive_max_pooling,
-    "avg_pool2d": _average_pooling,
-    "adaptive_avg_pool2d": _adaptive_average,
     "mean": _mean,
     "dropout": _dropout,
     "dropout2d": _dropout,
@@ -429,11 +240,11 @@ FUNCTIONS: Mapping[str, Callable[..., Result]] = {
     "getitem": _indexing,
     "pad": _padding,
     **dict.fromkeys(("cat", "concat", "concatenate"), _concatenation),
-    **dict.fromkeys(ARITHMETIC, _arithmetic),
-    "addcmul": _sum_with_product,
     **dict.fromkeys(("clone", "contiguous", "neg"), _pointwise),
+    **arithmetic.RULES,
     **held.RULES,
     **normalisations.RULES,
+    **pooling.RULES,
     **rectifiers.RULES,
 }
 #: Operations on single positions, wherever rows and columns are: those of which this is not known
@@ -442,11 +253,13 @@ ANY_LAYOUT = frozenset(
     {
         *("linear", "dropout", "dropout2d", "mean"),
         *("clone", "contiguous", "neg", "layer_norm", "rms_norm", "normalize", *CASTS),
-        *(*ARITHMETIC, *held.STATISTICS, *rectifiers.RULES.keys() - {"prelu"}),
+        *(*arithmetic.ARITHMETIC, *held.STATISTICS, *rectifiers.RULES.keys() - {"prelu"}),
     }
 )
 #: Of statistics, which are held.
-POINTWISE_OF_HELD = frozenset({*ARITHMETIC, "sqrt", "rsqrt", "pow", "square", "clamp", "clamp_min"})
+POINTWISE_OF_HELD = frozenset(
+    {*arithmetic.ARITHMETIC, "sqrt", "rsqrt", "pow", "square", "clamp", "clamp_min"}
+)
 #: Modules that do nothing but call a function with these attributes. Others are run themselves, and
 #: so would these be, to the same end; but seeing each call that a module makes takes longer than a
 #: small operation.

@@ -1,49 +1,30 @@
 """Projection: images go up the graph with autograd, and the units' signals come down it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode
 
-from zf_lightning.deconv.call import NoRule, Result
+from zf_lightning.deconv.call import NoRule
 from zf_lightning.deconv.crops import CropPlan, Positions, crop_inputs, crop_pixels, fill_output
-from zf_lightning.deconv.held import LINEAR, held_by, tensors_in
-from zf_lightning.deconv.locality import (
-    EVERYWHERE,
-    Locality,
-    axes_of,
-    combined,
-    positions_of,
-)
+from zf_lightning.deconv.held import tensors_in
+from zf_lightning.deconv.locality import Locality, axes_of, positions_of
 from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.precision import full_precision
+from zf_lightning.deconv.running import run_operation
 from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
-from zf_lightning.graph.inside import LayersInside
 from zf_lightning.graph.network import Graph
-from zf_lightning.graph.operations import (
-    NEW_TENSORS,
-    QUERIES,
-    Hooks,
-    describe,
-    evaluate,
-    fill_in,
-    kind_of,
-)
+from zf_lightning.graph.operations import evaluate, kind_of
 from zf_lightning.models.evaluation import evaluation_mode
 
 #: Most backward passes that share one forward pass of an image. A row of the batch is an image, and
 #: each pass takes one unit of it down: with more rows for the same image a pass does more at once,
 #: with fewer the forward pass is repeated less often.
 PASSES = 4
-#: Inside a module its properties too are read (`__get__`), by code that was not traced.
-QUESTIONS = QUERIES | {"is_contiguous", "__len__", "__get__"}
-#: What makes numbers of a tensor's values.
-VALUES = frozenset({"__bool__", "__int__", "__float__", "__index__", "item", "tolist", "numpy"})
 
 
 class Part(NamedTuple):
@@ -153,6 +134,20 @@ def _ranks(values: Tensor) -> Tensor:
     return ranks
 
 
+def in_crops_is_less_work(share: float, images: Tensor) -> Tensor:
+    """`[U]` bool: whether a unit is less work in its crop than with its whole image.
+
+    Args:
+        share: values computed in a crop, as a share of those of a whole image.
+        images: `[U]` int64, the image of each unit.
+    """
+    # In a crop a unit has a pass up and a pass down of its own; a whole image's pass up is shared.
+    _, inverse, counts = images.unique(return_inverse=True, return_counts=True)
+    units = counts[inverse]
+    passes_up = (units / PASSES).ceil() / units
+    return 2 * share < passes_up + 1
+
+
 @contextmanager
 def projecting(network: nn.Module, device: torch.device) -> Iterator[None]:
     """In evaluation mode and full precision, with autograd, whatever goes on around it."""
@@ -241,15 +236,21 @@ class Projector:
         return Part(number, units, places, found, seed[own].flatten(), starts)
 
     def in_whole_images(
-        self, images: Tensor, groups: Sequence[tuple[int, Units]]
+        self, images: Tensor, groups: Sequence[tuple[int, Units, Tensor]]
     ) -> Iterator[Part]:
-        """Project units of several layers, which share the forward passes of their images."""
+        """Project units of several layers, which share the forward passes of their images.
+
+        Of each group its number, its units, and the places `[U]` of those that are meant.
+        """
+        groups = [(number, units[places], places) for number, units, places in groups]
         # Each unit takes one backward pass of a row, and a row has up to PASSES of each layer.
-        keys = [units.images + _ranks(units.images) // PASSES * len(images) for _, units in groups]
-        if not keys:
+        keys = [
+            units.images + _ranks(units.images) // PASSES * len(images) for _, units, _ in groups
+        ]
+        if not any(map(len, keys)):
             return
         rows, inverse, counts = torch.cat(keys).unique(return_inverse=True, return_counts=True)
-        of_units = inverse.split([len(units) for _, units in groups])
+        of_units = inverse.split([len(units) for _, units, _ in groups])
         # Rows with as many units go together, so that none waits while others take more down.
         batches = [
             some
@@ -258,8 +259,8 @@ class Projector:
         ]
         for some in batches:
             here = [
-                (number, units[mask], torch.searchsorted(some, of[mask]), mask.nonzero()[:, 0])
-                for (number, units), of in zip(groups, of_units, strict=True)
+                (number, units[mask], torch.searchsorted(some, of[mask]), places[mask])
+                for (number, units, places), of in zip(groups, of_units, strict=True)
                 if (mask := torch.isin(of, some)).any()
             ]
             layers = self.graph.nodes({units.layer for _, units, _, _ in here})
@@ -273,167 +274,3 @@ class Projector:
                 signal[(torch.arange(len(units), device=output.device), *unit)] = activations
                 pixels = state.backward(units.layer, signal, at)
                 yield Part(number, units, places, pixels, activations, None)
-
-
-def run_operation(
-    graph: Graph,
-    operations: Operations,
-    node: fx.Node,
-    values: Mapping[fx.Node, Any],
-    *,
-    crop: Locality | None = None,
-) -> Result:
-    """Run one node of a graph, given the values of the nodes that it takes.
-
-    `crop` is the operation's locality if the values are crops of feature maps.
-    Raises UserError for an operation that has no backward rule.
-    """
-    arguments, options = fill_in(node, values)
-    try:
-        if node.op == "call_module":
-            module = graph.network.get_submodule(str(node.target))
-            return run_module(operations, module, arguments, options, crop)
-        if isinstance(node.target, Hooks):
-            return _run_hooks(operations, node.target, arguments, crop)
-        if isinstance(node.target, LayersInside):
-            return _run_inside(operations, node.target, arguments, options)
-        if operations.is_unknown(node.target):
-            return run_calls(operations, node.target, arguments, options, crop)
-        return operations.run_function(node.target, arguments, options, crop)
-    except UserError as problem:
-        raise UserError(f"{describe(graph.network, node)}: {problem}") from problem
-    except TypeError as problem:
-        raise UserError(f"{describe(graph.network, node)} has no rule: {problem}.") from problem
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as problem:  # Images that are too small, for one.
-        raise UserError(f"{describe(graph.network, node)} cannot be run: {problem}.") from problem
-
-
-def run_module(
-    operations: Operations,
-    module: nn.Module,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    crop: Locality | None,
-) -> Result:
-    """Run a module on values of the image; one that is no operation itself, call by call."""
-    found = operations.run_module(module, args, kwargs, crop)
-    return found or run_calls(operations, module, args, kwargs, crop)
-
-
-def _run_hooks(
-    operations: Operations, hooks: Hooks, args: Sequence[Tensor], crop: Locality | None
-) -> Result:
-    output, locality = run_calls(operations, hooks, args, {}, crop)
-    # They may have used what the module was given, of which crops are larger.
-    in_crops = output is args[0] or (hooks.before and locality.in_crops)
-    return output, replace(locality, in_crops=in_crops)
-
-
-def _run_inside(
-    operations: Operations, layers: LayersInside, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Result:
-    with _SeenCalls(operations, None, (args, kwargs)) as seen:
-        found = layers(*args, **kwargs)
-    for layer in [layer for layer, output in found.items() if not seen.depends_on_image(output)]:
-        del found[layer]
-    return found, Locality(EVERYWHERE, in_crops=False)
-
-
-def run_calls(
-    operations: Operations,
-    function: Any,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    crop: Locality | None,
-) -> Result:
-    """Run a function that is no operation itself, call by call."""
-    with _SeenCalls(operations, crop, (args, kwargs)) as seen:
-        output = function(*args, **kwargs)
-    found = [*tensors_in(output)]
-    if not found or not all(map(seen.depends_on_image, found)):
-        raise UserError("its output is computed by code that cannot be followed.")
-    seen.check_not_overwritten(found)
-    locality = combined(seen.localities)
-    # What asks for sizes may do something else for those of a crop.
-    return output, replace(locality, in_crops=False) if seen.asked_for_sizes else locality
-
-
-class _SeenCalls(TorchFunctionMode):
-    """Runs the operations inside a module by their rules."""
-
-    def __init__(self, operations: Operations, crop: Locality | None, inputs: Any):
-        super().__init__()
-        self.operations, self.crop = operations, crop
-        self.localities: list[Locality] = []
-        self._with_gradient = torch.is_grad_enabled()
-        #: Kept alive, so that no other tensor gets the same id.
-        self._from_image = {
-            id(tensor): tensor
-            for tensor in tensors_in(inputs)
-            if tensor.requires_grad or held_by(tensor)
-        }
-        self._overwritten: dict[int, Tensor] = {}
-        self.asked_for_sizes = False
-
-    def depends_on_image(self, tensor: Tensor) -> bool:
-        return id(tensor) in self._from_image
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if not any(map(self.depends_on_image, tensors_in((args, kwargs)))):
-            return func(*args, **kwargs)
-        if torch.is_grad_enabled() != self._with_gradient:
-            raise NoRule("an autograd function of the network's own has no backward rule.")
-        name = getattr(func, "__name__", "")
-        if name == "__get__":
-            # A property: a number, or the tensor in another shape, as its transpose `mT`.
-            name = getattr(getattr(func, "__self__", None), "__name__", "")
-            if name not in LINEAR:
-                self.asked_for_sizes |= name == "shape"
-                return self._answer(func, args, kwargs)
-            func = getattr(torch.Tensor, name).__get__
-        elif name in NEW_TENSORS:
-            return func(*args, **kwargs)
-        elif name in VALUES:
-            raise NoRule(
-                "what it does depends on values of the images, each of which would go its own way."
-            )
-        elif name in QUESTIONS:
-            self.asked_for_sizes |= name in ("size", "numel", "__len__")
-            return self._answer(func, args, kwargs)
-        self.check_not_overwritten(tensors_in((args, kwargs)))
-        given = [*tensors_in(args[:1])]
-        args, kwargs = (self._without_gradient(values) for values in (args, kwargs))
-        output, locality = self.operations.run_function(func, args, kwargs, self.crop)
-        for tensor in tensors_in(output):
-            self._from_image[id(tensor)] = tensor
-        if name.endswith("_") and not name.startswith("__") and given:
-            # What was asked for is a new value; the old one must not be read again.
-            self._overwritten[id(given[0])] = given[0]
-        self.localities.append(locality)
-        return output
-
-    def check_not_overwritten(self, tensors: Iterable[Tensor]) -> None:
-        """Raise NoRule for a tensor whose new value, computed in place, is another tensor here."""
-        if any(id(tensor) in self._overwritten for tensor in tensors):
-            raise NoRule(
-                "a tensor that is changed in place and then read by its old name has none."
-            )
-
-    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
-        answer = func(*args, **kwargs)
-        if [*tensors_in(answer)]:
-            raise NoRule("a property of a tensor that is a tensor has no backward rule.")
-        return answer
-
-    def _without_gradient(self, values: Any) -> Any:
-        """Weights need no gradient: autograd would keep the feature maps for it."""
-        if isinstance(values, Tensor):
-            return values if self.depends_on_image(values) else values.detach()
-        if isinstance(values, dict):
-            return {key: self._without_gradient(value) for key, value in values.items()}
-        if isinstance(values, list | tuple) and [*tensors_in(values)]:
-            return [self._without_gradient(value) for value in values]
-        return values
