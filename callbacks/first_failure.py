@@ -3,14 +3,19 @@
 import json
 import logging
 import os
+import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from zf_lightning.errors import reason_of
+from zf_lightning.errors import UserError, reason_of
+from zf_lightning.sweep import Job
 from zf_lightning.system.compat import on_lost_process
 from zf_lightning.system.processes import REPORTING
 
@@ -24,7 +29,7 @@ class FirstFailure(Callback):
 
     When one process fails, the others lose their connection to it and fail too, with errors that
     say nothing about the cause. The first to fail writes the note before it closes its
-    connections; `first_failure` reads it.
+    connections; `told_how_it_ends` reads it.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -32,12 +37,12 @@ class FirstFailure(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget the failure of an earlier part of the run."""
-        if trainer.is_global_zero and stage == "fit":
+        if trainer.is_global_zero and stage in ("fit", "validate"):
             (self.folder / RECORD).unlink(missing_ok=True)
             on_lost_process(partial(_end, trainer))
 
     def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+        self, trainer: Trainer, pl_module: LightningModule | None, exception: BaseException
     ) -> None:
         """Write the note, unless another process has."""
         if trainer.world_size == 1 or not isinstance(exception, Exception):
@@ -61,7 +66,35 @@ class FirstFailure(Callback):
             log.error(f"Process {trainer.global_rank} failed:\n{trace}")
 
 
-def first_failure(trainer: Trainer, folder: Path) -> str | None:
+@contextmanager
+def told_how_it_ends(trainer: Trainer, folder: Path) -> Iterator[None]:
+    """Where a run of `trainer` ends before its time, say why, and how to resume it.
+
+    After Ctrl-C and SIGTERM, by the exit status. Where another process failed first, by a UserError
+    with its failure, instead of what followed from that; also outside of the Trainer's own loops.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        # Lightning leaves so.
+        if not trainer.interrupted:
+            raise
+        if Job.read(folder) is None:
+            # A sweep names its own folder.
+            log.info(f"Interrupted; resume with python main.py resume={folder}")
+        sys.exit(143 if isinstance(end, SIGTERMException) else 130)
+    except Exception as problem:
+        FirstFailure(folder).on_exception(trainer, None, problem)
+        cause = None if trainer.world_size == 1 else _first_failure(trainer, folder)
+        if cause is None:
+            raise
+        raise UserError(
+            f"The run ended because {cause}; what that process said is above and in "
+            f"{folder / 'run.log'}."
+        ) from problem
+
+
+def _first_failure(trainer: Trainer, folder: Path) -> str | None:
     """What ended a process other than this one, as part of a sentence, if that came first."""
     path = folder / RECORD
     if not path.exists():

@@ -287,3 +287,16 @@ def test_several_processes(world: int, tmp_path: Path) -> None:
     expected = by_sorting(*_stream())
     for rank in range(world):
         assert torch.load(tmp_path / f"{rank}.pt") == expected
+
+
+def test_kept_images_of_several_processes_are_joined() -> None:
+    parts = [KeptImages(), KeptImages()]
+    for place, kept in enumerate(parts):
+        indices = torch.arange(place, 8, 2)
+        kept.update(indices[:, None].float(), indices, indices[1:], 10 * indices)
+    joined = KeptImages()
+    for kept in parts:
+        joined.load_state_dict(kept.state_dict())
+        joined.retain(torch.tensor([2, 3, 6, -1]))
+    assert joined.state_dict()["indices"].tolist() == [2, 3, 6]
+    assert joined.images([6, 3])[:, 0].tolist() == [6, 3] and joined.labels([2]).tolist() == [20]

@@ -12,7 +12,7 @@ from tests.system.damage import DAMAGES
 from zf_lightning.atlas import Atlas, TopActivations
 from zf_lightning.data import UnlabelledImages
 from zf_lightning.errors import UserError
-from zf_lightning.inspection import search as atlas_search
+from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.models import torchvision_network
 from zf_lightning.tasks import atlas as task
@@ -106,15 +106,13 @@ def test_resumes_where_it_was_stopped(
             raise KeyboardInterrupt
         update(self, *arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(TopActivations, "update", stopping)
         task.run(compose_config(*asked, "atlas.save_every=0"))
     counted: list[int] = []
-    save = atlas_search.AtlasSearch._save
+    save = AtlasSearch._save
     monkeypatch.setattr(
-        atlas_search.AtlasSearch,
-        "_save",
-        lambda self, batches: (counted.append(batches), save(self, batches)),
+        AtlasSearch, "_save", lambda self: (counted.append(self._batches), save(self))
     )
     result = task.run(compose_config(*asked))
     # The first two of four batches were not seen again.

@@ -31,12 +31,17 @@ class KeptImages:
             top: `[M]`, the indices that are to be kept (`TopActivations.top_indices`).
             labels: `[N]`; -1 if None.
         """
+        self.retain(top)
         wanted = set(top.tolist())
-        self._kept = {index: kept for index, kept in self._kept.items() if index in wanted}
         for place, index in enumerate(indices.tolist()):
             if index in wanted and index not in self._kept:
                 label = -1 if labels is None else int(labels[place])
                 self._kept[index] = images[place].detach().cpu().clone(), label
+
+    def retain(self, indices: Tensor) -> None:
+        """Drop all images but `indices` `[M]`, of the dataset."""
+        wanted = set(indices.tolist())
+        self._kept = {index: kept for index, kept in self._kept.items() if index in wanted}
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """`[N, ...]`, in the order of `indices`. Raises KeyError for one that is not kept."""
@@ -58,8 +63,8 @@ class KeptImages:
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Resume with what `state_dict` gave."""
+        """Take in what `state_dict` gave, beside what is there."""
         columns = (
             (state["indices"].tolist(), state["images"], state["labels"].tolist()) if state else ()
         )
-        self._kept = {index: (image, label) for index, image, label in zip(*columns, strict=True)}
+        self._kept |= {index: (image, label) for index, image, label in zip(*columns, strict=True)}

@@ -1,5 +1,6 @@
 """Feature maps to draw, their top-k images reloaded, and the files that hold their tiles."""
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch import Tensor
 from zf_lightning.atlas import Atlas, ImageBatch
 from zf_lightning.data import LabelledImages
 from zf_lightning.data.crops import centre_crop
+from zf_lightning.data.sources.base import Sample
 from zf_lightning.errors import UserError
 from zf_lightning.system.sealed import read_json
 from zf_lightning.training.module import ImageClassifier
@@ -44,8 +46,18 @@ def chosen_maps(
     return sorted(set(maps))
 
 
+class ReadOnce:
+    """Files of which the last `count` samples are kept: one image excites many feature maps."""
+
+    def __init__(self, files: LabelledImages, count: int) -> None:
+        self._read = functools.lru_cache(count)(files.__getitem__)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._read(index)
+
+
 def load_top_images(
-    files: LabelledImages, indices: Sequence[int], classifier: ImageClassifier
+    files: LabelledImages | ReadOnce, indices: Sequence[int], classifier: ImageClassifier
 ) -> ImageBatch:
     """Images of a split: their centre crops, for the network and for display."""
     return image_batch(*_read(files, indices), classifier)
@@ -79,7 +91,7 @@ def image_batch(images: Tensor, labels: Tensor, classifier: ImageClassifier) -> 
     )
 
 
-def _read(files: LabelledImages, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _read(files: LabelledImages | ReadOnce, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
     samples = [files[index] for index in indices]
     images = torch.stack([image for image, *_ in samples])
     return images, torch.tensor([label for _, label, *_ in samples])

@@ -2,26 +2,37 @@
 
 The search for the top-k images (`atlas/search.safetensors`) knows nothing of what is projected: in
 the same folder, other maps or another method are projected without another pass over the data.
+Both are shared out among the processes of the Trainer, which need one folder that all can write.
 """
 
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
 from zf_lightning.atlas.room import BYTES_A_PIXEL, check_room
+from zf_lightning.callbacks.first_failure import told_how_it_ends
 from zf_lightning.config.instantiate import plain
 from zf_lightning.data import SPLITS
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.deconv import Deconvnet
+from zf_lightning.deconv.receptive_field import ReceptiveField
 from zf_lightning.inspection.search import AtlasSearch
-from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
-from zf_lightning.inspection.top_images import Tiles, chosen_maps, image_batch, load_top_images
+from zf_lightning.inspection.subject import classifier_to_inspect, configuration_to_inspect
+from zf_lightning.inspection.top_images import (
+    ReadOnce,
+    Tiles,
+    chosen_maps,
+    image_batch,
+    load_top_images,
+)
 from zf_lightning.report.page import write_report
 from zf_lightning.report.panel import atlas_panel
 from zf_lightning.report.wall import MapWall
@@ -34,17 +45,33 @@ from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)
 
-#: Largest size of one file of tiles.
-BLOCK_BYTES = 2**28
+#: Largest size of one file of tiles. The files are what is shared out among processes: whatever
+#: their number, they are the same. ZFNet has about 18.
+BLOCK_BYTES = 2**26
+#: Images that a process keeps between its files, 196 kB each.
+KEPT_SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Block:
+    """A file of tiles: some feature maps of a layer."""
+
+    layer: str
+    maps: list[int]
+    path: Path
+    #: Whether it is to be projected, or is there from an earlier run.
+    due: bool
 
 
 def run(config: DictConfig) -> dict[str, Any]:
-    """Search, project and draw; returns the contents of `result.json`.
+    """Search, project and draw; returns the contents of `result.json`, on the first process.
 
     Started again in its folder, it resumes the search and projects what has no file yet.
     """
     folder = Path(config.paths.run)
-    classifier = load_subject(config).classifier
+    # Before weights and data: a mistake in it is reported at once.
+    trainer = assembly.build_inspection_trainer(config)
+    classifier = classifier_to_inspect(config)
     config = configuration_to_inspect(config)
     options = config.atlas
     deconvnet = Deconvnet(
@@ -74,12 +101,15 @@ def run(config: DictConfig) -> dict[str, Any]:
         drawn={layer: shown[layer] or drawn[layer][:1] for layer in layers},
         on_disk=drawn,
         folder=folder,
-        kept_bytes=kept * 3 * STORED_SIZE**2,
+        tables=trainer.num_devices,
+        kept_bytes=(kept or KEPT_SAMPLES) * trainer.num_devices * 3 * STORED_SIZE**2,
     )
     # Where all splits are the same images, none of them is called validation.
     split = None if all(source.split(other) is files for other in SPLITS) else options.split
     data = assembly.build_datamodule(config, source)
-    record_run(config, folder, source)
+    data.trainer = trainer
+    if trainer.is_global_zero:
+        record_run(config, folder, source)
     search = AtlasSearch(
         classifier,
         deconvnet,
@@ -90,13 +120,12 @@ def run(config: DictConfig) -> dict[str, Any]:
         keep_images=options.keep_images,
         save_every=options.save_every,
     )
-    top = search.run(data.evaluation_loader(options.split))
-    cache = search.cache
+    read_once = ReadOnce(files, KEPT_SAMPLES)
 
     def images_of(indices: Sequence[int]) -> ImageBatch:
-        if cache is None:
-            return load_top_images(files, indices, classifier)
-        return image_batch(cache.images(indices), cache.labels(indices), classifier)
+        if search.cache is None:
+            return load_top_images(read_once, indices, classifier)
+        return image_batch(search.cache.images(indices), search.cache.labels(indices), classifier)
 
     # A checkpoint's classes are those of its training data, not of any other.
     same = list(source.class_names) == list(classifier.class_names)
@@ -107,7 +136,22 @@ def run(config: DictConfig) -> dict[str, Any]:
         "classes": classifier.class_names if same else source.class_names,
         "split": split,
     }
-    paths = _project(folder / "atlas", deconvnet, top, images_of, drawn, config, how)
+    with told_how_it_ends(trainer, folder):
+        top = search.run(trainer, data.evaluation_loader(options.split))
+        # The Trainer has moved it back.
+        classifier.to(trainer.strategy.root_device)
+        blocks: list[Block] = []
+        if trainer.is_global_zero:
+            fields = deconvnet.receptive_fields(layers, (size, size))
+            blocks = plan(folder / "atlas", fields, drawn, config)
+        blocks = trainer.strategy.broadcast(blocks)
+        due = [block for block in blocks if block.due]
+        own = due[trainer.global_rank :: trainer.world_size]
+        _project(own, deconvnet, top, images_of, how, trainer)
+        trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        return {}
+    paths = {layer: [block.path for block in blocks if block.layer == layer] for layer in layers}
     wall = MapWall(folder)
     result = {
         "task": "atlas",
@@ -173,49 +217,51 @@ def _key(
     return digest_of([json.dumps(parts)])
 
 
+def plan(
+    folder: Path, fields: dict[str, ReceptiveField], drawn: dict[str, list[int]], config: DictConfig
+) -> list[Block]:
+    """The files of all layers, with the tiles of some feature maps each.
+
+    Files of the same projections stay; those by another method are removed.
+    """
+    blocks = []
+    for layer, maps in drawn.items():
+        there = {}
+        for tiles in Tiles.in_folder(folder, layer):
+            if (tiles.rule, tiles.norm) == (config.atlas.method, config.atlas.norm):
+                there[tiles.path] = tiles.maps
+            else:
+                tiles.remove()
+        height, width = fields[layer].tile_size
+        size = max(1, BLOCK_BYTES // (config.atlas.top * height * width * BYTES_A_PIXEL))
+        for start in range(0, len(maps), size):
+            some = maps[start : start + size]
+            path = folder / layer / f"{some[0]:05}-{some[-1]:05}.safetensors"
+            blocks.append(Block(layer, some, path, due=there.get(path) != some))
+    return blocks
+
+
 def _project(
-    folder: Path,
+    blocks: list[Block],
     deconvnet: Deconvnet,
     top: dict[str, TopImages],
     images_of: Callable[[list[int]], ImageBatch],
-    drawn: dict[str, list[int]],
-    config: DictConfig,
     how: dict[str, Any],
-) -> dict[str, list[Path]]:
-    """Write the files of each layer, with the tiles of some feature maps each.
-
-    Files of the same projections stay; those by another method are replaced.
-    """
-    fields = deconvnet.receptive_fields(list(top), how["input_size"])
-    paths: dict[str, list[Path]] = {layer: [] for layer in top}
-    units = sum(int(found.present[drawn[layer]].sum()) for layer, found in top.items())
-    with tqdm(total=units, desc="projecting", unit="unit") as bar:
-        for layer, found in top.items():
-            there = {}
-            for tiles in Tiles.in_folder(folder, layer):
-                if (tiles.rule, tiles.norm) == (config.atlas.method, config.atlas.norm):
-                    there[tiles.path] = tiles.maps
-                else:
-                    tiles.remove()
-            height, width = fields[layer].tile_size
-            bytes_a_map = found.indices.shape[1] * height * width * BYTES_A_PIXEL
-            block = max(1, BLOCK_BYTES // bytes_a_map)
-            for start in range(0, len(drawn[layer]), block):
-                maps = drawn[layer][start : start + block]
-                path = folder / layer / f"{maps[0]:05}-{maps[-1]:05}.safetensors"
-                paths[layer].append(path)
-                if there.get(path) == maps:
-                    bar.update(int(found.present[maps].sum()))
-                    continue
-                build_atlas(
-                    deconvnet,
-                    {layer: found},
-                    images_of,
-                    maps={layer: maps},
-                    on_projected=bar.update,
-                    **how,
-                ).save(path)
-    return paths
+    trainer: lightning.Trainer,
+) -> None:
+    """Write the files of this process."""
+    units = sum(int(top[block.layer].present[block.maps].sum()) for block in blocks)
+    first = trainer.is_global_zero
+    with tqdm(total=units, desc="projecting", unit="unit", disable=not first) as bar:
+        for block in blocks:
+            build_atlas(
+                deconvnet,
+                {block.layer: top[block.layer]},
+                images_of,
+                maps={block.layer: block.maps},
+                on_projected=bar.update,
+                **how,
+            ).save(block.path)
 
 
 def _draw(

@@ -1,16 +1,14 @@
 """task=train: train a network, test the best checkpoint with one crop and with ten (Sec. 3)."""
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
-from zf_lightning.callbacks.first_failure import first_failure
+from zf_lightning.callbacks.first_failure import told_how_it_ends
 from zf_lightning.callbacks.stall import Stall
 from zf_lightning.config.instantiate import plain
 from zf_lightning.data import ImageDataModule
@@ -81,7 +79,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         log_configuration(trainer.loggers, plain(config))
         # For a user's own network or callback; this project's random numbers have their own seeds.
         lightning.seed_everything(config.seed, workers=True, verbose=False)
-        _fit(trainer, classifier, data, earlier, folder)
+        with told_how_it_ends(trainer, folder):
+            trainer.fit(classifier, data, ckpt_path=earlier, weights_only=True)
         result = _test(trainer, classifier, data, config, model)
         if trainer.is_global_zero:
             log_summary(trainer.loggers, result)
@@ -107,33 +106,6 @@ def _draw_wall(folder: Path) -> list[MapRow]:
     except (OSError, UserError) as problem:
         log.warning(f"The wall of feature maps could not be drawn: {problem}")
         return []
-
-
-def _fit(
-    trainer: lightning.Trainer,
-    classifier: ImageClassifier,
-    data: ImageDataModule,
-    earlier: Path | None,
-    folder: Path,
-) -> None:
-    try:
-        trainer.fit(classifier, data, ckpt_path=earlier, weights_only=True)
-    except SystemExit as end:
-        # Lightning leaves so after Ctrl-C and SIGTERM.
-        if not trainer.interrupted:
-            raise
-        if Job.read(folder) is None:
-            # A sweep names its own folder.
-            log.info(f"Interrupted; resume with python main.py resume={folder}")
-        sys.exit(143 if isinstance(end, SIGTERMException) else 130)
-    except Exception as problem:
-        cause = first_failure(trainer, folder)
-        if cause is None:
-            raise
-        raise UserError(
-            f"The run ended because {cause}; what that process said is above and in "
-            f"{folder / 'run.log'}."
-        ) from problem
 
 
 def _test(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +154,44 @@ def training_statistics(
     )
 
 
+#: Options of the Trainer that a pass over all images must not heed.
+_FOR_TRAINING = ("fast_dev_run", "overfit_batches", "limit_val_batches")
+
+
 def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Trainer:
     """Lightning's Trainer with the configuration's loggers and, if asked, callbacks.
 
     Raises UserError where Lightning refuses: devices that are not there, arguments that clash.
     """
+    # What shows and what hastens a test; the others are for training.
+    chosen = config.callbacks if callbacks else _named(config, "fast_network", "progress")
+    return _build_trainer(config, plain(config.trainer), chosen, config.logger)
+
+
+def build_inspection_trainer(config: DictConfig) -> lightning.Trainer:
+    """Lightning's Trainer for passes over images that look into a network, each image once.
+
+    In full precision, whatever the trainings compute in: activations are found again to 1e-4. The
+    figures are logged in the end, not by the Trainer. Raises UserError as `build_trainer`.
+    """
+    given = {k: value for k, value in plain(config.trainer).items() if k not in _FOR_TRAINING}
+    options = {**given, "precision": "32-true", "use_distributed_sampler": False}
+    return _build_trainer(config, options, _named(config, "failure", "progress"), {})
+
+
+def _named(config: DictConfig, *callbacks: str) -> dict[str, Any]:
+    return {name: config.callbacks.get(name) for name in callbacks}
+
+
+def _build_trainer(
+    config: DictConfig,
+    given: Mapping[str, Any],
+    callbacks: Mapping[str, Any],
+    loggers: Mapping[str, Any],
+) -> lightning.Trainer:
     options = {
         name: instantiate(value) if isinstance(value, dict) and "_target_" in value else value
-        for name, value in plain(config.trainer).items()
+        for name, value in given.items()
     }
     for name in ("callbacks", "logger"):
         if options.pop(name, None) is not None:
@@ -172,10 +203,7 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
     plugins = plugins if isinstance(plugins, list) else [plugins]
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         options["plugins"] = [*plugins, WholeCheckpointFile()]
-    chosen = dict(config.callbacks)
-    if not callbacks:
-        # What shows and what hastens a test; the others are for training.
-        chosen = {name: chosen.get(name) for name in ("fast_network", "progress")}
+    chosen = dict(callbacks)
     if options.get("enable_progress_bar") is False:
         chosen["progress"] = None
     elif chosen.get("progress") is None:
@@ -184,8 +212,7 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
         trainer = lightning.Trainer(
             **options,
             callbacks=[instantiate(node) for node in chosen.values() if node],
-            logger=[forgiving(instantiate(node)) for node in config.logger.values() if node]
-            or False,
+            logger=[forgiving(instantiate(node)) for node in loggers.values() if node] or False,
         )
     except UserError:
         raise
