@@ -44,6 +44,8 @@ def test_two_processes_count_each_image_once(
     assert alone["test/loss"] == pytest.approx(result["test/loss"], rel=1e-5)
 
 
+# The ordinary suite has a sweep: tests/commands/test_as_typed.py.
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_failed_job_and_reports_it(tiny: list[str], tmp_path: Path) -> None:
     quick = [option for option in tiny if not option.startswith("model.input_size")]
     sizes = ["-m", "model.input_size=20,70", "hydra.sweep.dir=sweep"]

@@ -91,16 +91,18 @@ class Preprocessing(nn.Module):
         """Centre crops, normalised: float32 `[N, 3, S, S]` of uint8 `[N, 3, 256, 256]`."""
         return centre_crop(self.normalise(self.resize(images)), self.input_size)
 
-    def random_crops(self, images: Tensor, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
-        """The epoch's random crop of each sample, half of them mirrored: float32 `[N, 3, S, S]`."""
-        normalised = self.normalise(self.resize(images))
-        return self._crop(normalised, indices, seed=seed, epoch=epoch)
-
-    def random_crops_unnormalised(
-        self, images: Tensor, indices: Tensor, *, seed: int, epoch: int
+    def random_crops(
+        self, images: Tensor, indices: Tensor, *, seed: int, epoch: int, normalised: bool = True
     ) -> Tensor:
-        """The same crops as a person looks at them: uint8 `[N, 3, S, S]`."""
-        return self._crop(self.resize(images), indices, seed=seed, epoch=epoch)
+        """The epoch's random crop of each sample, half of them mirrored: `[N, 3, S, S]`.
+
+        As float32 for the network, or, if not `normalised`, as uint8 for people.
+        """
+        images = self.resize(images)
+        margin = self.base_size - self.input_size
+        placement = random_placement(indices, margin=margin, seed=seed, epoch=epoch)
+        images = self.normalise(images) if normalised else images
+        return crop_and_mirror(images, self.input_size, placement)
 
     def ten_crops(self, images: Tensor) -> Iterator[Tensor]:
         """The ten crops of each sample, float32 `[N, 3, S, S]` of uint8 `[N, 3, 256, 256]`.
@@ -113,11 +115,6 @@ class Preprocessing(nn.Module):
             normalised = normalised.contiguous(memory_format=torch.channels_last)
         for number in range(TEN):
             yield ten_crop(normalised, self.input_size, number)
-
-    def _crop(self, images: Tensor, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
-        margin = self.base_size - self.input_size
-        placement = random_placement(indices, margin=margin, seed=seed, epoch=epoch)
-        return crop_and_mirror(images, self.input_size, placement)
 
 
 def _channels(

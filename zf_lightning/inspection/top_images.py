@@ -73,10 +73,12 @@ def load_training_top_images(
     images, labels = _read(files, indices)
     images, preprocessing = images.to(classifier.device), classifier.preprocessing
     chosen = torch.tensor(list(indices), device=images.device)
-    crops = {"seed": classifier.seed, "epoch": epoch}
+    crops = functools.partial(
+        preprocessing.random_crops, images, chosen, seed=classifier.seed, epoch=epoch
+    )
     return ImageBatch(
-        display=preprocessing.random_crops_unnormalised(images, chosen, **crops).cpu(),
-        inputs=preprocessing.random_crops(images, chosen, **crops),
+        display=crops(normalised=False).cpu(),
+        inputs=crops(),
         labels=labels,
     )
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.pixel_statistics import PixelStatistics
-from zf_lightning.errors import UnreadableImage, UserError
+from zf_lightning.errors import UnreadableImage
 from zf_lightning.system.digests import digest_of
 
 Split = Literal["train", "val", "test"]
@@ -199,14 +199,9 @@ class SplitSource(Generic[Images]):
     Args:
         train_per_class: use only so many training images of each class; all of a smaller class.
         seed: decides which.
-
-    Raises:
-        UserError: `train_per_class` is not positive.
     """
 
     def __init__(self, *, train_per_class: int | None = None, seed: int = 0) -> None:
-        if train_per_class is not None and train_per_class < 1:
-            raise UserError("data.train_per_class must be at least 1, or null for all.")
         self.train_per_class = train_per_class
         self.seed = seed
         #: How the splits were found, in a few words.

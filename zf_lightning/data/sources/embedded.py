@@ -15,7 +15,7 @@ class EmbeddedSource(FolderSource):
         root: where the drawn folder is or will be.
         seed: decides every picture.
         images: number of images of each split, or None for the usual ones.
-        train_per_class: use only so many training images of each class.
+        train_per_class: as for `SplitSource`.
 
     Raises:
         UserError: `root` contains something else, or `images` is not a legal choice.

@@ -32,8 +32,8 @@ class FolderSource(SplitSource[LabelledFiles]):
         root: the folder.
         exclude: class folders to leave out.
         validation_share, test_share: shares of each class for the splits drawn here.
-        train_per_class: use only so many training images of each class, drawn from the seed.
-        seed: decides the splits.
+        train_per_class: as for `SplitSource`.
+        seed: decides the splits too.
 
     Raises:
         UserError: the folder is missing, is laid out otherwise, or has fewer than two classes.

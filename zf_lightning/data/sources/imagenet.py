@@ -34,8 +34,7 @@ class ImageNetSource(FolderSource):
     Args:
         root: the folder, see `expected`.
         exclude: wnids to leave out.
-        train_per_class: use only so many training images of each class, drawn from the seed.
-        seed: decides which.
+        train_per_class, seed: as for `SplitSource`.
 
     Raises:
         UserError: the folder is missing or laid out otherwise, or labels are missing.

@@ -37,8 +37,7 @@ class ShardSource(SplitSource[ShardedImages]):
         cache_gb: how many gigabytes of a bucket are kept there for each split.
         shuffle_window: number of chunks whose samples are mixed in training.
         storage_options: for LitData's storage client.
-        train_per_class: use only so many training images of each class, drawn from the seed.
-        seed: decides which those are.
+        train_per_class, seed: as for `SplitSource`.
 
     Raises:
         UserError: there are no shards at `root`, or their records contradict one another.
@@ -56,8 +55,6 @@ class ShardSource(SplitSource[ShardedImages]):
         seed: int = 0,
     ) -> None:
         super().__init__(train_per_class=train_per_class, seed=seed)
-        if shuffle_window < 1:
-            raise UserError(f"data.shuffle_window={shuffle_window} must be at least 1.")
         self.is_remote = is_remote(str(root))
         self.root = str(root).rstrip("/") if self.is_remote else str(Path(root).expanduser())
         self.cache = Path(cache).expanduser()

@@ -58,8 +58,7 @@ class VocSource(SplitSource[MultiLabelFiles]):
             a test set, or it has no annotations (those of 2012 are not public), the validation
             images are tested on.
         download: let torchvision download what is not on the disk.
-        train_per_class: use only so many training images of each class, by their exclusive label.
-        seed: decides which.
+        train_per_class, seed: as for `SplitSource`, by the exclusive label.
 
     Raises:
         UserError: it is not there, or a set is not complete.
@@ -78,9 +77,6 @@ class VocSource(SplitSource[MultiLabelFiles]):
         seed: int = 0,
     ) -> None:
         super().__init__(train_per_class=train_per_class, seed=seed)
-        unknown = set(image_sets) ^ set(SPLITS)
-        if unknown:
-            raise UserError(f"data.image_sets must name train, val and test, not {unknown}.")
         self.root = Path(root).expanduser()
         self.year = year
         self.image_sets = dict(image_sets)
