@@ -28,7 +28,10 @@ AS_TYPED = {
     "-m ablation=drop_fc6_fc7,drop_conv34": "test_as_typed.py",
 }
 #: Commands that need what no test has: why, and what they end with.
-NOT_HERE = {"task=workspace": ("an account, and a project online", "run wandb login first")}
+NOT_HERE = {
+    "task=workspace": ("an account, and a project online", "run wandb login first"),
+    "task=verify verify.atlas=ATLAS ckpt=FOLDER": ("an atlas", "ATLAS is not the folder of a run"),
+}
 #: What stands for something of the reader's; {world} is the folder of tests/commands/world.py.
 FILLED = {
     "ckpt=FOLDER": "ckpt={world}/run",

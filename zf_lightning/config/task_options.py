@@ -99,6 +99,12 @@ class Quiz(TaskOptions):
     encoder_weights: str | None = legal(TEXT, None)
 
 
+@dataclass
+class Verify(TaskOptions):
+    atlas: str | None = legal(TEXT, None)
+    share: float = legal(number(above=0, most=1))
+
+
 #: Training images of each class.
 PER_CLASS = (whole(1), several(whole(1)), "split", TEXT)
 

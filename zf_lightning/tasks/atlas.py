@@ -24,6 +24,7 @@ from zf_lightning.data import SPLITS
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.receptive_field import ReceptiveField
+from zf_lightning.inspection.digests import write_digests
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import classifier_to_inspect, configuration_to_inspect
 from zf_lightning.inspection.top_images import (
@@ -110,6 +111,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     data.trainer = trainer
     if trainer.is_global_zero:
         record_run(config, folder, source)
+        write_digests(folder / "atlas", classifier, files.content_key())
     search = AtlasSearch(
         classifier,
         deconvnet,
