@@ -102,7 +102,7 @@ class Quiz(TaskOptions):
 @dataclass
 class Verify(TaskOptions):
     atlas: str | None = legal(TEXT, None)
-    share: float = legal(number(above=0, most=1))
+    share: float = legal(Number(above=0, most=1))
 
 
 #: Training images of each class.
