@@ -111,7 +111,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     data.trainer = trainer
     if trainer.is_global_zero:
         record_run(config, folder, source)
-        write_digests(folder / "atlas", classifier, files.content_key())
     search = AtlasSearch(
         classifier,
         deconvnet,
@@ -144,6 +143,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         classifier.to(trainer.strategy.root_device)
         blocks: list[Block] = []
         if trainer.is_global_zero:
+            # Not before: the search has refused to go on with another network or other data.
+            write_digests(folder / "atlas", classifier, files.content_key())
             fields = deconvnet.receptive_fields(layers, (size, size))
             blocks = plan(folder / "atlas", fields, drawn, config)
         blocks = trainer.strategy.broadcast(blocks)
