@@ -21,7 +21,7 @@ from zf_lightning.tasks.transfer.tables import build_tables
 
 
 class Dashboard(ThreadingHTTPServer):
-    """Answers the two questions that saving a view asks, and keeps the view."""
+    """Answers what saving a workspace and a report asks, and keeps them."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -45,8 +45,16 @@ class Answer(BaseHTTPRequestHandler):
                 return
             if "upsertView" in asked["query"]:
                 self.server.views.append(asked["variables"])
-                view = {"id": "1", "name": asked["variables"]["name"]}
+                view = {"id": "1", "name": asked["variables"]["name"], "type": "runs"}
+                view |= {"project": {"name": "zf-lightning", "entityName": "someone"}}
+                view |= {"displayName": "", "description": "", "spec": asked["variables"]["spec"]}
                 found = {"upsertView": {"view": view, "inserted": True}}
+            elif "models(" in asked["query"]:
+                project = {"id": "1", "name": "zf-lightning", "entityName": "someone"}
+                project |= {"createdAt": "2024-01-01", "isBenchmark": False, "user": None}
+                pages = {"endCursor": None, "hasNextPage": False}
+                edges = [{"node": project, "cursor": "1"}]
+                found = {"models": {"edges": edges, "pageInfo": pages}}
             else:
                 found = {
                     "viewer": {
@@ -93,7 +101,7 @@ def save(dashboard: Dashboard, folder: Path, *, code: int = 0) -> str:
 
 def test_the_layout_is_saved_as_a_view(dashboard: Dashboard, tmp_path: Path) -> None:
     printed = save(dashboard, tmp_path)
-    (view,) = dashboard.views
+    view, report = dashboard.views
     assert (view["entityName"], view["projectName"]) == ("someone", "zf-lightning")
     identity = view["name"].removeprefix("nw-").removesuffix("-v")
     assert f"/someone/zf-lightning?nw={identity}" in printed
@@ -101,11 +109,36 @@ def test_the_layout_is_saved_as_a_view(dashboard: Dashboard, tmp_path: Path) -> 
     pictures = [panel["config"]["mediaKeys"] for panel in sections[1]["panels"]]
     assert pictures == [[f"probe/conv{number}"] for number in range(1, 6)]
     assert sections[0]["name"] == "Errors"
+    assert report["displayName"] == "Ablations of zf-lightning"
+    assert "/someone/zf-lightning/reports/Ablations-of-zf-lightning" in printed
 
 
 def test_a_refusal_is_one_sentence(dashboard: Dashboard, tmp_path: Path) -> None:
     dashboard.refuses = True
     assert "did not take the workspace" in save(dashboard, tmp_path, code=1)
+
+
+def test_without_an_account_workspace_and_report_are_files(
+    compose_config: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    wanted = ["task=workspace", "logger.wandb.group=my sweep", "logger.wandb.entity=someone"]
+    result = workspace.run(compose_config(*wanted))
+    assert result["url"] is None and "After wandb login" in caplog.text
+    found = json.loads((tmp_path / "run" / "workspace.json").read_text())
+    assert found["section"]["panelBankConfig"]["sections"][0]["name"] == "Errors"
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    grids = [block for block in report["blocks"] if block["type"] == "panel-grid"]
+    (runs,) = grids[0]["metadata"]["runSets"]
+    assert runs["name"] == "my sweep" and "my sweep" in json.dumps(runs["filters"])
+    assert runs["grouping"][0]["name"] == "ablation.value"
+    pictures = [panel["config"]["mediaKeys"] for panel in panels_of(grids[1])]
+    assert pictures == [[f"probe/conv{number}"] for number in range(1, 6)]
+
+
+def panels_of(grid: dict[str, Any]) -> list[dict[str, Any]]:
+    """The panels of a grid in a report."""
+    return grid["metadata"]["panelBankSectionConfig"]["panels"]
 
 
 def test_every_panel_shows_what_is_logged(

@@ -126,3 +126,11 @@ def use_artifact_offline(run: "wandb.Run", artifact: "wandb.Artifact", aliases: 
     is recorded, and followed at the upload: files that the server has are not sent again.
     """
     run._log_artifact(artifact, aliases=aliases, is_user_created=True, use_after_commit=True)
+
+
+def spec_of(view: Any) -> dict[str, Any]:
+    """What a workspace or a report sends to wandb's server (wandb-workspaces 0.4.13)."""
+    spec: dict[str, Any] = view._to_model().spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True
+    )
+    return spec

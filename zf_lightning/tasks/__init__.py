@@ -28,6 +28,6 @@ _DESCRIPTIONS = {
     "transfer": "frozen features and training from scratch on other data (Tables 4 to 7)",
     "overlap": "images shared by a transfer set and the pretraining set (Sec. 5.2)",
     "prepare": "rewrite a dataset as streaming shards",
-    "workspace": "lay out a project in the dashboard of Weights & Biases",
+    "workspace": "lay out a project in Weights & Biases, with a report of its ablations",
 }
 TASKS = {name: Task(f"{__name__}.{name}", text) for name, text in _DESCRIPTIONS.items()}
