@@ -4,6 +4,7 @@ import errno
 import logging
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ import numpy
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from zf_lightning.atlas import Atlas, epoch_files
-from zf_lightning.atlas.file import keep_strongest
+from zf_lightning.atlas import Atlas
 from zf_lightning.report.page import images_of, write_report
 from zf_lightning.report.panel import atlas_panel
 from zf_lightning.results.metric_names import EPOCH
 from zf_lightning.results.result import counted
+from zf_lightning.system.cores import available_cores
 from zf_lightning.system.files import share, write_whole
-from zf_lightning.training.checkpoint import read_checkpoint
 from zf_lightning.training.loggers import attempt
 
 log = logging.getLogger(__name__)
@@ -27,24 +27,38 @@ log = logging.getLogger(__name__)
 QUALITY = 80
 
 
-def write_atlas(atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int) -> None:
+def atlas_file(atlas: Atlas, folder: Path) -> Path:
+    """Where the atlas of an epoch is in a run's folder."""
+    assert atlas.epoch is not None
+    return folder / "atlas" / f"epoch={atlas.epoch + 1:03}.safetensors"
+
+
+def write_atlas(
+    atlas: Atlas, folder: Path, *, loggers: Sequence[Any], step: int, whole: bool
+) -> None:
     """Write `atlas/`, `figures/` and `report/` of a run's folder, and hand on the pictures.
 
+    The file has the tiles of all top images, or, unless `whole`, those of each feature map's
+    strongest, which evolution compares.
     Raises OSError where they cannot be written, or would take the place of the checkpoints.
     """
-    assert atlas.epoch is not None
     _leave_room(folder)
-    name = f"epoch={atlas.epoch + 1:03}"
-    atlas.save(folder / "atlas" / f"{name}.safetensors")
+    file = atlas_file(atlas, folder)
+    (atlas if whole else atlas.strongest()).save(file)
     (folder / "figures").mkdir(exist_ok=True)
-    pictures = {layer: folder / "figures" / f"{name}_{layer}.webp" for layer in atlas.layers}
-    for layer, path in pictures.items():
-        panel = atlas_panel(atlas, layer)
-        # A fifth of the bytes of a PNG.
-        write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=2))
+    pictures = {layer: folder / "figures" / f"{file.stem}_{layer}.webp" for layer in atlas.layers}
+    # Pillow lets other threads run while it resizes and compresses.
+    with ThreadPoolExecutor(available_cores()) as threads:
+        list(threads.map(partial(_draw, atlas), pictures, pictures.values()))
     for logger in loggers:
         attempt(logger, _log_pictures, logger, atlas, pictures, step)
     write_report(folder)
+
+
+def _draw(atlas: Atlas, layer: str, path: Path) -> None:
+    panel = atlas_panel(atlas, layer)
+    # A fifth of the bytes of a PNG.
+    write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=2))
 
 
 def _leave_room(folder: Path) -> None:
@@ -58,19 +72,6 @@ def _leave_room(folder: Path) -> None:
     needed = 2 * last.stat().st_size if last.exists() else 0
     if shutil.disk_usage(folder).free < needed:
         raise OSError(errno.ENOSPC, "What is free is left to the checkpoints", str(folder))
-
-
-def keep_tiles(folder: Path) -> None:
-    """Leave the tiles of all top images to the newest atlas and to that of the best checkpoint.
-
-    The others keep those of each feature map's strongest image, which evolution compares; what
-    they showed is in `figures/`.
-    """
-    best = folder / "checkpoints" / "best.ckpt"
-    epoch = read_checkpoint(best)["epoch"] + 1 if best.exists() else None
-    for file in epoch_files(folder)[:-1]:
-        if file.stem != f"epoch={epoch or 0:03}":
-            keep_strongest(file)
 
 
 def warn_of(atlas: Atlas) -> None:

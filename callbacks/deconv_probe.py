@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zf_lightning.atlas import Atlas, TopActivations, TopImages, build_atlas
 from zf_lightning.atlas.room import check_room
-from zf_lightning.callbacks.atlas_pictures import keep_tiles, warn_of, write_atlas
+from zf_lightning.callbacks.atlas_pictures import atlas_file, warn_of, write_atlas
 from zf_lightning.callbacks.fast_network import FastNetwork
 from zf_lightning.callbacks.training_candidates import TrainingCandidates
 from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
@@ -57,8 +57,9 @@ class DeconvProbe(Callback):
         seed: decides the random subset: the same maps in every epoch.
         method, norm: how a signal goes backward, see `zf_lightning.deconv.Method`.
         cross_check: see `zf_lightning.deconv.Deconvnet`.
-        keep_tiles: `all`, or `best_and_last`: atlases of other epochs keep the patch and projection
-            of each feature map's strongest image alone, and the pictures.
+        keep_tiles: of which epochs the atlas has the patches and projections of all top images:
+            `all`, or `last`, when the training ends; the others have those of each feature map's
+            strongest image, and their pictures show all.
 
     Raises:
         UserError: a layer or feature map does not exist, or an option is not legal.
@@ -74,7 +75,7 @@ class DeconvProbe(Callback):
     method: Any = "deconvnet"
     norm: Any = "identity"
     cross_check: bool = True
-    keep_tiles: str = "best_and_last"
+    keep_tiles: str = "last"
 
     def __post_init__(self) -> None:
         self.seconds_capturing = self.seconds_drawing = 0.0
@@ -85,6 +86,8 @@ class DeconvProbe(Callback):
         self._capture: Capture
         self._training: TrainingCandidates | None = None
         self._began = 0.0
+        #: Of the last epoch drawn, until the training ends.
+        self._newest: Atlas | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Choose layers and feature maps; a mistake in them is reported before any training."""
@@ -218,7 +221,15 @@ class DeconvProbe(Callback):
         self._draw(trainer, classifier, self._top.compute(), began)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what the probe cost."""
+        """Keep all tiles of the last epoch, and say what the probe cost."""
+        began = time.monotonic()
+        if self._newest is not None:
+            try:
+                self._newest.save(atlas_file(self._newest, Path(self.folder)))
+            except OSError as problem:
+                log.warning(f"Not all tiles of the last epoch could be written: {problem}")
+            self._newest = None
+        self.seconds_drawing += time.monotonic() - began
         whole = time.monotonic() - self._began
         cost = self.seconds_capturing + self.seconds_drawing
         if trainer.is_global_zero and cost:
@@ -242,9 +253,10 @@ class DeconvProbe(Callback):
             try:
                 # The step under which Lightning logs the validation: the last one that was done.
                 step = max(0, trainer.global_step - 1)
-                write_atlas(atlas, Path(self.folder), loggers=trainer.loggers, step=step)
-                if self.keep_tiles == "best_and_last":
-                    keep_tiles(Path(self.folder))
+                whole = self.keep_tiles == "all"
+                folder, loggers = Path(self.folder), trainer.loggers
+                write_atlas(atlas, folder, loggers=loggers, step=step, whole=whole)
+                self._newest = None if whole else atlas
             except (OSError, ValueError) as problem:
                 # The training is worth more than its pictures, which may also be too large for
                 # their format, or beside a file that is damaged.

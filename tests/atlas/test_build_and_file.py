@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.deconv.oracles import small_convnet, some_images
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopActivations, build_atlas
-from zf_lightning.atlas.file import FORMAT_1, TENSORS, keep_strongest
+from zf_lightning.atlas.file import FORMAT_1, TENSORS
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.models import ConvNet
@@ -161,8 +161,9 @@ def test_files_of_before_and_files_with_the_strongest_tiles_alone(tmp_path: Path
             assert torch.equal(before.layers[layer].patches, found.patches)
             assert torch.equal(before.layers[layer].inside, found.inside)
         before.save(path)
+    kept = before
     for _ in range(2):
-        keep_strongest(path)
+        kept.strongest().save(path)
         kept = Atlas.load(path)
         for layer, found in atlas.layers.items():
             assert torch.equal(kept.layers[layer].activations, found.activations)

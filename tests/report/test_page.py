@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zf_lightning.report.curves import draw_curves
 from zf_lightning.report.page import find_pictures, write_report
 
 METRICS = """epoch,step,train/loss,train/learning_rate,val/top1_error,val/loss
-0,9,2.5,0.01,,
-0,11,,,80.0,2.2
-1,19,2.0,0.02,,
-1,23,,,60.0,1.9
+1,9,2.5,0.01,,
+1,11,,,80.0,2.2
+2,19,2.0,0.02,,
+2,23,,,60.0,1.9
 """
 
 
@@ -71,3 +72,11 @@ def test_a_task_has_its_pictures_on_a_page_and_names_are_text(tmp_path: Path) ->
     assert 'src="../figures/a%3Cb%3E%26.png"' in page and "a<b>" not in page
     assert "run/checkpoints/best.ckpt" in page and "/home/me" not in page
     assert "1,600" in page and 'href="../result.json"' in page
+
+
+def test_curves_go_by_the_epoch_that_the_page_counts(folder: Path) -> None:
+    assert "epoch" in draw_curves(folder / "metrics.csv")["loss"]
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    # Before the first validation.
+    (folder / "metrics.csv").write_text("\n".join([rows[0], "1,4,2.0,,,"]) + "\n")
+    assert "step" in draw_curves(folder / "metrics.csv")["loss"]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import Tensor
 
 from zf_lightning.deconv.receptive_field import inside_image
@@ -149,6 +148,10 @@ class Atlas:
             for label, activation in zip(labels, activations, strict=True)
         ]
 
+    def strongest(self) -> "Atlas":
+        """The same with the tile of each drawn feature map's strongest image alone."""
+        return replace(self, layers={name: one.strongest() for name, one in self.layers.items()})
+
     def save(self, path: Path) -> None:
         """Write `path` (`….safetensors`) and the index beside it (`….json`), each atomically."""
         path = Path(path)
@@ -249,17 +252,6 @@ TENSORS = tuple(
     one.name for one in fields(LayerAtlas) if one.type is Tensor and one.name != "inside"
 )
 PACKED = {"patches": "uint8", "scaled_projections": "float16"}
-
-
-def keep_strongest(path: Path) -> None:
-    """Leave in an atlas file only the tiles of each drawn feature map's strongest image."""
-    with safe_open(str(path), framework="pt") as file:
-        peaks = [file.get_slice(name) for name in file.keys() if name.endswith("/peaks")]
-        if all(one.get_shape()[1] <= 1 for one in peaks):
-            return
-    atlas = Atlas.load(path)
-    atlas.layers = {layer: found.strongest() for layer, found in atlas.layers.items()}
-    atlas.save(path)
 
 
 def _packed(values: Tensor) -> Tensor:

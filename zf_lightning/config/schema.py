@@ -157,7 +157,7 @@ class Probe:
     method: str = legal(*METHODS)
     norm: str = legal(*NORMS)
     cross_check: bool = MISSING
-    keep_tiles: str = legal("best_and_last", "all")
+    keep_tiles: str = legal("last", "all")
 
 
 @dataclass

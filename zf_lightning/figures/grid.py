@@ -222,11 +222,15 @@ def _draw_block(
             if not transparent:
                 draw.rectangle((left, top, left + size[1] - 1, top + size[0] - 1), fill=EMPTY)
             continue
-        visible = resized(inside[rank].astype(np.uint8) * 255, size) >= 128
-        shown = resized(_continued(pixels, inside[rank]), size)
+        whole = bool(inside[rank].all())
+        shown = resized(pixels if whole else _continued(pixels, inside[rank]), size)
+        if whole:
+            visible = np.ones(size, bool)
+        else:
+            visible = resized(inside[rank].astype(np.uint8) * 255, size) >= 128
         if transparent:
             shown = np.dstack([shown, visible.astype(np.uint8) * 255])
-        else:
+        elif not whole:
             shown = np.where(visible[..., None], shown, hatch).astype(np.uint8)
         picture.paste(Image.fromarray(shown), (left, top))
 

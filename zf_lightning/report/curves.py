@@ -1,5 +1,6 @@
 """The curves of `metrics.csv` as a drawing."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zf_lightning.results import metric_names as names
@@ -18,7 +19,7 @@ PANELS = (
 
 
 def draw_curves(metrics: Path) -> dict[str, str]:
-    """Error, loss and learning rate over the steps, each an SVG element; none without values."""
+    """Error, loss and learning rate over the epochs, each an SVG element; none without values."""
     rows = read_rows(metrics)
     if not rows:
         return {}
@@ -27,19 +28,25 @@ def draw_curves(metrics: Path) -> dict[str, str]:
 
     from zf_lightning.figures.style import COLOURS, LARGE_FONT_SIZE, new_figure, plain_axes, to_svg
 
+    # Before the first validation, how many steps an epoch has is not known.
+    an_epoch = _steps_an_epoch(rows)
     drawings = {}
     for title, unit, columns in PANELS:
         # Drawn again after every epoch: with margins for six digits, a title and a label.
         figure = new_figure(4.6, 3.4, layout=None)
         axes = figure.add_axes((0.15, 0.15, 0.83, 0.76))
         for (column, name), colour in zip(columns, COLOURS, strict=False):
-            points = [(int(r["step"]), float(r[column])) for r in rows if r.get(column)]
+            points = [
+                ((int(row["step"]) + 1) / (an_epoch or 1), float(row[column]))
+                for row in rows
+                if row.get(column)
+            ]
             if points:
                 few = "o" if len(points) < 40 else None
                 axes.plot(*zip(*points, strict=True), color=colour, label=name, marker=few, ms=3)
         if not axes.lines:
             continue
-        plain_axes(axes, "step", font_size=LARGE_FONT_SIZE)
+        plain_axes(axes, "epoch" if an_epoch else "step", font_size=LARGE_FONT_SIZE)
         axes.set_title(f"{title} ({unit})" if unit else title, loc="left", fontsize=LARGE_FONT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlim(left=0)
@@ -50,3 +57,11 @@ def draw_curves(metrics: Path) -> dict[str, str]:
             axes.legend(frameon=False, fontsize=LARGE_FONT_SIZE - 1)
         drawings[title] = to_svg(figure)
     return drawings
+
+
+def _steps_an_epoch(rows: Sequence[Mapping[str, str]]) -> float | None:
+    """From the last validation, which is at the end of an epoch."""
+    for row in reversed(rows):
+        if row.get(names.VAL_LOSS) and int(row.get(names.EPOCH, 0)):
+            return (int(row["step"]) + 1) / int(row[names.EPOCH])
+    return None

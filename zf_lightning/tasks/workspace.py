@@ -46,11 +46,11 @@ def run(config: DictConfig) -> dict[str, Any]:
     options = config.logger.get("wandb")
     if options is None:
         raise UserError("task=workspace needs logger=wandb: it says which project is meant.")
-    place = {"project": str(options.project), "layers": choose_layers(config)}
+    project, layers = str(options.project), choose_layers(config)
     if not has_api_key():
         entity = options.entity or "entity"
-        workspace = build_workspace(entity=entity, **place)
-        report = build_report(entity=entity, group=options.group, **place)
+        workspace = build_workspace(entity=entity, project=project, layers=layers)
+        report = build_report(entity=entity, group=options.group, project=project, layers=layers)
         folder = Path(config.paths.run)
         for name, view in (("workspace", workspace), ("report", report)):
             write_whole(folder / f"{name}.json", json.dumps(spec_of(view), indent=2))
@@ -59,12 +59,12 @@ def run(config: DictConfig) -> dict[str, Any]:
             f"{folder} are what its server would get. After wandb login, the same command saves "
             "them there."
         )
-        return {"task": "workspace", "url": None, "report": None, "layers": place["layers"]}
+        return {"task": "workspace", "url": None, "report": None, "layers": layers}
     try:
         entity = str(options.entity or wandb.Api().default_entity)
-        workspace = build_workspace(entity=entity, **place)
+        workspace = build_workspace(entity=entity, project=project, layers=layers)
         workspace.save()
-        report = build_report(entity=entity, group=options.group, **place)
+        report = build_report(entity=entity, group=options.group, project=project, layers=layers)
         report.save()
         urls = {"url": workspace.url, "report": report.url}
     except Exception as problem:
@@ -76,7 +76,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         ) from problem
     log.info(f"The runs of {entity}/{options.project}, laid out: {urls['url']}")
     log.info(f"A report that compares them: {urls['report']}")
-    return {"task": "workspace", **urls, "layers": place["layers"]}
+    return {"task": "workspace", **urls, "layers": layers}
 
 
 def choose_layers(config: DictConfig) -> list[str]:
