@@ -58,7 +58,7 @@ def test_jobs_divide_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_job_knows_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zf_lightning.system.cores._granted", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
     assert available_cores() == 8
     monkeypatch.setenv(CORES_VARIABLE, "3")
     assert available_cores() == 3

@@ -2,13 +2,12 @@
 
 import pytest
 
-from zf_lightning.system import cores
 from zf_lightning.system.cores import CORES_VARIABLE, default_workers
 
 
 def test_workers_are_one_a_core_at_most_16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CORES_VARIABLE, raising=False)
-    monkeypatch.setattr(cores, "_granted", lambda: 40)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(40))
     assert default_workers(None) == 16
     assert default_workers(None, at_most=None) == 40
     assert default_workers(None, processes=4) == 10

@@ -1,11 +1,13 @@
 """Processes that follow their parent, and folders that one run claims."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -17,28 +19,33 @@ from zf_lightning.system.processes import claimed
 FOLLOWING = "from zf_lightning.system.processes import follow_parent; follow_parent(); "
 
 
-def run(program: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def run(program: str) -> Iterator[IO[str]]:
+    """What a process prints; it is killed at the end."""
+    with subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         env={k: v for k, v in os.environ.items() if k != processes.PARENT_VARIABLE},
-    )
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.kill()
 
 
 def test_a_process_ends_with_the_one_that_started_it() -> None:
     child = FOLLOWING + "import time; print('here', flush=True); time.sleep(100)"
-    parent = run(
+    program = (
         FOLLOWING + "import subprocess, sys, time; "
         f"c = subprocess.Popen([sys.executable, '-c', {child!r}]); "
         "print(c.pid, flush=True); time.sleep(100)"
     )
-    assert parent.stdout is not None
-    lines = [parent.stdout.readline().strip() for _ in range(2)]
+    with run(program) as printed:
+        lines = [printed.readline().strip() for _ in range(2)]
     pid = int(next(line for line in lines if line != "here"))
-    parent.kill()
-    parent.wait()
     deadline = time.monotonic() + 20
     while processes._alive(pid):
         assert time.monotonic() < deadline, "it lives on"
@@ -61,15 +68,14 @@ def test_a_process_that_was_started_through_another_stays() -> None:
 
 def test_a_folder_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "PATIENCE", 0.2)
-    holding = run(
+    program = (
         "from pathlib import Path; from zf_lightning.system.processes import claimed; import time\n"
         f"with claimed(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(100)"
     )
-    assert holding.stdout is not None and holding.stdout.readline().strip() == "held"
-    with pytest.raises(UserError, match="Another run is at work"), claimed(tmp_path):
-        pytest.fail("two runs in one folder")
-    holding.send_signal(signal.SIGKILL)
-    holding.wait()
+    with run(program) as printed:
+        assert printed.readline().strip() == "held"
+        with pytest.raises(UserError, match="Another run is at work"), claimed(tmp_path):
+            pytest.fail("two runs in one folder")
     with claimed(tmp_path):
         pass
     with claimed(tmp_path):
@@ -98,12 +104,9 @@ time.sleep(100)
 
 @pytest.mark.slow
 def test_workers_that_have_more_to_hand_over_than_a_pipe_holds_end_with_their_reader() -> None:
-    reader = run(BLOBS)
-    assert reader.stdout is not None
-    workers = [int(pid) for pid in reader.stdout.readline().split()]
+    with run(BLOBS) as printed:
+        workers = [int(pid) for pid in printed.readline().split()]
     assert len(workers) == 2
-    reader.kill()
-    reader.wait()
     deadline = time.monotonic() + 20
     while any(map(processes._alive, workers)):
         assert time.monotonic() < deadline, "a worker lives on"

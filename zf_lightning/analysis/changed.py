@@ -1,11 +1,11 @@
-"""A network run again only where its image has changed.
+"""Recompute feature maps only where the image changed.
 
-A square that hides a part of an image changes a window of every feature map above it, and leaves
-the rest as it was. So the image is run once, as it is, and for each position of the square only
-the windows are computed again, with what surrounds them taken from the first pass. The windows of
-all positions have one size, so that they make one batch. They grow from layer to layer; where they
-are about as large as the map, or an operation has none (a fully connected layer), whole maps are
-computed. The result is that of whole passes.
+A square that hides part of an image changes one window of every feature map above it and leaves
+the rest unchanged. The whole image goes through the network once; for each position of the square
+only the windows are recomputed, surrounded by the values of that first pass. The windows of all
+positions have the same size and form a batch. They grow from layer to layer; once they cover most
+of the map, or an operation has no windows (a fully connected layer), whole maps are computed. The
+result equals that of whole passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,15 +25,15 @@ from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 from zf_lightning.models.evaluation import evaluation_mode
 
-#: Share of a map above which whole maps are computed: cutting windows out has its price, too.
+#: Share of a map above which whole maps are computed: cutting out windows costs time, too.
 LARGEST_WINDOW = 0.8
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Feature maps of N images, each of which differs from a common one in a window of its own."""
+    """Feature maps of N images that each differ from a common image in one window."""
 
-    #: `[1, C, H, W]`: the maps of the image as it is.
+    #: `[1, C, H, W]`: the maps of the unchanged image.
     common: Tensor
     #: `[N, C, h, w]`.
     windows: Tensor
@@ -52,14 +52,14 @@ class Changed:
         return int(self.common.shape[2]), int(self.common.shape[3])
 
     def whole(self) -> Tensor:
-        """The maps themselves: `[N, C, H, W]`."""
+        """The complete maps `[N, C, H, W]`."""
         zeros = torch.zeros_like(self.tops)
         return self.patches(zeros, zeros, self.map_size, 0.0)
 
     def patches(self, tops: Tensor, lefts: Tensor, size: Pair, border_value: float) -> Tensor:
-        """Cut `[N, C, *size]` out of the maps, from `tops` and `lefts` `[N]` on.
+        """Crops `[N, C, *size]` of the maps that begin at `tops` and `lefts` `[N]`.
 
-        What lies beyond the border has `border_value`.
+        Positions beyond the border hold `border_value`.
         """
         number, device = len(self.windows), self.common.device
         starts = tops.to(device), lefts.to(device)
@@ -70,7 +70,7 @@ class Changed:
             found = found.masked_fill(~inside[:, None], border_value)
         rows = (self.tops - tops)[:, None] + torch.arange(self.size[0])
         columns = (self.lefts - lefts)[:, None] + torch.arange(self.size[1])
-        # `crop` leaves the channels last in memory: positions are then copied as a whole.
+        # `crop` returns channels-last memory, in which a position is copied as a whole.
         target, source = found.permute(0, 2, 3, 1), self.windows.permute(0, 2, 3, 1)
         each = torch.arange(number, device=device)
         kept = ((rows >= 0) & (rows < size[0]))[:, :, None]
@@ -86,7 +86,7 @@ class Changed:
         return found
 
     def totals(self, feature_map: int) -> Tensor:
-        """Sum over positions of one feature map: float64 `[N]`."""
+        """Total activation of one feature map: float64 `[N]`."""
         device = self.common.device
         which = torch.zeros(len(self.windows), dtype=torch.int64, device=device)
         common = self.common[:, feature_map : feature_map + 1].double()
@@ -96,12 +96,12 @@ class Changed:
 
 
 class ChangedPass:
-    """Runs a network on versions of one image that differ from it in a window.
+    """Runs a network on versions of one image that differ from it in one window each.
 
     Args:
         observed: the network.
-        image: float `[1, 3, H, W]` as the network takes it, unchanged.
-        layers: whose outputs are shown to `observe`, as `Changed` or as whole maps.
+        image: the unchanged image, float `[1, 3, H, W]` as the network takes it.
+        layers: passed to `observe`, as `Changed` or as whole maps.
     """
 
     def __init__(self, observed: ObservedNetwork, image: Tensor, layers: tuple[str, ...]) -> None:
@@ -120,11 +120,11 @@ class ChangedPass:
         lefts: Tensor,
         observe: Callable[[str, Changed | Tensor], None],
     ) -> Tensor:
-        """Scores `[N, classes]` of the image with each of the windows put in its place.
+        """Scores `[N, classes]` of the image with each window pasted into it.
 
         Args:
             windows: `[N, 3, h, w]`.
-            tops, lefts: `[N]` int64, first row and column of each, which lies in the image.
+            tops, lefts: `[N]` int64, the first row and column of each window, inside the image.
         """
         image = self._common[self._observed.graph.input]
         changed = Changed(image, windows, tops.cpu(), lefts.cpu())
@@ -135,16 +135,16 @@ class ChangedPass:
             return check_scores(interpreter.run(changed), len(windows))
 
 
-#: Only the forward pass of these is used.
+#: Used for their forward pass only.
 OPERATIONS = Operations(Method())
 
 
 def _run(
     graph: Graph, node: fx.Node, values: Mapping[fx.Node, Any], crop: Locality | None = None
 ) -> tuple[Any, Locality]:
-    """Run an operation by its rule; raises UserError if it has none."""
+    """Run an operation as its rule does; raises UserError if it has no rule."""
     given = dict(values)
-    # A rule takes for held, and for unlike in every place, what nothing can be differentiated by.
+    # Rules treat values that need no gradient as held, and as different at every position.
     with torch.inference_mode(False), torch.enable_grad():
         for source in graph.sources(node):
             value = values[source]
@@ -155,7 +155,7 @@ def _run(
 
 
 class _Recorder(fx.Interpreter):
-    """Keeps the maps of the unchanged image, and which operations can be run on crops."""
+    """Keeps the maps of the unchanged image, and which operations can run on windows."""
 
     def __init__(self, observed: ObservedNetwork) -> None:
         super().__init__(observed.network, graph=observed.graph.graph)
@@ -169,7 +169,7 @@ class _Recorder(fx.Interpreter):
             try:
                 value, locality = _run(self._graph, n, self.env)
             except UserError:
-                # It has no backward rule, and is run on whole maps.
+                # Without a rule an operation runs on whole maps.
                 return super().run_node(n)
             maps = isinstance(value, Tensor) and value.dim() == 4
             if maps and locality.in_crops and isinstance(locality.support, Support):
@@ -182,7 +182,7 @@ class _Recorder(fx.Interpreter):
 
 
 class _ChangedInterpreter(fx.Interpreter):
-    """Runs operations on windows as long as that is less work, and on whole maps after that."""
+    """Runs operations on windows while that is less work, then on whole maps."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class _ChangedInterpreter(fx.Interpreter):
         return value
 
     def _locally(self, node: fx.Node) -> Changed | None:
-        """The operation on windows; None where it is to be run on whole maps."""
+        """The result on windows, or None if the operation must run on whole maps."""
         if node not in self._localities:
             return None
         sources = self._graph.sources(node)
@@ -249,9 +249,9 @@ class _ChangedInterpreter(fx.Interpreter):
 def _seen_by(
     changes: list[Changed], axis: int, support: Support, length: int
 ) -> tuple[Tensor, int]:
-    """First position `[N]` and number of those of an output that see any of the windows.
+    """First output positions `[N]` that see the windows, and how many positions do.
 
-    All get the largest number, and are moved so that they lie within 0..`length`.
+    The number is the largest of all N, and the positions are shifted to lie within 0..`length`.
     """
     first = torch.stack([(changed.tops, changed.lefts)[axis] for changed in changes])
     sizes = torch.tensor([changed.size[axis] for changed in changes])[:, None]
@@ -263,7 +263,7 @@ def _seen_by(
 
 
 def _crosses(tops: Tensor, lefts: Tensor, size: Pair, map_size: Pair) -> bool:
-    """Whether any of some windows reaches beyond the border."""
+    """Whether any window reaches beyond the border."""
     return any(
         int(starts.min()) < 0 or int(starts.max()) + size[axis] > map_size[axis]
         for axis, starts in enumerate((tops, lefts))

@@ -1,6 +1,6 @@
-"""Activations at one position of a layer, for versions of the part of an image that it sees.
+"""Activations at one position of a layer, as a function of the pixels in its receptive field.
 
-Only what the position sees goes through the network, as in a projection from crops.
+Only the receptive-field crop goes through the network, as in a projection from crops.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from zf_lightning.deconv.running import run_operation
 
 
 class PlaceResponse:
-    """The feature maps of a layer at one position, as a function of the pixels it sees.
+    """The feature maps of a layer at one position, as a function of the pixels they see.
 
     Args:
         deconvnet: of the network, whatever its method.
@@ -44,19 +44,19 @@ class PlaceResponse:
         self._plan = deconvnet.crop_plan(layer, (image.shape[0], image.shape[1], image.shape[2]))
 
     def of_window(self, values: Tensor) -> Tensor:
-        """The part of values `[..., h, w]` of a tile that lies in the image."""
+        """Cut tile values `[..., h, w]` to the part inside the image."""
         top, left = self.window.top - self.tile.top, self.window.left - self.tile.left
         return values[..., top : top + self.window.height, left : left + self.window.width]
 
     @property
     def pixels(self) -> Tensor:
-        """What of the image lies in `window`: `[3, h, w]`."""
+        """The image's pixels in `window`: `[3, h, w]`."""
         top, left, height, width = self.window
         return self._image[:, top : top + height, left : left + width]
 
     @torch.no_grad()
     def __call__(self, windows: Tensor) -> Tensor:
-        """Activations `[N, C]` of all feature maps, with `windows` `[N, 3, h, w]` in the image."""
+        """Activations `[N, C]` of all feature maps, for `windows` `[N, 3, h, w]` in the image."""
         size = self._deconvnet.batch_size
         return torch.cat([self._activations(some) for some in windows.split(size)])
 
@@ -82,7 +82,7 @@ class PlaceResponse:
             output, _ = run_operation(graph, operations, node, taken, crop=plan.localities[node])
             return fill_output(plan, positions, node, output)
 
-        # With autograd, as for a projection: what needs no gradient is taken for a constant.
+        # With autograd, as for a projection: rules treat values without gradient as constants.
         with projecting(graph.network, images.device):
             pixels = crop_pixels(graph, plan, images, positions).requires_grad_()
             (output,) = graph.walk(pixels, [plan.node], run).values()

@@ -1,5 +1,6 @@
 """The panel of a layer as in Fig. 2: image patches beside the projections of their units."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -188,41 +189,27 @@ def _draw_map(
     size: tuple[int, int],
     parts: Parts,
 ) -> None:
-    """Draw the blocks of one feature map, `[k, ...]`, beside each other."""
-    shown = []
+    """Draw the blocks of one feature map, `[k, ...]`, side by side, strongest tile first."""
+    blocks = []
     if parts != "projections":
-        shown.append(as_pixels(patches))
+        blocks.append(as_pixels(patches))
     if parts != "patches":
         scale = projection_scale(projections, inside)
-        shown.append(to_display(as_pixels(projections), scale=scale))
+        blocks.append(to_display(as_pixels(projections), scale=scale))
     per_side = tiles_per_side(len(patches))
-    block = per_side * size[1] + (per_side - 1) * HAIRLINE
-    for place, tiles in enumerate(shown):
-        left = corner[0] + place * (block + GUTTER)
-        _draw_block(picture, tiles, inside, activations, (left, corner[1]), size, per_side)
-
-
-def _draw_block(
-    picture: Image.Image,
-    tiles: NDArray[np.uint8],
-    inside: NDArray[np.bool_],
-    activations: NDArray[np.floating],
-    corner: tuple[int, int],
-    size: tuple[int, int],
-    per_side: int,
-) -> None:
-    """Paste k tiles `[k, h, w, 3]` in reading order, strongest first."""
+    width = per_side * (size[1] + HAIRLINE) - HAIRLINE
     transparent = picture.mode == "RGBA"
     draw = ImageDraw.Draw(picture)
     hatch = hatching(size)
-    for rank, pixels in enumerate(tiles):
-        left = corner[0] + rank % per_side * (size[1] + HAIRLINE)
+    for place, rank in itertools.product(range(len(blocks)), range(len(patches))):
+        block = corner[0] + place * (width + GUTTER)
+        left = block + rank % per_side * (size[1] + HAIRLINE)
         top = corner[1] + rank // per_side * (size[0] + HAIRLINE)
         if activations[rank] == 0 or np.isneginf(activations[rank]):
             if not transparent:
                 draw.rectangle((left, top, left + size[1] - 1, top + size[0] - 1), fill=EMPTY)
             continue
-        whole = bool(inside[rank].all())
+        pixels, whole = blocks[place][rank], bool(inside[rank].all())
         shown = resized(pixels if whole else _continued(pixels, inside[rank]), size)
         if whole:
             visible = np.ones(size, bool)

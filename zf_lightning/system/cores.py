@@ -11,7 +11,8 @@ def available_cores() -> int:
 
     A job of a sweep that shares the machine with others has its part of them.
     """
-    granted = _granted()
+    limited = hasattr(os, "sched_getaffinity")
+    granted = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
     part = os.environ.get(CORES_VARIABLE)
     return granted if part is None else min(granted, int(part))
 
@@ -25,9 +26,3 @@ def default_workers(asked: int | None, *, processes: int = 1, at_most: int | Non
         return asked
     share = max(1, available_cores() // processes)
     return share if at_most is None else min(at_most, share)
-
-
-def _granted() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
