@@ -4,8 +4,9 @@
 
 The tiles are generated: smooth patches, and projections that are noise at the edges of them. The
 page is opened from the disk by a Chromium of the system, each time in a new profile, until all
-tiles of the first view are drawn; then a search over all feature maps, and one that is opened. The
-bar is 2 s to the first view. `--folder` keeps the page, to be looked at.
+that is in sight is drawn: tiles, or the pictures of a feature map; then a search over all feature
+maps, and one that is opened. The bar is 2 s to the first view. `--folder` keeps the page, to be
+looked at.
 """
 
 import argparse
@@ -33,7 +34,8 @@ LAYERS = {
     "conv4": (384, 107),
     "conv5": (256, 139),
 }
-SEEN = """() => [...document.querySelectorAll('#wall img')]
+SEEN = """() => [...document.querySelectorAll(
+        document.getElementById('map').open ? '#map img' : '#wall img')]
     .filter(image => image.getBoundingClientRect().top < innerHeight)
     .every(image => image.complete && image.naturalWidth)"""
 #: Resolves when the browser has drawn.

@@ -7,7 +7,7 @@ from typing import Any
 from zf_lightning.report.curves import draw_curves
 from zf_lightning.report.html import write_page
 from zf_lightning.results import metric_names as names
-from zf_lightning.results.result import counted
+from zf_lightning.results.result import counted, shown_errors
 from zf_lightning.system.sealed import read_json
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -152,31 +152,16 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", f"{result['data']}, {result['classes']} classes"),
         ("trained", counted(result["epochs"], "epoch") + took),
         ("best epoch", str(result["best_epoch"])),
-        ("validation error", _errors(result, "val", classes=result["classes"])),
+        ("validation error", shown_errors(result, "val")),
         (
             "test images",
             f"{result[names.TEST_IMAGES]:,.0f} of {result[names.TEST_IMAGES_IN_SPLIT]:,}",
         ),
-        ("test error, one crop", _errors(result, "test", classes=result["classes"])),
-        (
-            "test error, ten crops",
-            _errors(result, "test", names.TENCROP, classes=result["classes"]),
-        ),
+        ("test error, one crop", shown_errors(result, "test")),
+        ("test error, ten crops", shown_errors(result, "test", names.TENCROP)),
     ]
     paper = result.get("paper")
     if paper:
-        errors = f"{paper['row']}: validation error {_errors(paper, 'val')}"
+        errors = f"{paper['row']}: validation error {shown_errors(paper, 'val')}"
         rows.append((f"the paper, {paper['table']}", f"{errors} ({paper['note']})"))
     return rows
-
-
-def _errors(
-    values: dict[str, float | None], split: str, suffix: str = "", *, classes: int = 1000
-) -> str:
-    """Top-1 and top-5 error; the top-5 error is left out if there are at most 5 classes."""
-    kinds = ("top1", "top5") if classes > 5 else ("top1",)
-    errors = [(kind, values[f"{split}/{kind}_error{suffix}"]) for kind in kinds]
-    return ", ".join(
-        f"{kind[:-1]}-{kind[-1]} " + ("not a number" if error is None else f"{error:.2f} %")
-        for kind, error in errors
-    )

@@ -3,6 +3,7 @@
 import math
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,16 +54,28 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def error_lines(metrics: dict[str, float]) -> list[str]:
-    """Top-1 and top-5 error, with one crop and with ten, as text."""
-    lines = []
-    for words, top1_name, top5_name in (
-        ("one crop", names.TEST_TOP1, names.TEST_TOP5),
-        ("ten crops", names.TEST_TOP1_TENCROP, names.TEST_TOP5_TENCROP),
-    ):
-        top1, top5 = metrics[top1_name], metrics[top5_name]
-        lines.append(f"  {words:<10} top-1 error {top1:6.2f} %   top-5 error {top5:6.2f} %")
-    return lines
+def error_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Top-1 and top-5 error of the test, with one crop and with ten, as text."""
+    return [
+        f"  {words:<10} {shown_errors(metrics, 'test', suffix, noun=' error')}"
+        for words, suffix in (("one crop", ""), ("ten crops", names.TENCROP))
+    ]
+
+
+def shown_errors(values: Mapping[str, Any], split: str, suffix: str = "", *, noun: str = "") -> str:
+    """Top-1 and top-5 error as people read them everywhere: measured ones with two decimals.
+
+    The paper's have the digits that it prints. Of at most 5 `classes` there is no top-5 error.
+    """
+    digits = "" if "table" in values else ".2f"
+    kinds = ("top1", "top5") if values.get("classes", 1000) > 5 else ("top1",)
+    shown = []
+    for kind in kinds:
+        error = values[f"{split}/{kind}_error{suffix}"]
+        known = error is not None and math.isfinite(error)
+        number = f"{error:{digits}} %" if known else "not a number"
+        shown.append(f"{kind[:-1]}-{kind[-1]}{noun} {number}")
+    return ", ".join(shown)
 
 
 def check_count(

@@ -24,6 +24,7 @@ from zf_lightning.results.result import (
     counted,
     error_lines,
     paper_values,
+    shown_errors,
     write_result,
 )
 from zf_lightning.sweep import Job, changes_layers
@@ -210,10 +211,7 @@ def _report(result: dict[str, Any], folder: Path, upload: str | None) -> None:
         log.info(line)
     if result["paper"] is not None and result["data"] == "imagenet":
         paper = result["paper"]
-        log.info(
-            f"  {paper['table']}, {paper['row']}: top-1 error {paper[names.VAL_TOP1]} %, "
-            f"top-5 error {paper[names.VAL_TOP5]} %"
-        )
+        log.info(f"  {paper['table']}, {paper['row']}: {shown_errors(paper, 'val', noun=' error')}")
     log.info(f"Everything is in {folder}, as {folder / 'report' / 'index.html'} shows.")
     # A sweep says at its end how to upload all of its runs.
     if upload and Job.read(folder) is None:

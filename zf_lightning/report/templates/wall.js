@@ -78,7 +78,6 @@ function tile(entry) {
 }
 
 function showWall() {
-  listed = query ? search() : entries.filter((entry) => entry.of.name === layer);
   at("wall").replaceChildren(...listed.map(tile));
   at("heading").textContent = heading();
 }
@@ -214,9 +213,13 @@ function follow() {
   else if (layers.includes(hash) || !hash) [layer, query] = [hash || last, ""];
   else if (entry && !listed.includes(entry)) [layer, query] = [entry.of.name, ""];
   const wanted = query ? `?${query}` : layer;
-  if (walled.length && wanted !== shown) {
+  const other = walled.length && wanted !== shown;
+  if (other) {
     if (at("search").value.trim() !== query) at("search").value = query;
-    showWall();
+    listed = query ? search() : entries.filter((entry) => entry.of.name === layer);
+    // Behind a feature map that is opened by its address, once that is drawn.
+    if (entry) requestAnimationFrame(() => setTimeout(showWall));
+    else showWall();
   }
   shown = wanted;
   for (const link of at("layers").children) {
