@@ -82,6 +82,12 @@ function showWall() {
   at("heading").textContent = heading();
 }
 
+function whenIdle(act) {
+  const wait = () => (window.requestIdleCallback ?? setTimeout)(act);
+  if (document.readyState === "complete") wait();
+  else window.addEventListener("load", wait, {once: true});
+}
+
 // A part of a picture: wide by high pixels of it, which is as wide as `whole`, from a corner on.
 function cut(picture, [high, wide], whole, [top, left], alt) {
   const image = make("img", {src: picture, alt});
@@ -217,8 +223,8 @@ function follow() {
   if (other) {
     if (at("search").value.trim() !== query) at("search").value = query;
     listed = query ? search() : entries.filter((entry) => entry.of.name === layer);
-    // Behind a feature map that is opened by its address, once that is drawn.
-    if (entry) requestAnimationFrame(() => setTimeout(showWall));
+    // Behind a feature map that is opened by its address, when that is drawn.
+    if (entry) whenIdle(showWall);
     else showWall();
   }
   shown = wanted;
