@@ -161,7 +161,7 @@ def test_files_of_before_and_files_with_the_strongest_tiles_alone(tmp_path: Path
             assert torch.equal(before.layers[layer].patches, found.patches)
             assert torch.equal(before.layers[layer].inside, found.inside)
         before.save(path)
-    kept = before
+    kept = atlas
     for _ in range(2):
         kept.strongest().save(path)
         kept = Atlas.load(path)
