@@ -64,7 +64,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             log_table(trainer.loggers, table)
         failed = False
     finally:
-        close_wandb(failed=failed)
+        upload = close_wandb(failed=failed)
     expected = data.length("test")
     check_count(trainer, figures[names.TEST_IMAGES], expected, bad=figures[names.TEST_BAD_FILES])
     result = {
@@ -91,6 +91,8 @@ def run(config: DictConfig) -> dict[str, Any]:
             table.write(folder / "tables")
             log.info(f"\n{table.text()}")
         log.info(f"Everything is in {folder}: result.json, config.yaml, run.log")
+        if upload:
+            log.info(f"To upload the run to Weights & Biases: {upload}")
     return result
 
 
