@@ -111,9 +111,9 @@ def test_resumes_where_it_was_stopped(
         patch.setattr(TopActivations, "update", stopping)
         task.run(compose_config(*asked, "atlas.save_every=0"))
     counted: list[int] = []
-    save = AtlasSearch._save
+    save = AtlasSearch.save
     monkeypatch.setattr(
-        AtlasSearch, "_save", lambda self: (counted.append(self._batches), save(self))
+        AtlasSearch, "save", lambda self: (counted.append(self.batches), save(self))
     )
     result = task.run(compose_config(*asked))
     # The first two of four batches were not seen again.

@@ -11,9 +11,10 @@ from zf_lightning.atlas import Atlas
 from zf_lightning.embedded import draw_dataset
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-COUNTS = {"train": 10, "val": 60, "test": 10}
-#: Of each process: equal batches have equal activations, and the last is whole.
-BATCH = 10
+#: Both 48 and 96 are multiples of the batches of one, two and three processes.
+COUNTS = {"train": 20, "val": 48, "test": 28}
+#: Of each process: equal batches have equal activations.
+BATCH = 8
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,32 @@ def test_an_atlas(network: list[str], tmp_path: Path) -> None:
             again = second.layers[layer]
             assert torch.equal(again.indices, found.indices) and not again.mismatches
             torch.testing.assert_close(again.activations, found.activations, rtol=1e-5, atol=1e-6)
+
+
+def test_features_predictions_and_the_overlap(network: list[str], tmp_path: Path) -> None:
+    data = next(option.removeprefix("paths.data=") for option in network if "paths.data" in option)
+    images = Path(data) / "embedded"
+    transfer = ["transfer.layers=all", "transfer.per_class=4", "transfer.folds=1"]
+    for task, options in (
+        ("transfer", [*transfer, "transfer.classifiers=softmax"]),
+        ("predict", [f"predict.root={images / 'val'}"]),
+        ("overlap", [f"overlap.root={images / 'test'}"]),
+    ):
+        found = []
+        for devices in (1, 3):
+            name = f"{task}_{devices}"
+            chosen = [f"data.batch_size={BATCH * devices}", f"paths.cache={tmp_path / name}_cache"]
+            folder = run(tmp_path, name, devices, f"task={task}", *network, *options, *chosen)
+            files = [
+                *(tmp_path / f"{name}_cache").glob("features-*/*.float16"),
+                *(tmp_path / f"{name}_cache").glob("features-*/*.scale"),
+                *folder.glob("predictions.*"),
+                *folder.glob("overlap_*"),
+                *folder.glob("tables/*"),
+            ]
+            found.append({path.name: path.read_bytes() for path in files})
+        assert found[0] == found[1] and len(found[0]) >= 2, task
+        if task == "overlap":
+            lines = found[0]["overlap.csv"].decode().splitlines()
+            # Each image of the test is in both sets.
+            assert len(lines) == 1 + COUNTS["test"]

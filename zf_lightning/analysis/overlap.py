@@ -57,6 +57,11 @@ def correlated_pairs(
         correlations = part @ known.T
         for other, one in (correlations >= threshold).nonzero().tolist():
             # Rounding may put identical images above 1.
-            value = min(1.0, float(correlations[other, one]))
+            value = min(1.0, float(part[other].double() @ known[one].double()))
             found.append(Pair(one, int(positions[other]), value))
-    return sorted(found, key=lambda pair: (-pair.correlation, pair.first, pair.second))
+    return sorted_pairs(found)
+
+
+def sorted_pairs(pairs: Iterable[Pair]) -> list[Pair]:
+    """The highest correlations first."""
+    return sorted(pairs, key=lambda pair: (-pair.correlation, pair.first, pair.second))

@@ -87,14 +87,19 @@ class ImageDataModule(lightning.LightningDataModule):
         """Test batches."""
         return self._loader("test", shuffle=False)
 
-    def evaluation_loader(self, split: Split, *, at_most: int | None = None) -> BatchLoader:
+    def evaluation_loader(
+        self, split: Split, *, at_most: int | None = None, in_order: bool = False
+    ) -> BatchLoader:
         """Batches of a split, or of at most so many of its samples, in the order of evaluation.
 
-        The samples are always the same; shards are read whole, one after the other.
+        The samples are always the same; shards are read whole, one after the other. `in_order`:
+        the samples come as they lie in the split.
         """
-        return self._loader(split, shuffle=False, at_most=at_most)
+        return self._loader(split, shuffle=False, at_most=at_most, in_order=in_order)
 
-    def _loader(self, split: Split, *, shuffle: bool, at_most: int | None = None) -> BatchLoader:
+    def _loader(
+        self, split: Split, *, shuffle: bool, at_most: int | None = None, in_order: bool = False
+    ) -> BatchLoader:
         rank, processes = 0, 1
         on_this_machine = 1
         if self.trainer is not None:
@@ -118,6 +123,7 @@ class ImageDataModule(lightning.LightningDataModule):
             seed=self.seed,
             stored=files if isinstance(files, StoredInOrder) else None,
             at_most=at_most,
+            in_order=in_order,
         )
         loader = BatchLoader(
             files,  # type: ignore[arg-type]

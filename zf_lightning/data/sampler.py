@@ -27,6 +27,7 @@ class EpochSampler(Sampler[SampleKey]):
         stored: samples that have orders of their own, which then take the place of these.
         at_most: deal only so many samples: the same in every run, and spread over the split, whose
             files lie class by class. Of `stored` samples they are those that it reads first.
+        in_order: neither shuffled nor scattered: the order of the split.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class EpochSampler(Sampler[SampleKey]):
         seed: int = 0,
         stored: StoredInOrder | None = None,
         at_most: int | None = None,
+        in_order: bool = False,
     ) -> None:
         assert length > 0 and batch_size % processes == 0
         self.length = length if at_most is None else min(length, at_most)
@@ -52,6 +54,7 @@ class EpochSampler(Sampler[SampleKey]):
         self.rank = rank
         self.processes = processes
         self.shuffle = shuffle
+        self.in_order = in_order
         self.seed = seed
         self.stored = stored
         self.epoch = 0
@@ -84,6 +87,8 @@ class EpochSampler(Sampler[SampleKey]):
 
     def _order(self) -> NDArray[numpy.int64]:
         """The epoch's order of the samples, a function of (seed, epoch) alone."""
+        if self.in_order:
+            return numpy.arange(self.length)
         if self.stored is not None and not self.shuffle:
             return self.stored.evaluation_order()[: self.length]
         seeds = [self.seed, self.epoch] if self.shuffle else [self.seed]

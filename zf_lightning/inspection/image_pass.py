@@ -4,16 +4,18 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from zf_lightning.data import Batch, BatchLoader
+from zf_lightning.data import Batch, BatchLoader, ImageDataModule, LabelledFiles
 from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.system.compat import mark_updated
 from zf_lightning.system.sealed import read_tensors, write_tensors
@@ -25,8 +27,61 @@ log = logging.getLogger(__name__)
 class ImagePass(ScoredModule):
     """Hands each image once to `take`, in batches on as many processes as the Trainer has.
 
-    It is Lightning's validation. What the processes find is the state of `metric`, which merges it.
-    All of them save after the same batch, in one file: any number of processes can resume.
+    It is Lightning's validation: the Trainer launches the processes and deals the batches.
+
+    Args:
+        save_every: seconds; None: never before the end.
+    """
+
+    def __init__(self, *, save_every: float | None = None) -> None:
+        super().__init__()
+        self.save_every = save_every
+        #: Batches taken, of all parts of an interrupted pass.
+        self.batches = 0
+        self._saved = 0.0
+
+    @abstractmethod
+    def take(self, batch: Batch) -> None:
+        """Take in the valid samples of a batch."""
+
+    def load(self, *, first: bool) -> int:
+        """Restore a saved pass; returns how many batches it has seen.
+
+        The `first` process resumes with what all had found, the others with nothing.
+        """
+        return 0
+
+    def save(self) -> None:
+        """Save what all processes have found; called on each of them, after the same batch."""
+
+    def run(self, trainer: lightning.Trainer, loader: BatchLoader) -> None:
+        """Go over the images of `loader`; resumes an interrupted pass."""
+        self.batches = self.load(first=trainer.is_global_zero)
+        loader.load_state_dict({**loader.state_dict(), "batches": self.batches})
+        self._saved = time.monotonic()
+        trainer.validate(self, loader, verbose=False)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Take in one batch; save when the time has come."""
+        self.take(batch)
+        self.batches += 1
+        if self.save_every is None:
+            return
+        due = time.monotonic() - self._saved > self.save_every
+        if self.trainer.strategy.reduce_boolean_decision(due, all=False):
+            self.save()
+            self._saved = time.monotonic()
+
+    def on_validation_epoch_end(self) -> None:
+        """Save all that was found."""
+        self.save()
+        self.log_bad_files("val", self.trainer.val_dataloaders)
+
+
+class MetricPass(ImagePass):
+    """What the processes find is the state of a metric, which merges it.
+
+    It is saved in one file: any number of processes can resume.
 
     Args:
         metric: its states are persistent.
@@ -40,47 +95,24 @@ class ImagePass(ScoredModule):
     def __init__(
         self, metric: Metric, *, file: Path, key: str, kind: str, save_every: float, other: str
     ) -> None:
-        super().__init__()
+        super().__init__(save_every=save_every)
         self.metric = metric
-        self.file, self.key, self.kind = file, key, kind
-        self.save_every, self.other = save_every, other
+        self.file, self.key, self.kind, self.other = file, key, kind, other
         #: Images seen by all processes, of those that could be read.
         self.images = 0
-        #: What the metric computed in the end.
+        #: What the metric says of all images.
         self.found: Any = None
-        self._images_here = self._batches = 0
-        self._saved = 0.0
-
-    @abstractmethod
-    def take(self, batch: Batch) -> None:
-        """Update the metric with the valid samples of a batch."""
-
-    def run(self, trainer: lightning.Trainer, loader: BatchLoader) -> Any:
-        """What the metric says of all images, on every process; resumes an interrupted pass.
-
-        Raises UserError if the file belongs to another pass.
-        """
-        self._batches = self._load(first=trainer.is_global_zero)
-        loader.load_state_dict({**loader.state_dict(), "batches": self._batches})
-        self._saved = time.monotonic()
-        trainer.validate(self, loader, verbose=False)
-        return self.found
+        self._images_here = 0
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Take in one batch; save when the time has come."""
-        self.take(batch)
+        """Count the images of a batch, too."""
         self._images_here += int(batch.valid.sum())
-        self._batches += 1
-        due = time.monotonic() - self._saved > self.save_every
-        if self.trainer.strategy.reduce_boolean_decision(due, all=False):
-            self._save()
-            self._saved = time.monotonic()
+        super().validation_step(batch, batch_index)
 
     def on_validation_epoch_end(self) -> None:
-        """Save and merge what all processes have found."""
-        self._save()
+        """Merge what all processes have found, and save it."""
+        super().on_validation_epoch_end()
         self.found = self.metric.compute()
-        self.log_bad_files("val", self.trainer.val_dataloaders)
 
     def more_tensors(self) -> dict[str, Tensor]:
         """What else is saved, of all processes; called on each, with the merged metric."""
@@ -89,7 +121,8 @@ class ImagePass(ScoredModule):
     def load_more(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore `more_tensors`, on one process."""
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save the merged state, on the first process."""
         strategy = self.trainer.strategy
         images = torch.tensor(self._images_here, device=self.device)
         self.images = int(strategy.reduce(images, reduce_op="sum"))
@@ -98,13 +131,13 @@ class ImagePass(ScoredModule):
             tensors = {f"metric/{name}": dim_zero_cat(value) for name, value in state.items()}
             tensors |= self.more_tensors()
         if self.trainer.is_global_zero:
-            header = {"key": self.key, "batches": self._batches, "images": self.images}
+            header = {"key": self.key, "batches": self.batches, "images": self.images}
             write_tensors(self.file, self.kind, tensors, header)
 
-    def _load(self, *, first: bool) -> int:
-        """Restore the saved pass; returns how many batches it has seen.
+    def load(self, *, first: bool) -> int:
+        """Restore the merged state, on the first process.
 
-        The `first` process resumes with what all had found, the others with nothing.
+        Raises UserError if the file belongs to another pass.
         """
         try:
             header, tensors = read_tensors(self.file, self.kind)
@@ -132,3 +165,66 @@ class ImagePass(ScoredModule):
             self.load_more(tensors)
             self._images_here = header["images"]
         return int(header["batches"])
+
+
+class RowsByImage(Metric):
+    """Rows of numbers `[n, D]`, any number for each image, in the order of the images.
+
+    Args:
+        width: D.
+        kind: of the numbers.
+    """
+
+    full_state_update = False
+    indices: list[Tensor]
+    rows: list[Tensor]
+
+    def __init__(self, width: int, *, kind: torch.dtype = torch.float64) -> None:
+        super().__init__(compute_with_cache=False)
+        for name in ("indices", "rows"):
+            self.add_state(name, [], dist_reduce_fx="cat", persistent=True)
+        # A process that sees no image has the same states as the others.
+        self.update(torch.empty(0, dtype=torch.int64), torch.empty(0, width, dtype=kind))
+
+    def update(self, indices: Tensor, rows: Tensor) -> None:
+        """Add the rows `[n, D]` of the images `indices` `[n]`."""
+        self.indices.append(indices)
+        self.rows.append(rows)
+
+    def compute(self) -> tuple[Any, Any]:
+        """The images int64 `[N]`, ascending, and their rows `[N, D]`, as arrays."""
+        # As tensors, torchmetrics would squeeze them where they hold a single element.
+        indices = dim_zero_cat(self.indices)
+        order = indices.argsort(stable=True)
+        return indices[order].cpu().numpy(), dim_zero_cat(self.rows)[order].cpu().numpy()
+
+
+@dataclass(frozen=True)
+class _OnlySplit:
+    """The files of a pass as a source of images."""
+
+    files: LabelledFiles
+
+    def split(self, _: str) -> LabelledFiles:
+        return self.files
+
+
+def pass_loader(
+    config: DictConfig, files: LabelledFiles, trainer: lightning.Trainer
+) -> BatchLoader:
+    """Batches of some files in their order, dealt to the processes of a Trainer.
+
+    Unreadable files have a weight of NaN: see `check_readable`.
+    """
+    source: Any = _OnlySplit(files)
+    data = ImageDataModule(source, batch_size=config.data.batch_size, workers=config.data.workers)
+    data.trainer = trainer
+    loader = data.evaluation_loader("test", in_order=True)
+    loader.bad_files = None
+    return loader
+
+
+def check_readable(batch: Batch, files: LabelledFiles) -> None:
+    """Raise UnreadableImage for the first file of a batch that could not be read."""
+    for index in batch.indices[batch.weights.isnan()].tolist():
+        files[index]

@@ -10,11 +10,11 @@ from zf_lightning.atlas import KeptImages, TopActivations
 from zf_lightning.data import Batch
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.precision import full_precision
-from zf_lightning.inspection.image_pass import ImagePass
+from zf_lightning.inspection.image_pass import MetricPass
 from zf_lightning.training.module import ImageClassifier
 
 
-class AtlasSearch(ImagePass):
+class AtlasSearch(MetricPass):
     """Finds the top-k images of each layer, by name (`TopImages`).
 
     Args:
@@ -22,7 +22,7 @@ class AtlasSearch(ImagePass):
         deconvnet: of the classifier's network.
         layers: whose feature maps are searched.
         top: images of each feature map.
-        file, key, save_every: see `ImagePass`.
+        file, key, save_every: see `MetricPass`.
         keep_images: keep the pixels (uint8) of the top-k images in `cache`.
     """
 

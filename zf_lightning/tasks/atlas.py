@@ -138,7 +138,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         "split": split,
     }
     with told_how_it_ends(trainer, folder):
-        top = search.run(trainer, data.evaluation_loader(options.split))
+        search.run(trainer, data.evaluation_loader(options.split))
+        top = search.found
         # The Trainer has moved it back.
         classifier.to(trainer.strategy.root_device)
         blocks: list[Block] = []

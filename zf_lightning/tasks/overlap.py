@@ -3,8 +3,9 @@
 `data=…` is the transfer set; the other is the checkpoint's training images, or any folder.
 """
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,24 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
-from zf_lightning.analysis.overlap import Pair, correlated_pairs, signatures
-from zf_lightning.data import LabelledFiles, SampleKey, image_names, whole_set
+from zf_lightning.analysis.overlap import SIZE, Pair, correlated_pairs, signatures, sorted_pairs
+from zf_lightning.callbacks.first_failure import told_how_it_ends
+from zf_lightning.data import Batch, LabelledFiles, image_names, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.pairs import pair_sheet
-from zf_lightning.inspection.subject import file_loader, finish
+from zf_lightning.inspection.image_pass import MetricPass, RowsByImage, pass_loader
+from zf_lightning.inspection.subject import finish
 from zf_lightning.results.tables import Table
+from zf_lightning.system.digests import digest_of
 from zf_lightning.system.files import write_whole
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import configuration_of, find_checkpoint
 
 log = logging.getLogger(__name__)
 
+#: How often an unfinished pass is saved, in seconds.
+SAVE_EVERY = 60.0
 #: Pairs on the sheet.
 SHOWN = 40
 
@@ -37,14 +42,24 @@ def run(config: DictConfig) -> dict[str, Any]:
     pretraining set and trains again. Returns the contents of `result.json`.
     """
     threshold = config.overlap.threshold
+    trainer = assembly.build_inspection_trainer(config)
     known = whole_set(assembly.build_source(config)).files
     others = pretraining_files(config)
     folder = Path(config.paths.run)
     log.info(f"Searching {len(others):,} images for {len(known):,} of {config.data.name}")
-    parts = [part for _, part in _signatures(config, known, "transfer set")]
-    pairs = correlated_pairs(
-        torch.cat(parts), _signatures(config, others, "pretraining set"), threshold=threshold
+    with told_how_it_ends(trainer, folder):
+        first = OverlapPass(config, known, "known")
+        first.run(trainer, pass_loader(config, known, trainer))
+        second = OverlapPass(config, others, "pairs", torch.from_numpy(first.found[1]))
+        second.run(trainer, pass_loader(config, others, trainer))
+    if not trainer.is_global_zero:
+        return {}
+    pairs = sorted_pairs(
+        Pair(int(row[0]), int(other), float(row[1]))
+        for other, row in zip(*second.found, strict=True)
     )
+    for one in (first, second):
+        one.file.unlink()
     table = Table(
         "overlap",
         f"Images of {config.data.name} that the pretraining set has too",
@@ -103,19 +118,45 @@ def pretraining_files(config: DictConfig) -> LabelledFiles:
     return files
 
 
-def _signatures(
-    config: DictConfig, files: LabelledFiles, what: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Positions and signatures of the files, part by part."""
-    keys = [SampleKey(position) for position in range(len(files))]
-    loader = file_loader(config, files, batch_size=256, sampler=keys)
-    with tqdm(total=len(files), desc=what, unit="image") as bar:
-        for images, _, positions, weights in loader:
-            # Unreadable files are black pictures, which match nothing.
-            for position in positions[weights.isnan()].tolist():
-                log.warning(f"{files.path(position)} cannot be read and is left out.")
-            yield positions, signatures(images)
-            bar.update(len(images))
+class OverlapPass(MetricPass):
+    """Signatures of the images of a set, or their pairs with signatures that are known.
+
+    A pair is a row: the known image, and the correlation.
+    """
+
+    known: Tensor | None
+
+    def __init__(
+        self, config: DictConfig, files: LabelledFiles, name: str, known: Tensor | None = None
+    ) -> None:
+        folder = Path(config.paths.run)
+        parts = [files.content_key(), config.data.batch_size, config.overlap.threshold]
+        kind = torch.float32 if known is None else torch.float64
+        super().__init__(
+            RowsByImage(3 * SIZE**2 if known is None else 2, kind=kind),
+            file=folder / f"overlap_{name}.safetensors",
+            key=digest_of([json.dumps(parts), b"" if known is None else known.numpy().tobytes()]),
+            kind="overlap",
+            save_every=SAVE_EVERY,
+            other=f"{folder} contains an unfinished search of other images, or with another "
+            "overlap.threshold or data.batch_size: give the same again, or another folder.",
+        )
+        self.files, self.threshold = files, config.overlap.threshold
+        self.register_buffer("known", known, persistent=False)
+
+    def take(self, batch: Batch) -> None:
+        """Compare a batch; unreadable files are black pictures, which match nothing."""
+        for position in batch.indices[batch.weights.isnan()].tolist():
+            log.warning(f"{self.files.path(position)} cannot be read and is left out.")
+        once = batch.valid | batch.weights.isnan()
+        positions, found = batch.indices[once], signatures(batch.images[once])
+        if self.known is None:
+            self.metric.update(positions, found)
+            return
+        pairs = correlated_pairs(self.known, [(positions, found)], threshold=self.threshold)
+        rows = torch.tensor([(p.first, p.correlation) for p in pairs], dtype=torch.float64)
+        seconds = torch.tensor([p.second for p in pairs], dtype=torch.int64)
+        self.metric.update(seconds.to(self.device), rows.view(-1, 2).to(self.device))
 
 
 def _sheet(

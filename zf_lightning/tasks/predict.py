@@ -7,6 +7,7 @@ challenge of 2012 the numbers are the devkit's ILSVRC2012_ID, 1 to 1000.
 
 import csv
 import itertools
+import json
 import logging
 from collections import Counter
 from pathlib import Path
@@ -14,19 +15,24 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from tqdm import tqdm
 
-from zf_lightning.data import LabelledFiles, image_names
+from zf_lightning.callbacks.first_failure import told_how_it_ends
+from zf_lightning.data import Batch, LabelledFiles, image_names
 from zf_lightning.data.summary import report_files
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.image_pass import (
+    MetricPass,
+    RowsByImage,
+    check_readable,
+    pass_loader,
+)
 from zf_lightning.inspection.subject import (
     check_classes,
     configuration_to_inspect,
-    file_loader,
     trained_networks,
 )
 from zf_lightning.results.result import write_result
-from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_classes
 from zf_lightning.training.ensemble import Ensemble
@@ -35,6 +41,8 @@ from zf_lightning.training.provenance import record_run
 
 log = logging.getLogger(__name__)
 
+#: How often an unfinished pass is saved, in seconds.
+SAVE_EVERY = 60.0
 #: Classes that the challenge takes for an image.
 GUESSES = 5
 
@@ -53,6 +61,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     names = sorted(image_names(root, ignored=ignored), key=lambda name: (Path(name).name, name))
     if not names:
         raise UserError(f"predict.root={root} is not a folder with images.")
+    trainer = assembly.build_inspection_trainer(config)
     networks = trained_networks(config)
     paths, members = [path for path, _ in networks], [one for _, one in networks]
     class_names = members[0].class_names
@@ -60,9 +69,17 @@ def run(config: DictConfig) -> dict[str, Any]:
         check_same_classes(path, known=member.class_names, found=class_names)
     numbers = class_numbers(config, paths[0], members[0])
     folder = Path(config.paths.run)
-    record_run(config, folder)
-    report_files(f"predict.root={root}", [root / name for name in names], ignored, folder)
-    _predict(config, Ensemble(members).eval(), root, names, numbers, class_names)
+    if trainer.is_global_zero:
+        record_run(config, folder)
+        report_files(f"predict.root={root}", [root / name for name in names], ignored, folder)
+    files = LabelledFiles(root, names, [0] * len(names))
+    found = PredictPass(Ensemble(members).eval(), files, config, classes=len(class_names))
+    with told_how_it_ends(trainer, folder):
+        found.run(trainer, pass_loader(config, files, trainer))
+    if not trainer.is_global_zero:
+        return {}
+    _write(config, found, names, numbers, class_names)
+    found.file.unlink()
     result = {
         "task": "predict",
         "weights" if config.ckpt is None else "ckpt": list(map(str, paths)),
@@ -95,35 +112,57 @@ def class_numbers(config: DictConfig, path: Path, classifier: ImageClassifier) -
     return list(found)
 
 
-@torch.inference_mode()
-def _predict(
+class PredictPass(MetricPass):
+    """The most probable classes of each image, and their percentages: a row of both."""
+
+    def __init__(
+        self, ensemble: Ensemble, files: LabelledFiles, config: DictConfig, *, classes: int
+    ) -> None:
+        guesses = min(GUESSES, classes)
+        folder = Path(config.paths.run)
+        parts = [files.content_key(), config.predict.crops, config.data.batch_size]
+        super().__init__(
+            RowsByImage(2 * guesses),
+            file=folder / "predictions.safetensors",
+            key=digest_of([digest_of_weights(ensemble), json.dumps(parts)]),
+            kind="predictions",
+            save_every=SAVE_EVERY,
+            other=f"{folder} contains unfinished predictions of other networks or images, or with "
+            "another predict.crops or data.batch_size: give the same again, or another folder.",
+        )
+        self.guesses = guesses
+        self.ensemble, self.files, self.crops = ensemble, files, config.predict.crops
+
+    def take(self, batch: Batch) -> None:
+        """Classify a batch."""
+        check_readable(batch, self.files)
+        one, ten = self.ensemble.crop_probabilities(batch.images)
+        probabilities = (ten if self.crops == 10 else one)[batch.valid]
+        # Of equally probable classes the earlier comes first, as in the errors.
+        classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, : self.guesses]
+        percents = 100 * probabilities.gather(1, classes)
+        rows = torch.cat([classes.double(), percents.double()], 1)
+        self.metric.update(batch.indices[batch.valid], rows)
+
+
+def _write(
     config: DictConfig,
-    ensemble: Ensemble,
-    root: Path,
+    found: PredictPass,
     names: list[str],
     numbers: list[int],
     class_names: tuple[str, ...],
 ) -> None:
-    loader = file_loader(config, LabelledFiles(root, names, [0] * len(names)))
-    device = chosen_device(config.trainer)
-    ensemble.to(device)
-    guesses = min(GUESSES, len(class_names))
-    folder = Path(config.paths.run)
+    folder, guesses = Path(config.paths.run), found.guesses
     with (
         (folder / "predictions.txt").open("w") as lines,
         (folder / "predictions.csv").open("w", newline="") as table,
-        tqdm(total=len(names), desc="predictions", unit="image") as bar,
     ):
         writer = csv.writer(table, lineterminator="\n")
         ranks = range(1, guesses + 1)
         writer.writerow(["file", *(f"{what} {n}" for n in ranks for what in ("class", "percent"))])
-        for images, _, indices, _ in loader:
-            one, ten = ensemble.crop_probabilities(images.to(device))
-            probabilities = (ten if config.predict.crops == 10 else one).cpu()
-            # Of equally probable classes the earlier comes first, as in the errors.
-            order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :guesses]
-            for index, classes, row in zip(indices, order.tolist(), probabilities, strict=True):
-                print(*(numbers[label] for label in classes), file=lines)
-                cells = ((class_names[c], f"{100 * float(row[c]):.2f}") for c in classes)
-                writer.writerow([names[int(index)], *itertools.chain(*cells)])
-            bar.update(len(images))
+        for index, row in zip(*found.found, strict=True):
+            classes = row[:guesses].astype(int).tolist()
+            print(*(numbers[label] for label in classes), file=lines)
+            cells = zip((class_names[c] for c in classes), row[guesses:], strict=True)
+            texts = ((name, f"{percent:.2f}") for name, percent in cells)
+            writer.writerow([names[index], *itertools.chain(*texts)])

@@ -168,14 +168,17 @@ def build_trainer(config: DictConfig, *, callbacks: bool = True) -> lightning.Tr
     return _build_trainer(config, plain(config.trainer), chosen, config.logger)
 
 
-def build_inspection_trainer(config: DictConfig) -> lightning.Trainer:
+def build_inspection_trainer(config: DictConfig, *, alone: bool = False) -> lightning.Trainer:
     """Lightning's Trainer for passes over images that look into a network, each image once.
 
     In full precision, whatever the trainings compute in: activations are found again to 1e-4. The
-    figures are logged in the end, not by the Trainer. Raises UserError as `build_trainer`.
+    figures are logged in the end, not by the Trainer. `alone`: on one device, whatever the
+    configuration says. Raises UserError as `build_trainer`.
     """
     given = {k: value for k, value in plain(config.trainer).items() if k not in _FOR_TRAINING}
     options = {**given, "precision": "32-true", "use_distributed_sampler": False}
+    if alone and not isinstance(given["devices"], list):
+        options |= {"devices": 1, "num_nodes": 1}
     return _build_trainer(config, options, _named(config, "failure", "progress"), {})
 
 

@@ -38,7 +38,9 @@ def read(indices: Tensor) -> dict[str, Tensor]:
 @pytest.fixture
 def cache(tmp_path: Path) -> FeatureCache:
     cache = FeatureCache(tmp_path / "cache", images=80)
-    cache.fill(["noise", "clear"], read, torch.arange(80).split(16))
+    filling = cache.filling(["noise", "clear"])
+    for part in torch.arange(80).split(16):
+        filling.add(read(part))
     return cache
 
 

@@ -1,9 +1,10 @@
 """The cache of features."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy
 import pytest
@@ -29,10 +30,20 @@ def batches(start: int, *, until: int = len(IMAGES)) -> Iterator[Tensor]:
         raise KeyboardInterrupt
 
 
+def fill(
+    cache: FeatureCache, layers: list[str], found: Callable[..., Any], parts: Iterable[Tensor]
+) -> int:
+    filling = cache.filling(layers)
+    first = filling.done
+    for part in parts:
+        filling.add(found(part))
+    return filling.done - first
+
+
 def test_features_come_back_as_they_were_however_large(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, images=len(IMAGES))
     assert not cache.complete(["low.0"])
-    assert cache.fill(["low.0", "high"], read, batches(0)) == len(IMAGES)
+    assert fill(cache, ["low.0", "high"], read, batches(0)) == len(IMAGES)
     assert cache.complete(["low.0", "high"])
     wanted = numpy.array([20, 3, 3])
     found = cache.layer("low.0").read(wanted)
@@ -46,13 +57,13 @@ def test_an_interrupted_pass_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(features, "ROWS_BETWEEN_MARKS", 8)
     whole = FeatureCache(tmp_path / "whole", images=len(IMAGES))
-    whole.fill(["high"], read, batches(0))
+    fill(whole, ["high"], read, batches(0))
     cache = FeatureCache(tmp_path / "part", images=len(IMAGES))
     with pytest.raises(KeyboardInterrupt):
-        cache.fill(["high"], read, batches(0, until=15))
+        fill(cache, ["high"], read, batches(0, until=15))
     again = FeatureCache(tmp_path / "part", images=len(IMAGES))
     assert again.start(["high"]) == 8
-    assert again.fill(["high"], read, batches(8)) == len(IMAGES) - 8
+    assert fill(again, ["high"], read, batches(8)) == len(IMAGES) - 8
     everything = slice(0, None)
     numpy.testing.assert_array_equal(
         again.layer("high").read(everything), whole.layer("high").read(everything)
@@ -61,9 +72,9 @@ def test_an_interrupted_pass_goes_on_where_it_was(
 
 def test_a_layer_that_is_asked_for_later_is_added(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, images=len(IMAGES))
-    cache.fill(["high"], read, batches(0))
+    fill(cache, ["high"], read, batches(0))
     assert cache.start(["high", "low.0"]) == 0
-    cache.fill(["low.0"], read, batches(0))
+    fill(cache, ["low.0"], read, batches(0))
     assert cache.complete(["high", "low.0"])
 
 
@@ -72,10 +83,10 @@ def test_features_that_are_not_numbers_and_a_full_disk_are_one_sentence(
 ) -> None:
     cache = FeatureCache(tmp_path, images=len(IMAGES))
     with pytest.raises(UserError, match="high has features that are not finite"):
-        cache.fill(["high"], lambda images: {"high": images.flatten(1) / 0}, batches(0))
+        fill(cache, ["high"], lambda images: {"high": images.flatten(1) / 0}, batches(0))
     monkeypatch.setattr(features.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(UserError, match="are free"):
-        FeatureCache(tmp_path / "full", images=10**9).fill(["high"], read, batches(0))
+        fill(FeatureCache(tmp_path / "full", images=10**9), ["high"], read, batches(0))
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "missing"])
@@ -83,7 +94,7 @@ def test_features_that_are_not_numbers_and_a_full_disk_are_one_sentence(
 def test_damaged_features_are_computed_again(
     name: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    FeatureCache(tmp_path, images=len(IMAGES)).fill(["high", "low.0"], read, batches(0))
+    fill(FeatureCache(tmp_path, images=len(IMAGES)), ["high", "low.0"], read, batches(0))
 
     def contents() -> list[object]:
         names = ("high.float16", "high.scale", "low.0.float16", "low.0.scale")
@@ -95,17 +106,17 @@ def test_damaged_features_are_computed_again(
     cache = FeatureCache(tmp_path, images=len(IMAGES))
     assert cache.start(["high"]) == 0
     assert (damage, name) == ("missing", "progress.json") or "computed again" in caplog.text
-    cache.fill(["high", "low.0"], read, batches(0))
+    fill(cache, ["high", "low.0"], read, batches(0))
     assert FeatureCache(tmp_path, images=len(IMAGES)).complete(["high", "low.0"])
     assert contents() == whole
 
 
 def test_features_of_an_earlier_version_are_used_and_sealed_when_they_grow(tmp_path: Path) -> None:
-    FeatureCache(tmp_path, images=len(IMAGES)).fill(["high"], read, batches(0))
+    fill(FeatureCache(tmp_path, images=len(IMAGES)), ["high"], read, batches(0))
     sealed = read_json(tmp_path / "progress.json")
     earlier = {"high": {"done": 8, "dimensions": sealed["high"]["dimensions"]}}
     (tmp_path / "progress.json").write_text(json.dumps(earlier))
     cache = FeatureCache(tmp_path, images=len(IMAGES))
     assert cache.start(["high"]) == 8
-    cache.fill(["high"], read, batches(8))
+    fill(cache, ["high"], read, batches(8))
     assert read_json(tmp_path / "progress.json") == sealed

@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,72 +92,22 @@ class FeatureCache:
 
     def start(self, layers: Iterable[str]) -> int:
         """The first image that lacks features of one of these layers."""
-        return min(self._done(layer) for layer in layers)
+        return min(self.done(layer) for layer in layers)
 
     def layer(self, name: str) -> LayerFeatures:
         """The features of a layer."""
-        dimensions = self._read()[name]["dimensions"]
+        dimensions = self.read_progress()[name]["dimensions"]
         return LayerFeatures(self.folder, name, images=self.images, dimensions=dimensions)
 
-    def fill(
-        self,
-        layers: Sequence[str],
-        features: Callable[[Tensor], Mapping[str, Tensor]],
-        batches: Iterable[Tensor],
-    ) -> int:
-        """Continue from `start(layers)` to the last image; returns the number of images added.
-
-        Args:
-            features: gives `[n, D]` of each layer for a batch.
-            batches: of the images from `start(layers)` on, in their order.
-
-        Raises UserError where the features are not finite, or the disk is full.
-        """
+    def filling(self, layers: Sequence[str]) -> "Filling":
+        """Continues from `start(layers)` on."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        first = done = marked = self.start(layers)
-        progress = self._read()
-        before = {layer: self._done(layer) for layer in layers}
-        checksums = {layer: progress.get(layer, {}).get("checksums") for layer in layers}
-        kept: dict[str, LayerFeatures] = {}
-        for batch in batches:
-            found = features(batch)
-            if not kept:
-                self._check_room({layer: found[layer].shape[1] for layer in layers})
-            for layer in layers:
-                rows = found[layer].float().cpu().numpy()
-                if layer not in kept:
-                    kept[layer] = LayerFeatures(
-                        self.folder, layer, images=self.images, dimensions=rows.shape[1]
-                    )
-                # Rows that are there are not rewritten: their checksum covers them as they are.
-                there = max(0, before[layer] - done)
-                kept[layer].write(done + there, rows[there:])
-            done += len(batch)
-            if done - marked >= ROWS_BETWEEN_MARKS or done == self.images:
-                for layer in layers:
-                    if done <= before[layer]:
-                        continue
-                    known = checksums[layer]
-                    checksums[layer] = (
-                        kept[layer].checksums(0, done)
-                        if known is None
-                        else kept[layer].checksums(max(marked, before[layer]), done, known)
-                    )
-                    progress[layer] = {
-                        "done": done,
-                        "dimensions": kept[layer].dimensions,
-                        "checksums": checksums[layer],
-                    }
-                    self._sound[layer] = done
-                write_json(self._path, progress)
-                marked = done
-        assert done == self.images, f"{done} of {self.images} images came"
-        return done - first
+        return Filling(self, layers)
 
-    def _check_room(self, dimensions: Mapping[str, int]) -> None:
+    def check_room(self, dimensions: Mapping[str, int]) -> None:
         """Raise UserError if the disk is too small: a memory map would kill the process."""
         needed = sum(2 * self.images * size for size in dimensions.values())
-        used = sum(2 * self.images * one["dimensions"] for one in self._read().values())
+        used = sum(2 * self.images * one["dimensions"] for one in self.read_progress().values())
         free = shutil.disk_usage(self.folder).free
         if needed > free + used:
             raise UserError(
@@ -166,10 +116,10 @@ class FeatureCache:
                 "transfer.pooled_size, or another paths.cache."
             )
 
-    def _done(self, layer: str) -> int:
+    def done(self, layer: str) -> int:
         """Number of undamaged images of a layer: all that were `done`, or none."""
         if layer not in self._sound:
-            entry = self._read().get(layer)
+            entry = self.read_progress().get(layer)
             self._sound[layer] = 0 if entry is None else self._verified(layer, entry)
         return self._sound[layer]
 
@@ -181,12 +131,17 @@ class FeatureCache:
         log.warning(
             f"The features of {layer} in {self.folder} are damaged: they are computed again."
         )
-        progress = self._read()
+        progress = self.read_progress()
         del progress[layer]
         write_json(self._path, progress)
         return 0
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def mark(self, progress: Mapping[str, Mapping[str, Any]], layers: Iterable[str]) -> None:
+        """Write what `read_progress` reads, after `layers` have grown."""
+        write_json(self._path, progress)
+        self._sound |= {layer: progress[layer]["done"] for layer in layers}
+
+    def read_progress(self) -> dict[str, dict[str, Any]]:
         """By layer: the number of images `done`, `dimensions` and `checksums`."""
         try:
             return read_json(self._path)
@@ -196,6 +151,61 @@ class FeatureCache:
             log.warning(f"{damage} The features are computed again.")
             self._path.unlink()
             return {}
+
+
+class Filling:
+    """Writes the features of images in their order, and from time to time how far it has come."""
+
+    def __init__(self, cache: FeatureCache, layers: Sequence[str]) -> None:
+        self._cache, self._layers = cache, layers
+        #: Images that all layers have, from the first on.
+        self.done = self._marked = cache.start(layers)
+        self._progress = cache.read_progress()
+        self._before = {layer: cache.done(layer) for layer in layers}
+        self._checksums = {
+            layer: self._progress.get(layer, {}).get("checksums") for layer in layers
+        }
+        self._kept: dict[str, LayerFeatures] = {}
+
+    def add(self, found: Mapping[str, Tensor]) -> None:
+        """Write the features `[n, D]` of each layer of the next `n` images.
+
+        Raises UserError where they are not finite, or the disk is full.
+        """
+        if not self._kept:
+            self._cache.check_room({layer: found[layer].shape[1] for layer in self._layers})
+        count = 0
+        for layer in self._layers:
+            rows = found[layer].float().cpu().numpy()
+            count = len(rows)
+            if layer not in self._kept:
+                self._kept[layer] = LayerFeatures(
+                    self._cache.folder, layer, images=self._cache.images, dimensions=rows.shape[1]
+                )
+            # Not again what is there: its checksum is that of the rows as they are.
+            there = max(0, self._before[layer] - self.done)
+            self._kept[layer].write(self.done + there, rows[there:])
+        self.done += count
+        if self.done - self._marked >= ROWS_BETWEEN_MARKS or self.done == self._cache.images:
+            self._mark()
+
+    def _mark(self) -> None:
+        for layer, kept in self._kept.items():
+            before, known = self._before[layer], self._checksums[layer]
+            if self.done <= before:
+                continue
+            self._checksums[layer] = (
+                kept.checksums(0, self.done)
+                if known is None
+                else kept.checksums(max(self._marked, before), self.done, known)
+            )
+            self._progress[layer] = {
+                "done": self.done,
+                "dimensions": kept.dimensions,
+                "checksums": self._checksums[layer],
+            }
+        self._cache.mark(self._progress, self._kept)
+        self._marked = self.done
 
 
 def _open(path: Path, kind: str, rows: int, columns: int) -> numpy.memmap:

@@ -18,7 +18,6 @@ from zf_lightning.figures.transfer import accuracy_by_images, accuracy_by_layer
 from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.results.result import counted, write_result
 from zf_lightning.results.tables import Table
-from zf_lightning.system.devices import chosen_device
 from zf_lightning.system.sealed import write_json
 from zf_lightning.tasks.transfer import from_scratch, frozen
 from zf_lightning.tasks.transfer.tables import Frozen, build_tables, plot_lines
@@ -54,8 +53,10 @@ def run(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"data={config.data.name} has images without a class: choose other data.")
     folds = choose_folds(config, images, source)
     folder = Path(config.paths.run)
-    record_run(config, folder, source)
-    path = write_folds(folder, images, folds)
+    path = folder / "folds.json"
+    if trainer.is_global_zero:
+        record_run(config, folder, source)
+        write_folds(path, images, folds)
     _describe(folds)
     trainings: list[from_scratch.Training] = []
     if transfer.from_scratch:
@@ -72,8 +73,11 @@ def run(config: DictConfig) -> dict[str, Any]:
             folds,
             classes=len(source.class_names),
             classifiers=classifiers,
-            device=chosen_device(config.trainer),
+            # The processes of a training would run the whole task again.
+            trainer=assembly.build_inspection_trainer(config, alone=transfer.from_scratch),
         )
+        if reading is None:
+            return {}
         scores += reading.scores
     scores += from_scratch.score(config, images, trainings)
     tables = build_tables(
@@ -115,7 +119,7 @@ def choose_folds(config: DictConfig, images: WholeSet, source: ImageSource) -> F
     }
 
 
-def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
+def write_folds(path: Path, images: WholeSet, folds: Folds) -> None:
     """Write `folds.json`: all file names, and each fold's positions among them."""
     positions = {
         from_scratch.fold_key(number): [
@@ -124,7 +128,7 @@ def write_folds(folder: Path, images: WholeSet, folds: Folds) -> Path:
         for number, several in folds.items()
     }
     contents = {"files": list(images.files.names), "folds": positions}
-    return write_json(folder / "folds.json", contents, indent=None)
+    write_json(path, contents, indent=None)
 
 
 def _describe(folds: Folds) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import lightning
 import torch
 from filelock import FileLock
 from omegaconf import DictConfig
-from torch import Tensor
-from torch.utils.data import Subset
 from tqdm import tqdm
 
 from zf_lightning.analysis.transfer import (
@@ -21,9 +22,11 @@ from zf_lightning.analysis.transfer import (
     evaluate,
 )
 from zf_lightning.analysis.transfer.classifiers import PARTS, STRENGTHS
+from zf_lightning.analysis.transfer.features import Filling
+from zf_lightning.callbacks.first_failure import told_how_it_ends
 from zf_lightning.config.options import names_of
-from zf_lightning.data import WholeSet
-from zf_lightning.inspection.subject import file_loader
+from zf_lightning.data import Batch, LabelledFiles, WholeSet
+from zf_lightning.inspection.image_pass import ImagePass, check_readable, pass_loader
 from zf_lightning.system.cores import available_cores
 from zf_lightning.system.digests import digest_of, digest_of_weights
 from zf_lightning.system.processes import is_first_process
@@ -47,9 +50,11 @@ def score(
     *,
     classes: int,
     classifiers: Sequence[str],
-    device: torch.device,
-) -> Frozen:
+    trainer: lightning.Trainer,
+) -> Frozen | None:
     """Compute the features of every image's centre crop, and score the classifiers on them.
+
+    On all processes of `trainer`; the first of them scores, the others have None.
 
     Raises UserError for layers that do not exist, or too little disk for the features.
     """
@@ -64,8 +69,12 @@ def score(
     cache = FeatureCache(Path(config.paths.cache) / f"features-{key}", images=len(images.files))
     cache.folder.mkdir(parents=True, exist_ok=True)
     # Jobs of a sweep may want the same features: one computes them, the others wait.
-    with FileLock(cache.folder / "lock"):
-        _extract(config, classifier, readings, images, cache, device=device)
+    # The other processes of this run belong to the first.
+    lock = FileLock(cache.folder / "lock") if trainer.is_global_zero else nullcontext()
+    with lock:
+        _extract(config, classifier, readings, images, cache, trainer=trainer)
+    if not trainer.is_global_zero:
+        return None
     dimensions = {layer: cache.layer(layer).dimensions for layer in readings.layers}
     for layer, place in readings.places.items():
         log.info(f"  {layer}: {dimensions[layer]:,} features, read at {place}")
@@ -102,6 +111,46 @@ def score(
     )
 
 
+class FeaturePass(ImagePass):
+    """Reads the layers of every image, and fills the cache on the first process."""
+
+    def __init__(
+        self,
+        classifier: ImageClassifier,
+        readings: Readings,
+        filling: Filling,
+        files: LabelledFiles,
+        *,
+        batch_size: int,
+    ) -> None:
+        super().__init__()
+        self.classifier, self.readings, self.filling = classifier, readings, filling
+        self.files, self.batch_size = files, batch_size
+
+    def on_validation_start(self) -> None:
+        """The layout of weights that a CPU is fastest with."""
+        if self.device.type == "cpu":
+            self.batch_size = IMAGES_AT_ONCE
+            self.classifier.network.to(memory_format=torch.channels_last)
+
+    def take(self, batch: Batch) -> None:
+        """Write the features of a batch in the order of the images."""
+        check_readable(batch, self.files)
+        parts = [
+            self.readings(self.classifier.preprocessing(part))
+            for part in batch.images.split(self.batch_size)
+        ]
+        found = {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+        valid = batch.valid
+        if self.trainer.world_size > 1:
+            # The images were dealt in turn.
+            gathered: Any = self.all_gather({"valid": valid.long(), **found})
+            flat = {name: value.transpose(0, 1).flatten(0, 1) for name, value in gathered.items()}
+            valid, found = flat.pop("valid").bool(), flat
+        if self.trainer.is_global_zero:
+            self.filling.add({layer: rows[valid] for layer, rows in found.items()})
+
+
 def _extract(
     config: DictConfig,
     classifier: ImageClassifier,
@@ -109,39 +158,19 @@ def _extract(
     images: WholeSet,
     cache: FeatureCache,
     *,
-    device: torch.device,
+    trainer: lightning.Trainer,
 ) -> None:
     if cache.complete(readings.layers):
         log.info(f"Features of {', '.join(readings.layers)} from {cache.folder}")
         return
-    start = cache.start(readings.layers)
+    filling = cache.filling(readings.layers)
+    start, total = filling.done, len(images.files)
     log.info(
-        f"Reading {', '.join(readings.layers)} of {len(images.files):,} images into {cache.folder}"
+        f"Reading {', '.join(readings.layers)} of {total:,} images into {cache.folder}"
         + (f", from image {start:,} on" if start else "")
     )
-    loader = file_loader(config, Subset(images.files, range(start, len(images.files))))
-    classifier.to(device)
-    at_once = IMAGES_AT_ONCE if device.type == "cpu" else config.data.batch_size
-    if device.type == "cpu":
-        classifier.network.to(memory_format=torch.channels_last)
-
-    def features(batch: Tensor) -> Mapping[str, Tensor]:
-        split = batch.split(at_once)
-        parts = [readings(classifier.preprocessing(part.to(device))) for part in split]
-        return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
-
-    def batches() -> Iterator[Tensor]:
-        with tqdm(
-            total=len(images.files),
-            initial=start,
-            desc="features",
-            unit="image",
-            disable=not is_first_process(),
-        ) as bar:
-            for batch, *_ in loader:
-                yield batch
-                bar.update(len(batch))
-
-    with torch.inference_mode():
-        cache.fill(readings.layers, features, batches())
-    classifier.to("cpu")
+    files = images.files.subset(range(start, total))
+    features = FeaturePass(classifier, readings, filling, files, batch_size=config.data.batch_size)
+    with told_how_it_ends(trainer, Path(config.paths.run)):
+        features.run(trainer, pass_loader(config, files, trainer))
+    assert not trainer.is_global_zero or filling.done == total
