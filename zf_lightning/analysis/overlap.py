@@ -56,8 +56,9 @@ def correlated_pairs(
     for positions, part in others:
         correlations = part @ known.T
         for other, one in (correlations >= threshold).nonzero().tolist():
-            # Rounding may put identical images above 1.
-            value = min(1.0, float(part[other].double() @ known[one].double()))
+            # Again, alone: the rounding of the matrix product depends on the other images of the
+            # part. Here, too, it may put identical images above 1.
+            value = min(1.0, float(part[other].cpu().double() @ known[one].cpu().double()))
             found.append(Pair(one, int(positions[other]), value))
     return sorted_pairs(found)
 

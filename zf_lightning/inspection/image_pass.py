@@ -168,23 +168,22 @@ class MetricPass(ImagePass):
 
 
 class RowsByImage(Metric):
-    """Rows of numbers `[n, D]`, any number for each image, in the order of the images.
+    """Rows of float32 `[n, D]`, any number for each image, in the order of the images.
 
     Args:
         width: D.
-        kind: of the numbers.
     """
 
     full_state_update = False
     indices: list[Tensor]
     rows: list[Tensor]
 
-    def __init__(self, width: int, *, kind: torch.dtype = torch.float64) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__(compute_with_cache=False)
         for name in ("indices", "rows"):
             self.add_state(name, [], dist_reduce_fx="cat", persistent=True)
         # A process that sees no image has the same states as the others.
-        self.update(torch.empty(0, dtype=torch.int64), torch.empty(0, width, dtype=kind))
+        self.update(torch.empty(0, dtype=torch.int64), torch.empty(0, width))
 
     def update(self, indices: Tensor, rows: Tensor) -> None:
         """Add the rows `[n, D]` of the images `indices` `[n]`."""
@@ -194,9 +193,9 @@ class RowsByImage(Metric):
     def compute(self) -> tuple[Any, Any]:
         """The images int64 `[N]`, ascending, and their rows `[N, D]`, as arrays."""
         # As tensors, torchmetrics would squeeze them where they hold a single element.
-        indices = dim_zero_cat(self.indices)
+        indices, rows = dim_zero_cat(self.indices).cpu(), dim_zero_cat(self.rows).cpu()
         order = indices.argsort(stable=True)
-        return indices[order].cpu().numpy(), dim_zero_cat(self.rows)[order].cpu().numpy()
+        return indices[order].numpy(), rows[order].numpy()
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,8 @@ class OverlapPass(MetricPass):
     ) -> None:
         folder = Path(config.paths.run)
         parts = [files.content_key(), config.data.batch_size, config.overlap.threshold]
-        kind = torch.float32 if known is None else torch.float64
         super().__init__(
-            RowsByImage(3 * SIZE**2 if known is None else 2, kind=kind),
+            RowsByImage(3 * SIZE**2 if known is None else 2),
             file=folder / f"overlap_{name}.safetensors",
             key=digest_of([json.dumps(parts), b"" if known is None else known.numpy().tobytes()]),
             kind="overlap",
@@ -154,7 +153,7 @@ class OverlapPass(MetricPass):
             self.metric.update(positions, found)
             return
         pairs = correlated_pairs(self.known, [(positions, found)], threshold=self.threshold)
-        rows = torch.tensor([(p.first, p.correlation) for p in pairs], dtype=torch.float64)
+        rows = torch.tensor([(p.first, p.correlation) for p in pairs], dtype=torch.float32)
         seconds = torch.tensor([p.second for p in pairs], dtype=torch.int64)
         self.metric.update(seconds.to(self.device), rows.view(-1, 2).to(self.device))
 

@@ -113,7 +113,7 @@ def class_numbers(config: DictConfig, path: Path, classifier: ImageClassifier) -
 
 
 class PredictPass(MetricPass):
-    """The most probable classes of each image, and their percentages: a row of both."""
+    """The most probable classes of each image, and their probabilities: a row of both."""
 
     def __init__(
         self, ensemble: Ensemble, files: LabelledFiles, config: DictConfig, *, classes: int
@@ -140,8 +140,7 @@ class PredictPass(MetricPass):
         probabilities = (ten if self.crops == 10 else one)[batch.valid]
         # Of equally probable classes the earlier comes first, as in the errors.
         classes = probabilities.argsort(dim=1, descending=True, stable=True)[:, : self.guesses]
-        percents = 100 * probabilities.gather(1, classes)
-        rows = torch.cat([classes.double(), percents.double()], 1)
+        rows = torch.cat([classes.float(), probabilities.gather(1, classes).float()], 1)
         self.metric.update(batch.indices[batch.valid], rows)
 
 
@@ -163,6 +162,6 @@ def _write(
         for index, row in zip(*found.found, strict=True):
             classes = row[:guesses].astype(int).tolist()
             print(*(numbers[label] for label in classes), file=lines)
-            cells = zip((class_names[c] for c in classes), row[guesses:], strict=True)
-            texts = ((name, f"{percent:.2f}") for name, percent in cells)
+            cells = zip((class_names[c] for c in classes), row[guesses:].tolist(), strict=True)
+            texts = ((name, f"{100 * probability:.2f}") for name, probability in cells)
             writer.writerow([names[index], *itertools.chain(*texts)])
