@@ -26,10 +26,10 @@ AS_TYPED = {
     "": "test_as_typed.py",
     "model=zfnet trainer.devices=2": "test_as_typed.py",
     "-m ablation=drop_fc6_fc7,drop_conv34": "test_as_typed.py",
+    "task=workspace": "below: it writes no result",
 }
 #: Commands that need what no test has: why, and what they end with.
 NOT_HERE = {
-    "task=workspace": ("an account, and a project online", "run wandb login first"),
     "task=verify verify.atlas=ATLAS ckpt=FOLDER": ("an atlas", "ATLAS is not the folder of a run"),
 }
 #: What stands for something of the reader's; {world} is the folder of tests/commands/world.py.
@@ -249,3 +249,9 @@ def check_sweep(folder: Path, printed: str) -> None:
     for job in jobs:
         assert (job.parent / "result.json").exists()
         assert list(job.parent.rglob("offline-run-*"))
+
+
+def test_the_workspace_is_written_without_an_account(folder: Path) -> None:
+    environment = {"HOME": str(folder), "NETRC": str(folder / "none")}
+    assert "wandb login" in run_forked(folder, ["task=workspace"], environment)
+    assert len(list(folder.rglob("workspace.json"))) == 1
