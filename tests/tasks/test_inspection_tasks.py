@@ -24,9 +24,9 @@ from zf_lightning.training.checkpoint import load_classifier
 
 @pytest.fixture(scope="module")
 def trained_once(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs on pictures of three colours, with an atlas of each."""
+    """A run of two epochs on pictures of three colours, with a whole atlas of each."""
     folder = tmp_path_factory.mktemp("trained")
-    options = ["probe.layers=[conv1,conv2,conv5]", "probe.maps=2"]
+    options = ["probe.layers=[conv1,conv2,conv5]", "probe.maps=2", "probe.keep_tiles=all"]
     train.run(composing_in(folder)(*tiny_run(image_folder, folder / "data"), *options))
     return folder / "run"
 
