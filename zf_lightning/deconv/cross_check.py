@@ -43,8 +43,11 @@ class CrossCheck:
         new = [(u, a) for u, a in projected if len(u) and self._agreed.get(u.layer) != state]
         if not new:
             return
-        # Of one image, if all layers have units of it.
-        first = new[0][0].images[0]
+        # Of the image of which most layers have units.
+        images_of, counts = torch.cat([u.images.unique() for u, _ in new]).unique(
+            return_counts=True
+        )
+        first = images_of[counts.argmax()]
         chosen = [first if (u.images == first).any() else u.images[0] for u, _ in new]
         which = torch.stack(chosen).unique()
         nodes = graph.nodes([units.layer for units, _ in new])
