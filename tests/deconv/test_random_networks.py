@@ -51,7 +51,7 @@ def check(program: Program, *, layers_asked: int, units_each: int) -> None:
                 torch.testing.assert_close(ours, expected, rtol=0, atol=1e-9 * scale)
 
 
-@settings(COMMON, max_examples=100)
+@settings(COMMON, max_examples=200)
 @given(programs())
 def test_random_networks(program: Program) -> None:
     check(program, layers_asked=1, units_each=2)
