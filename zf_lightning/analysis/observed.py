@@ -22,14 +22,15 @@ class ObservedNetwork:
     gradients and random state of the network do not change. Operations need no backward rule.
 
     Args:
-        network: takes images `[N, 3, H, W]` and returns `[N, classes]`, before a softmax.
+        network: takes images `[N, 3, H, W]` and returns `[N, classes]`, before a softmax; or its
+            graph, where it has been traced already.
 
     Raises:
         UserError: the network cannot be traced to a graph.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.graph = Graph(network)
+    def __init__(self, network: nn.Module | Graph) -> None:
+        self.graph = network if isinstance(network, Graph) else Graph(network)
         self.network = self.graph.network
 
     @classmethod

@@ -24,6 +24,12 @@ def overridden(config: DictConfig) -> list[str]:
     return list(config.overrides)
 
 
+def run_folder(ckpt: Any) -> Path:
+    """The folder of the run that `ckpt`, a folder or a checkpoint in it, belongs to."""
+    path = Path(str(ckpt)).expanduser()
+    return path if path.is_dir() else path.parent.parent
+
+
 def option_of_run(folder: Path, key: str) -> Any:
     """An option in the `config.yaml` of a run's folder; None without one, or if it is damaged."""
     path = folder / "config.yaml"

@@ -24,9 +24,7 @@ def _max_pooling(
     return_indices: bool = False,
 ) -> Result:
     """Of equal values the first wins, as PyTorch chooses."""
-    require_maps(values)
-    if return_indices:
-        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
+    _require_own_switches(values, return_indices)
     kernel, margins, spacing = pair(kernel_size), pair(padding), pair(dilation)
     steps = pair(stride) if stride else kernel
     extent = spacing[0] * (kernel[0] - 1) + 1, spacing[1] * (kernel[1] - 1) + 1
@@ -44,9 +42,7 @@ def _adaptive_max_pooling(
     if call.crop:
         assert isinstance(call.crop.support, Support)
         return _max_pooling(call, values, call.crop.support.extent)
-    require_maps(values)
-    if return_indices:
-        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
+    _require_own_switches(values, return_indices)
     with torch.no_grad():
         output, switches = F.adaptive_max_pool2d(values, output_size, return_indices=True)
     extents, steps = [], []
@@ -58,6 +54,13 @@ def _adaptive_max_pooling(
         steps.append(max(1, int(starts.diff().min())) if number > 1 else size)
     output = backward.keep_switches(values, output, switches, pair(extents), pair(steps))
     return output, _adaptive(values, output, -math.inf)
+
+
+def _require_own_switches(values: Tensor, return_indices: bool) -> None:
+    """Raise NoRule for maximum pooling of other values, or whose switches the network reads."""
+    require_maps(values)
+    if return_indices:
+        raise NoRule("max pooling that returns its switches to the network has no backward rule.")
 
 
 def _adaptive_average(call: Call, values: Tensor, output_size: Any) -> Result:

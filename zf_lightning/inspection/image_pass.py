@@ -93,7 +93,14 @@ class MetricPass(ImagePass):
     """
 
     def __init__(
-        self, metric: Metric, *, file: Path, key: str, kind: str, save_every: float, other: str
+        self,
+        metric: Metric,
+        *,
+        file: Path,
+        key: str,
+        kind: str,
+        other: str,
+        save_every: float = 60.0,
     ) -> None:
         super().__init__(save_every=save_every)
         self.metric = metric

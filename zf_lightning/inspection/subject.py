@@ -1,18 +1,18 @@
-"""Network, images and results: what all tasks that inspect a trained network need."""
+"""Network and images: what all tasks that inspect a trained network need."""
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import overridden
 from zf_lightning.data.crops import centre_crop
@@ -20,9 +20,8 @@ from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.sources.scan import image_names
 from zf_lightning.data.summary import report_files
 from zf_lightning.errors import UserError
+from zf_lightning.graph import Graph, find_layers
 from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
-from zf_lightning.report.page import write_report
-from zf_lightning.results.result import write_result
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import chosen_device
 from zf_lightning.system.processes import follow_loader
@@ -36,8 +35,6 @@ from zf_lightning.training.checkpoint import (
 )
 from zf_lightning.training.module import ImageClassifier
 from zf_lightning.training.network import build_blank_network, check_network
-from zf_lightning.training.provenance import record_run
-from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)
 
@@ -266,10 +263,12 @@ def _label_of_folder(file: Path, class_names: Sequence[str]) -> int | None:
     return class_names.index(name) if name in class_names else None
 
 
-def run_folder(ckpt: Any) -> Path:
-    """The folder of the run that `ckpt`, a folder or a checkpoint in it, belongs to."""
-    path = Path(str(ckpt)).expanduser()
-    return path if path.is_dir() else path.parent.parent
+def layers_asked(asked: Any, graph: Graph) -> list[str]:
+    """The layers that an option names: `last`, the last hidden convolution, or as `find_layers`."""
+    asked = plain(asked)
+    if asked == "last":
+        return [ObservedNetwork(graph).last_convolution]
+    return find_layers(graph, asked)
 
 
 def file_loader(
@@ -283,28 +282,3 @@ def file_loader(
         worker_init_fn=follow_loader,
         **options,
     )
-
-
-def finish(
-    config: DictConfig,
-    result: Mapping[str, Any],
-    figures: Mapping[str, Image.Image],
-    lines: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Write `figures/`, `result.json` and the page of a run, and report where they are."""
-    folder = Path(config.paths.run)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    files = {name: folder / "figures" / f"{name}.png" for name in figures}
-    for name, figure in figures.items():
-        figure.save(files[name])
-    record_run(config, folder)
-    complete = {"task": config.task.name, **result}
-    write_result(folder, complete)
-    page = write_report(folder)
-    for line in lines:
-        log.info(line)
-    log.info(f"Everything is in {folder}, as {page} shows.")
-    upload = log_figures(config, files)
-    if upload:
-        log.info(f"To upload the figures to Weights & Biases: {upload}")
-    return complete

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -18,6 +19,9 @@ from zf_lightning.system.sealed import read_json
 from zf_lightning.training.module import ImageClassifier
 
 log = logging.getLogger(__name__)
+
+#: Images that a process keeps while it goes from file to file of tiles, 196 kB each.
+KEPT_SAMPLES = 1024
 
 
 def chosen_maps(
@@ -46,11 +50,17 @@ def chosen_maps(
     return sorted(set(maps))
 
 
-class ReadOnce:
-    """Files of which the last `count` samples are kept: one image excites many feature maps."""
+def spread_indices(files: LabelledImages, number: int) -> list[int]:
+    """Indices of at most `number` images, spread over a split: its files lie class by class."""
+    count = min(number, len(files))
+    return numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
 
-    def __init__(self, files: LabelledImages, count: int) -> None:
-        self._read = functools.lru_cache(count)(files.__getitem__)
+
+class ReadOnce:
+    """Files of which the last samples are kept: one image excites many feature maps."""
+
+    def __init__(self, files: LabelledImages) -> None:
+        self._read = functools.lru_cache(KEPT_SAMPLES)(files.__getitem__)
 
     def __getitem__(self, index: int) -> Sample:
         return self._read(index)

@@ -25,9 +25,11 @@ from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.receptive_field import ReceptiveField
 from zf_lightning.inspection.digests import write_digests
+from zf_lightning.inspection.outcome import facts
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import classifier_to_inspect, configuration_to_inspect
 from zf_lightning.inspection.top_images import (
+    KEPT_SAMPLES,
     ReadOnce,
     Tiles,
     chosen_maps,
@@ -49,8 +51,6 @@ log = logging.getLogger(__name__)
 #: Largest size of one file of tiles. The files are what is shared out among processes: whatever
 #: their number, they are the same. ZFNet has about 18.
 BLOCK_BYTES = 2**26
-#: Images that a process keeps between its files, 196 kB each.
-KEPT_SAMPLES = 1024
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         keep_images=options.keep_images,
         save_every=options.save_every,
     )
-    read_once = ReadOnce(files, KEPT_SAMPLES)
+    read_once = ReadOnce(files)
 
     def images_of(indices: Sequence[int]) -> ImageBatch:
         if search.cache is None:
@@ -159,9 +159,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     wall = MapWall(folder)
     result = {
         "task": "atlas",
-        "model": classifier.hparams["model"]["name"],
-        "weights": str(config.ckpt or config.model.weights),
-        "data": config.data.name,
+        **facts(config, classifier),
         "split": split,
         "images": search.images,
         "top": options.top,

@@ -17,7 +17,8 @@ from zf_lightning.data.decode import STORED_SIZE, load_image
 from zf_lightning.data.landmarks import read_landmarks
 from zf_lightning.errors import UserError
 from zf_lightning.figures.correspondence import correspondence_figure
-from zf_lightning.inspection.subject import Subject, finish, load_subject, square_size
+from zf_lightning.inspection.outcome import finish
+from zf_lightning.inspection.subject import Subject, load_subject, square_size
 from zf_lightning.results.tables import Cell, Table, Value
 
 log = logging.getLogger(__name__)

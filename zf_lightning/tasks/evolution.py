@@ -11,9 +11,10 @@ from torch import Tensor
 from zf_lightning.analysis import LayerEvolution, epochs_to_show, evolution
 from zf_lightning.atlas import Atlas, epoch_files
 from zf_lightning.config.instantiate import plain
+from zf_lightning.config.options import run_folder
 from zf_lightning.errors import UserError
 from zf_lightning.figures.evolution import evolution_curves, evolution_panel
-from zf_lightning.inspection.subject import finish, run_folder
+from zf_lightning.inspection.outcome import finish
 
 CURVES = ("jaccard_with_last", "jaccard_with_previous", "similarity_with_previous")
 

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from zf_lightning.analysis import ObservedNetwork
 from zf_lightning.analysis.faithfulness import (
     Faithfulness,
     faithfulness,
@@ -29,13 +27,14 @@ from zf_lightning.errors import UserError
 from zf_lightning.figures.comparison import Panel, Series, comparison_figure
 from zf_lightning.figures.style import to_image
 from zf_lightning.figures.unit_tiles import unit_tiles
+from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import (
     Subject,
     configuration_to_inspect,
-    finish,
+    layers_asked,
     load_subject,
 )
-from zf_lightning.inspection.top_images import chosen_maps, load_top_images
+from zf_lightning.inspection.top_images import chosen_maps, load_top_images, spread_indices
 from zf_lightning.results.tables import Column, Table
 from zf_lightning.training import build as assembly
 
@@ -86,18 +85,11 @@ def run(config: DictConfig) -> dict[str, Any]:
     if not deconvnets:
         raise UserError("faithfulness.methods is empty: name deconvnet, guided or gradient.")
     deconvnet = next(iter(deconvnets.values()))
-    layers = plain(options.layers)
-    layers = (
-        [ObservedNetwork(subject.network).last_convolution]
-        if layers == "last"
-        else deconvnet.find_layers(layers)
-    )
+    layers = layers_asked(options.layers, deconvnet.graph)
     deconvnet.receptive_fields(layers, (subject.input_size, subject.input_size))
     hiding = subject.grey(options.grey)
     files = assembly.build_source(config).split(options.split)
-    # Spread over the split: its files lie class by class.
-    count = min(options.images, len(files))
-    chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
+    chosen = spread_indices(files, options.images)
     images = load_top_images(files, chosen, subject.classifier)
     units = strongest_units(deconvnet, images.inputs, layers, number=options.maps, seed=config.seed)
     results, figures, lines = {}, {}, []
@@ -111,11 +103,9 @@ def run(config: DictConfig) -> dict[str, Any]:
                 table.write(Path(config.paths.run))
                 lines += [f"\n{table.title}:", *table.lines()]
     result = {
-        "model": subject.classifier.hparams["model"]["name"],
-        "weights": str(config.ckpt or config.model.weights),
-        "data": config.data.name,
+        **facts(config, subject.classifier),
         "split": options.split,
-        "images": count,
+        "images": len(chosen),
         "contrast": options.contrast,
         "norm": options.norm,
         "layers": results,

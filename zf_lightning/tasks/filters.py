@@ -11,15 +11,15 @@ from zf_lightning.analysis import first_layer, frequency_content, images_that_ex
 from zf_lightning.analysis.filters import dominance, renormalised, white_noise
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.atlas import Atlas, epoch_files
+from zf_lightning.config.options import run_folder
 from zf_lightning.figures.filters import FilterStatistics, filter_sheet, filter_statistics_figure
 from zf_lightning.figures.grid import layer_panel
+from zf_lightning.inspection.outcome import finish
 from zf_lightning.inspection.subject import (
     Subject,
-    finish,
     load_pictures,
     load_subject,
     pictures_of_dataset,
-    run_folder,
 )
 
 #: Feature maps of the second layer that are drawn.

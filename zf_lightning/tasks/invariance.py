@@ -11,7 +11,8 @@ from zf_lightning.analysis import Invariance, ObservedNetwork, invariance, trans
 from zf_lightning.analysis.invariance import UNITS
 from zf_lightning.errors import UserError
 from zf_lightning.figures.invariance import InvarianceRow, invariance_figure
-from zf_lightning.inspection.subject import Pictures, Subject, finish, load_pictures, load_subject
+from zf_lightning.inspection.outcome import finish
+from zf_lightning.inspection.subject import Pictures, Subject, load_pictures, load_subject
 
 #: Transformed pictures drawn of each transformation.
 EXAMPLES = 5

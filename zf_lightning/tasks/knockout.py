@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from omegaconf import DictConfig
 from PIL import Image
@@ -19,14 +18,15 @@ from zf_lightning.errors import UserError
 from zf_lightning.figures.comparison import Panel, Series, comparison_figure
 from zf_lightning.figures.ranked_images import ranked_images
 from zf_lightning.figures.style import first_name, shortened, to_image
-from zf_lightning.graph import capture, find_layers
+from zf_lightning.graph import capture
+from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import (
     Subject,
     configuration_to_inspect,
-    finish,
+    layers_asked,
     load_subject,
 )
-from zf_lightning.inspection.top_images import chosen_maps, load_top_images
+from zf_lightning.inspection.top_images import chosen_maps, load_top_images, spread_indices
 from zf_lightning.results.tables import Cell, Column, Table
 from zf_lightning.training import build as assembly
 
@@ -49,15 +49,13 @@ def run(config: DictConfig) -> dict[str, Any]:
     config = configuration_to_inspect(config)
     options = config.knockout
     network = ObservedNetwork(subject.network)
-    layers = plain(options.layers)
     # Before the data is prepared, which may take long: a mistake is reported at once.
-    layers = [network.last_convolution] if layers == "last" else find_layers(network.graph, layers)
+    layers = layers_asked(options.layers, network.graph)
     files = assembly.build_source(config).split(options.split)
-    count = min(options.images, len(files))
+    chosen = spread_indices(files, options.images)
+    count = len(chosen)
     if count < 2:
         raise UserError("task=knockout needs at least two images.")
-    # Spread over the split: its files lie class by class.
-    chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
     images = load_top_images(files, chosen, subject.classifier)
     first = capture(network.graph, images.inputs[:1], layers)[1]
     maps = {
@@ -93,9 +91,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             table.write(Path(config.paths.run))
             lines += [f"\n{table.title}:", *table.lines(), "", *of_layer.summary_lines()]
     result = {
-        "model": subject.classifier.hparams["model"]["name"],
-        "weights": str(config.ckpt or config.model.weights),
-        "data": config.data.name,
+        **facts(config, subject.classifier),
         "split": options.split,
         "images": count,
         "layers": results,

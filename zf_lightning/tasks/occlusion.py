@@ -12,15 +12,15 @@ from tqdm import tqdm
 from zf_lightning.analysis import ObservedNetwork, Occlusion, occlude
 from zf_lightning.analysis.squares import grid_starts
 from zf_lightning.atlas import Atlas, epoch_files
+from zf_lightning.config.options import run_folder
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure
+from zf_lightning.inspection.outcome import finish
 from zf_lightning.inspection.subject import (
     Subject,
-    finish,
     load_pictures,
     load_subject,
-    run_folder,
     square_size,
 )
 from zf_lightning.inspection.top_images import Tiles

@@ -20,7 +20,7 @@ from zf_lightning.data import Batch, LabelledFiles, image_names, whole_set
 from zf_lightning.errors import UserError
 from zf_lightning.figures.pairs import pair_sheet
 from zf_lightning.inspection.image_pass import MetricPass, RowsByImage, pass_loader
-from zf_lightning.inspection.subject import finish
+from zf_lightning.inspection.outcome import finish
 from zf_lightning.results.tables import Table
 from zf_lightning.system.digests import digest_of
 from zf_lightning.system.files import write_whole
@@ -29,8 +29,6 @@ from zf_lightning.training.checkpoint import configuration_of, find_checkpoint
 
 log = logging.getLogger(__name__)
 
-#: How often an unfinished pass is saved, in seconds.
-SAVE_EVERY = 60.0
 #: Pairs on the sheet.
 SHOWN = 40
 
@@ -136,7 +134,6 @@ class OverlapPass(MetricPass):
             file=folder / f"overlap_{name}.safetensors",
             key=digest_of([json.dumps(parts), b"" if known is None else known.numpy().tobytes()]),
             kind="overlap",
-            save_every=SAVE_EVERY,
             other=f"{folder} contains an unfinished search of other images, or with another "
             "overlap.threshold or data.batch_size: give the same again, or another folder.",
         )

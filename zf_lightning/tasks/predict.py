@@ -41,8 +41,6 @@ from zf_lightning.training.provenance import record_run
 
 log = logging.getLogger(__name__)
 
-#: How often an unfinished pass is saved, in seconds.
-SAVE_EVERY = 60.0
 #: Classes that the challenge takes for an image.
 GUESSES = 5
 
@@ -126,7 +124,6 @@ class PredictPass(MetricPass):
             file=folder / "predictions.safetensors",
             key=digest_of([digest_of_weights(ensemble), json.dumps(parts)]),
             kind="predictions",
-            save_every=SAVE_EVERY,
             other=f"{folder} contains unfinished predictions of other networks or images, or with "
             "another predict.crops or data.batch_size: give the same again, or another folder.",
         )

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
@@ -14,20 +13,20 @@ from tqdm import tqdm
 from zf_lightning.analysis import ObservedNetwork
 from zf_lightning.analysis.intervals import Interval, mean_interval
 from zf_lightning.analysis.quiz import KINDS, OTHER, Encoder, answer, askable, questions
-from zf_lightning.config.instantiate import plain
 from zf_lightning.data import Preprocessing
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.errors import UserError
 from zf_lightning.figures.comparison import Panel, Series, comparison_figure
 from zf_lightning.figures.style import to_image
 from zf_lightning.graph import capture
+from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import (
     Subject,
     configuration_to_inspect,
-    finish,
+    layers_asked,
     load_subject,
 )
-from zf_lightning.inspection.top_images import chosen_maps, load_top_images
+from zf_lightning.inspection.top_images import chosen_maps, load_top_images, spread_indices
 from zf_lightning.models import load_weights, read_weights
 from zf_lightning.models.torchvision_network import torchvision_network
 from zf_lightning.results.tables import Column, Table
@@ -50,23 +49,17 @@ def run(config: DictConfig) -> dict[str, Any]:
     options = config.quiz
     deconvnet = Deconvnet(subject.network, method=options.method, norm=options.norm)
     # Before the data is prepared, which may take long: a mistake is reported at once.
-    layers = plain(options.layers)
-    layers = (
-        [ObservedNetwork(subject.network).last_convolution]
-        if layers == "last"
-        else deconvnet.find_layers(layers)
-    )
+    layers = layers_asked(options.layers, deconvnet.graph)
     encode = _encoder(config, subject)
     files = assembly.build_source(config).split(options.split)
-    count = min(options.images, len(files))
+    chosen = spread_indices(files, options.images)
+    count = len(chosen)
     needed = options.references + 2 * options.trials
     if count < needed:
         raise UserError(
             f"{count} images are too few for {options.references} references and "
             f"{options.trials} trials, which need {needed}: ask for fewer of these."
         )
-    # Spread over the split: its files lie class by class.
-    chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
     images = load_top_images(files, chosen, subject.classifier)
     batches = images.inputs.split(deconvnet.batch_size)
     top = deconvnet.top_activations(batches, layers=layers, k=count)
@@ -125,9 +118,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         series = Series("mean", [one.mean for one in intervals.values()], ends)
         figures[layer] = to_image(comparison_figure([*intervals], [Panel("right", [series])]))
     result = {
-        "model": subject.classifier.hparams["model"]["name"],
-        "weights": str(config.ckpt or config.model.weights),
-        "data": config.data.name,
+        **facts(config, subject.classifier),
         "split": options.split,
         "images": count,
         "method": options.method,
@@ -175,7 +166,7 @@ def _encoder(config: DictConfig, subject: Subject) -> Encoder:
         network = network.eval().to(device)
         prepare = Preprocessing(input_size=224, mean="imagenet", scale="imagenet").to(device)
     graph = ObservedNetwork(network).graph
-    last = graph.nodes([graph.layers[-1]])[graph.layers[-1]]
+    last = graph.node(graph.layers[-1])
     while not graph.is_layer(last):
         last = last.all_input_nodes[0]
     below = graph.sources(last)[0].name

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -12,8 +11,9 @@ from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_laye
 from zf_lightning.config.instantiate import plain
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.subject import configuration_to_inspect, finish, load_subject
-from zf_lightning.inspection.top_images import load_top_images
+from zf_lightning.inspection.outcome import facts, finish
+from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
+from zf_lightning.inspection.top_images import load_top_images, spread_indices
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.training import build as assembly
 
@@ -54,13 +54,11 @@ def run(config: DictConfig) -> dict[str, Any]:
     deconvnet = next(iter(deconvnets.values()))
     layer = options.layer
     if layer == "last":
-        layer = ObservedNetwork(network).last_convolution
+        layer = ObservedNetwork(deconvnet.graph).last_convolution
     size = classifier.preprocessing.input_size
     deconvnet.receptive_fields([layer], (size, size))
     files = assembly.build_source(config).split(options.split)
-    # Spread over the split: its files lie class by class.
-    count = min(options.images, len(files))
-    chosen = numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
+    chosen = spread_indices(files, options.images)
     images = load_top_images(files, chosen, classifier).inputs
     units = strongest_units(deconvnet, images, layer, number=options.units, seed=config.seed)
     found = {}
@@ -79,11 +77,9 @@ def run(config: DictConfig) -> dict[str, Any]:
     for table in tables:
         table.write(folder)
     result = {
-        "model": classifier.hparams["model"]["name"],
-        "weights": str(config.ckpt or config.model.weights),
-        "data": config.data.name,
+        **facts(config, classifier),
         "split": options.split,
-        "images": count,
+        "images": len(chosen),
         "layer": layer,
         "feature_maps": units.feature_maps.tolist(),
         "norm": options.norm,

@@ -23,8 +23,9 @@ from zf_lightning.deconv.receptive_field import crop
 from zf_lightning.errors import UserError
 from zf_lightning.graph import Graph
 from zf_lightning.inspection.digests import changed_weights, digests_of_weights, read_digests
-from zf_lightning.inspection.subject import configuration_to_inspect, finish, load_subject
-from zf_lightning.inspection.top_images import Tiles, load_top_images
+from zf_lightning.inspection.outcome import facts, finish
+from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
+from zf_lightning.inspection.top_images import ReadOnce, Tiles, load_top_images
 from zf_lightning.results.result import counted
 from zf_lightning.results.tables import Table
 from zf_lightning.training import build as assembly
@@ -54,6 +55,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     if not tiles:
         raise UserError(f"verify.atlas={folder} has no tiles that could be verified.")
     checked: set[int] = set()
+    read_once = ReadOnce(files)
     for one in tqdm(tiles, desc="verifying", unit="file"):
         atlas = Atlas.load(one.path)
         (layer,) = atlas.layers.values()
@@ -64,7 +66,7 @@ def run(config: DictConfig) -> dict[str, Any]:
             if index >= len(files):
                 findings.append(("image", f"number {index}", "there is no such image any more"))
                 continue
-            image = load_top_images(files, [index], subject.classifier)
+            image = load_top_images(read_once, [index], subject.classifier)
             name = atlas.names.get(index, str(index))
             checked.add(index)
             if not _same_patches(layer, index, image):
@@ -88,9 +90,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     result = {
         "verdict": verdict,
         "atlas": str(folder),
-        "model": subject.classifier.hparams["model"]["name"],
-        "weights": str(config.ckpt or config.model.weights),
-        "data": config.data.name,
+        **facts(config, subject.classifier),
         "units_projected_again": counts["units"],
         "images_compared": counts["images"],
         "findings": [list(finding) for finding in findings],

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from zf_lightning.config.check import READ_BY
 from zf_lightning.config.instantiate import plain
-from zf_lightning.config.options import option_of_run
+from zf_lightning.config.options import option_of_run, run_folder
 from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Table
@@ -159,11 +159,12 @@ def describe_run(run: Any, values: Mapping[str, Any]) -> None:
 
 def _use_checkpoint(run: Any, ckpt: str | None) -> None:
     """Let the best checkpoint of a run that was logged to wandb be an input of this one."""
-    path = Path(ckpt or "").expanduser()
-    folder = path if path.is_dir() else path.parent.parent
+    if ckpt is None:
+        return
+    path, folder = Path(ckpt).expanduser(), run_folder(ckpt)
     file, identity = folder / "checkpoints" / "best.ckpt", folder / "wandb" / "run_id"
     logged = next(folder.glob("wandb/*run-*"), None) is not None and identity.exists()
-    if ckpt is None or not logged or path not in (folder, file):
+    if not logged or path not in (folder, file):
         return
     if not option_of_run(folder, "callbacks.artifacts.checkpoint"):
         return
