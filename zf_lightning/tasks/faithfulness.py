@@ -1,6 +1,5 @@
 """task=faithfulness: do projections mark what their units respond to, and are they their own?"""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,6 @@ from zf_lightning.inspection.subject import (
 from zf_lightning.inspection.top_images import chosen_maps, load_top_images, spread_indices
 from zf_lightning.results.tables import Column, Table
 from zf_lightning.training import build as assembly
-
-log = logging.getLogger(__name__)
 
 #: Names of the tests, and how a person reads them.
 TESTS = {

@@ -1,6 +1,5 @@
 """task=knockout: which answers change when a feature map is replaced?"""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,6 @@ from zf_lightning.inspection.subject import (
 from zf_lightning.inspection.top_images import chosen_maps, load_top_images, spread_indices
 from zf_lightning.results.tables import Cell, Column, Table
 from zf_lightning.training import build as assembly
-
-log = logging.getLogger(__name__)
 
 WORDS = {"zero": "set to 0", "mean": "set to its mean", "resample": "of another image"}
 READING = (

@@ -1,6 +1,5 @@
 """task=occlusion: the effect of hiding each place of an image (Fig. 7)."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from zf_lightning.inspection.top_images import Tiles
 from zf_lightning.training.checkpoint import find_checkpoint
 from zf_lightning.training.checkpoint_file import read_checkpoint
 
-log = logging.getLogger(__name__)
 #: Images in one figure.
 ROWS = 5
 

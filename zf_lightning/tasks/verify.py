@@ -5,7 +5,6 @@ images; with the images as they are now every patch; and some units, drawn from 
 projected again on another path (`zf_lightning/analysis/plain_backward.py`).
 """
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ from zf_lightning.inspection.top_images import ReadOnce, Tiles, load_top_images
 from zf_lightning.results.result import counted
 from zf_lightning.results.tables import Table
 from zf_lightning.training import build as assembly
-
-log = logging.getLogger(__name__)
 
 #: Relative differences that rounding explains: of activations, and of projections, which are kept
 #: in 16 bits, from their largest value.
