@@ -83,7 +83,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows += [
             (
                 f"{layer}, mean over {counted(len(found['feature_maps']), 'map')}: {name}",
-                _interval(of),
+                _interval(of, decimals=3),
             )
             for layer, found in result["layers"].items()
             for name, of in found["summary"].items()
