@@ -1,6 +1,5 @@
 """Small image folders, and configurations composed as the command line composes them."""
 
-import copy
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,8 +15,6 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
 import numpy
 import pytest
 import torch
-from hydra._internal.config_repository import ConfigRepository
-from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 from PIL import Image
 
@@ -27,29 +24,6 @@ from zf_lightning.results.result import write_result
 
 ROOT = Path(__file__).parents[1]
 Compose = Callable[..., DictConfig]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _read_once() -> Iterator[None]:
-    """Read each file of `conf/` once, not in each of a thousand compositions."""
-    read: dict[tuple[object, ...], ConfigResult] = {}
-    load = ConfigRepository.load_config
-
-    def loaded(self: ConfigRepository, config_path: str) -> ConfigResult | None:
-        # Others may write files of their own.
-        places = tuple((source.provider, source.path) for source in self.get_sources())
-        key = (places, config_path)
-        if key not in read:
-            found = load(self, config_path)
-            if found is None or not found.path.endswith(("/conf", "//")):
-                return found
-            read[key] = found
-        # Hydra merges into what it has read.
-        return copy.deepcopy(read[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigRepository, "load_config", loaded)
-        yield
 
 
 @pytest.fixture(autouse=True)

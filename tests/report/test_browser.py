@@ -1,12 +1,14 @@
 """The page of a run in a real browser, opened from the disk."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.atlases import noise_atlas
 from tests.report.browser import launched, needs_chromium
@@ -106,18 +108,18 @@ def test_the_last_layer_and_epoch_come_first_and_a_slider_leads_back(
     page: Path, opened: Open
 ) -> None:
     tab = opened(page)
-    assert tab.locator("nav a.chosen").inner_text() == "conv10"
+    expect(tab.locator("nav a.chosen")).to_have_text("conv10")
     assert shows(tab, numbers(8))
-    assert tab.locator("#heading").inner_text() == "conv10 after epoch 10: 8 feature maps"
-    assert tab.locator("#epoch").inner_text() == "10 of 10"
-    assert tab.locator("#grid").get_attribute("alt") == "conv10 after epoch 10"
+    expect(tab.locator("#heading")).to_have_text("conv10 after epoch 10: 8 feature maps")
+    expect(tab.locator("#epoch")).to_have_text("10 of 10")
+    expect(tab.locator("#grid")).to_have_attribute("alt", "conv10 after epoch 10")
     assert "undefined" not in tab.locator("body").inner_text()
     tab.wait_for_function("[...document.querySelectorAll('#wall img')].some(i => i.naturalWidth)")
     for link in tab.locator("main p a").all():
         assert (page.parent / link.get_attribute("href")).exists()
     tab.locator("#slider").press("ArrowLeft")
-    assert tab.locator("#epoch").inner_text() == "2 of 10"
-    assert tab.locator("#grid").get_attribute("src") == "../figures/epoch%3D002_conv10.webp"
+    expect(tab.locator("#epoch")).to_have_text("2 of 10")
+    expect(tab.locator("#grid")).to_have_attribute("src", "../figures/epoch%3D002_conv10.webp")
 
 
 def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Open) -> None:
@@ -126,12 +128,11 @@ def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Ope
     assert shows(tab, numbers(12))
     tab.locator("#wall a").nth(1).click()
     assert opens(tab, "conv2 · feature map 1") and tab.url.endswith("#conv2/1")
-    told = tab.locator("dialog figcaption").first.inner_text()
-    assert "old cat" in told and "old cat/9.jpg" in told
-    assert tab.locator("dialog li").count() == 9 + 2
+    expect(tab.locator("dialog figcaption").first).to_contain_text("old cat/9.jpg")
+    expect(tab.locator("dialog li")).to_have_count(9 + 2)
     words = set(tab.locator("dialog img").evaluate_all("all => all.map(i => i.alt)"))
     assert len(words) == 2 * (9 + 2)
-    assert tab.locator("ol.history").inner_text().startswith("epoch 2 ")
+    expect(tab.locator("ol.history")).to_have_text(re.compile(r"^\s*epoch 2 "))
     for key, number in (("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2)):
         tab.keyboard.press(key)
         assert opens(tab, f"conv2 · feature map {number}")
@@ -140,15 +141,15 @@ def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Ope
     assert leads_to(tab, "#conv2")
     tab.go_back()
     assert leads_to(tab, "") and shows(tab, numbers(8))
-    assert tab.locator("nav a.chosen").inner_text() == "conv10"
+    expect(tab.locator("nav a.chosen")).to_have_text("conv10")
 
 
 def test_a_feature_map_has_an_address(page: Path, opened: Open) -> None:
     tab = opened(page, "#conv2/11")
     assert opens(tab, "conv2 · feature map 11") and shows(tab, numbers(12))
-    assert tab.get_by_role("button", name="Next").is_disabled()
+    expect(tab.get_by_role("button", name="Next")).to_be_disabled()
     # Where the unit looks in its image.
-    assert tab.get_by_role("img", name="rows").count() == 9
+    expect(tab.get_by_role("img", name="rows")).to_have_count(9)
     tab.get_by_role("button", name="Close").click()
     assert leads_to(tab, "#conv2")
     tab.evaluate("location.hash = '#conv2/99'")
@@ -159,9 +160,10 @@ def test_search_by_class_layer_number_and_file(page: Path, opened: Open) -> None
     tab = opened(page)
     search = tab.locator("#search")
     search.press_sequentially("old cat")
-    assert leads_to(tab, "#?old%20cat") and search.input_value() == "old cat"
+    assert leads_to(tab, "#?old%20cat")
+    expect(search).to_have_value("old cat")
     assert shows(tab, of_class(1))
-    assert tab.locator("#heading").inner_text() == "7 feature maps for “old cat”"
+    expect(tab.locator("#heading")).to_have_text("7 feature maps for “old cat”")
     for words, found in (
         ("conv10 cat", ["conv10 · 1", "conv10 · 4", "conv10 · 7"]),
         ("conv2/5", ["conv2 · 5"]),
@@ -202,9 +204,9 @@ def test_arrows_move_between_tiles_and_enter_opens_one(page: Path, opened: Open)
 
 def test_a_class_called_like_a_tag_is_text(page: Path, opened: Open) -> None:
     tab = opened(page, "#conv10/2")
-    assert TAG in tab.locator("dialog").inner_text()
+    expect(tab.locator("dialog")).to_contain_text(TAG)
     tab.keyboard.press("Escape")
-    assert TAG in tab.locator("#wall").inner_text()
+    expect(tab.locator("#wall")).to_contain_text(TAG)
     assert not tab.locator('img[src="x"]').count() and not tab.locator("datalist img").count()
 
 
@@ -230,6 +232,6 @@ def test_a_page_without_a_wall_or_epochs_has_its_pictures(tmp_path: Path, opened
     (tmp_path / "figures").mkdir()
     Image.new("RGB", (64, 48)).save(tmp_path / "figures" / "conv2.png")
     tab = opened(write_report(tmp_path))
-    assert tab.locator("#grid").get_attribute("src") == "../figures/conv2.png"
+    expect(tab.locator("#grid")).to_have_attribute("src", "../figures/conv2.png")
     assert not tab.locator(".epochs").is_visible() and not tab.locator("#search").count()
     assert "undefined" not in tab.locator("body").inner_text()

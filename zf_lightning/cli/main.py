@@ -27,7 +27,7 @@ from zf_lightning.config.check import check_arguments
 from zf_lightning.config.compose import with_overrides
 from zf_lightning.config.instantiate import check_target, plain
 from zf_lightning.errors import UserError
-from zf_lightning.system.compat import read_mode_from_command_line
+from zf_lightning.system.compat import read_configurations_once, read_mode_from_command_line
 from zf_lightning.system.processes import (
     claimed,
     first_process_reports,
@@ -63,6 +63,7 @@ def prepare() -> None:
     _make_importable()
     add_plugins()
     read_mode_from_command_line()
+    read_configurations_once()
     schema.register()
     sys.argv[1:] = with_lists(sys.argv[1:])
     check_arguments(sys.argv[1:])

@@ -5,6 +5,7 @@ callers need one library of these, and some of them are slow to import.
 """
 
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,34 @@ def read_mode_from_command_line() -> None:
         return RunMode[given[-1].partition("=")[2]] if given else None
 
     Hydra.get_mode = get_mode  # type: ignore[method-assign]
+
+
+def read_configurations_once() -> None:
+    """Let Hydra read each file of `conf/` once a process (hydra-core 1.3.8).
+
+    It reads them for each job of a sweep, three times, which is most of the time before the first.
+    """
+    from hydra._internal.config_repository import ConfigRepository
+    from hydra.plugins.config_source import ConfigResult
+
+    read: dict[tuple[object, ...], bytes] = {}
+    load = ConfigRepository.load_config
+    if load.__module__ == __name__:
+        return
+
+    def load_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+        places = tuple((source.provider, source.path) for source in self.get_sources())
+        key = (places, config_path)
+        if key not in read:
+            found = load(self, config_path)
+            # Other folders are the user's, who may write to them meanwhile.
+            if found is None or not found.path.endswith("/conf"):
+                return found
+            read[key] = pickle.dumps(found)
+        # Hydra merges into what it has read.
+        return pickle.loads(read[key])
+
+    ConfigRepository.load_config = load_once  # type: ignore[method-assign]
 
 
 def is_compiled(module: "nn.Module") -> bool:

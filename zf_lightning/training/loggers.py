@@ -1,8 +1,6 @@
 """Loggers: `metrics.csv`, and Weights & Biases."""
 
-import csv
 import functools
-import io
 import logging
 import sys
 import weakref
@@ -16,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results import metric_names as names
-from zf_lightning.results.metrics_file import read_rows
+from zf_lightning.results.metrics_file import format_rows, read_rows
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
 from zf_lightning.training.wandb_runs import (
@@ -121,7 +119,7 @@ class MetricsFile(Logger):
         step = 0 if step is None else step
         if not self._started:
             self._started = True
-            rows = read_rows(self._path)
+            rows = read_rows(self._path, keep_damaged=True)
             if any(row.get(names.EPOCH) == "0" for row in rows):
                 # Version 0.1.0 counted as Lightning does.
                 rows = [count_from_one(row) for row in rows]
@@ -154,9 +152,9 @@ class MetricsFile(Logger):
             names = {key for row in self._rows for key in row} - {"epoch", "step"}
             self._columns = ["epoch", "step", *sorted(names)]
             self._written, self._end = 0, 0
-        complete = self._csv(self._rows[self._written : -1], header=whole)
+        complete = format_rows(self._columns, self._rows[self._written : -1], header=whole)
         # The last row may still grow, and is written again then.
-        lines = complete + self._csv(self._rows[-1:])
+        lines = complete + format_rows(self._columns, self._rows[-1:])
         if whole:
             write_whole(self._path, lines)
         else:
@@ -171,14 +169,6 @@ class MetricsFile(Logger):
     def finalize(self, status: str) -> None:
         """Bring the file up to date."""
         self.save()
-
-    def _csv(self, rows: list[dict[str, Any]], *, header: bool = False) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self._columns)
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
 
 
 @functools.wraps(run_options, assigned=())
