@@ -110,7 +110,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return [
-            {key: value for key, value in row.items() if key not in CLOCKS}
+            {key: value for key, value in row.items() if key not in (*CLOCKS, "checksum")}
             for row in csv.DictReader(file)
         ]
 

@@ -32,6 +32,9 @@ AS_TYPED = {
 NOT_HERE = {
     "task=verify verify.atlas=ATLAS ckpt=FOLDER": ("an atlas", "ATLAS is not the folder of a run"),
 }
+#: Tasks whose first command is run in the ordinary suite. The others end as these do, and each has
+#: tests of its own in tests/tasks.
+ORDINARY = {"task=atlas", "task=occlusion", "task=prepare", "task=test"}
 #: What stands for something of the reader's; {world} is the folder of tests/commands/world.py.
 FILLED = {
     "ckpt=FOLDER": "ckpt={world}/run",
@@ -133,14 +136,13 @@ def shorter(command: Command, world: Path) -> list[str]:
 def is_slow(command: Command) -> bool:
     """Whether it is left to `pytest -m slow`: several runs, processes or fits, and all trainings.
 
-    Of a task the first command is not. What trains without options, on two devices and in a sweep
-    is in the ordinary suite as typed.
+    What trains without options, on two devices and in a sweep is in the ordinary suite as typed.
     """
     if "--help" in command.arguments or "logger=[csv,tensorboard]" in command.arguments:
         return False
     task = task_of(command)
     first = next(one for one in COMMANDS if task_of(one) == task)
-    return command.sweeps or task in (None, "task=transfer") or command.text != first.text
+    return command.sweeps or task not in ORDINARY or command.text != first.text
 
 
 def task_of(command: Command) -> str | None:

@@ -52,7 +52,9 @@ def test_the_first_is_what_the_paper_states(compose_config: Compose) -> None:
         assert sum(layer is not None for layer in model["fcs"].values()) == fcs
 
 
-@pytest.mark.parametrize("name", FROM_SCRATCH)
+@pytest.mark.parametrize(
+    "name", [FROM_SCRATCH[0], pytest.param(FROM_SCRATCH[1], marks=pytest.mark.slow)]
+)
 def test_from_scratch_trains_and_tests_a_fold(
     name: str, compose_config: Compose, image_folder: Path, tmp_path: Path
 ) -> None:

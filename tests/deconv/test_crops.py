@@ -104,7 +104,7 @@ def test_float32() -> None:
     [
         ("squeezenet1_1", ["features.0", "features.4.expand3x3", "cat_2"]),
         ("resnet18", ["layer1.1.conv2", "layer2.0.downsample.0", "layer2.0.relu_1"]),
-        ("googlenet", ["inception3a.branch2.1.conv", "cat_1"]),
+        pytest.param("googlenet", ["inception3a.branch2.1.conv", "cat_1"], marks=pytest.mark.slow),
         pytest.param(
             "densenet121", ["features.denseblock2.denselayer2.conv1"], marks=pytest.mark.slow
         ),

@@ -76,7 +76,7 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, tuple[str, float |
 
 
 #: Second ones of a kind.
-SLOW = ("vgg11_bn", "resnet50", "mnasnet0_5")
+SLOW = ("vgg11_bn", "densenet121", "resnet50", "mnasnet0_5")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def check(tmp_path: Path, result: dict[str, Any], *figures: str) -> None:
             assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20
 
 
+@pytest.mark.slow
 def test_occlusion_of_images_of_the_checkpoints_data(
     trained: Path, compose_config: Compose, tmp_path: Path
 ) -> None:

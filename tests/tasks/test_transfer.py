@@ -143,6 +143,7 @@ def scratch(bare: list[str], *more: str) -> list[str]:
     return ["task=transfer", *bare, *short, "transfer.from_scratch=true", *more]
 
 
+@pytest.mark.slow
 def test_a_fold_that_was_trained_with_other_options_is_refused(
     compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_training_that_ends_early_is_scored_by_its_last_weights(
     assert [path.name for path in (fold / "checkpoints").iterdir()] == ["best.ckpt"]
 
 
+@pytest.mark.slow
 def test_a_network_from_a_folds_checkpoint_leaves_that_fold_alone(
     compose_config: Compose, bare: list[str], tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_network_of_ones_own_is_trained_probed_and_tested(
     assert tested["test/top1_error"] == result["test/top1_error"]
 
 
+@pytest.mark.slow
 def test_a_network_of_torchvision_starts_from_weights(
     compose_config: Compose, tiny: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

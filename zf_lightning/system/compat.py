@@ -4,8 +4,8 @@ Where a new version breaks one, this is the file to mend. Imports are inside the
 callers need one library of these, and some of them are slow to import.
 """
 
+import copy
 import os
-import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ def read_configurations_once() -> None:
     from hydra._internal.config_repository import ConfigRepository
     from hydra.plugins.config_source import ConfigResult
 
-    read: dict[tuple[object, ...], bytes] = {}
+    read: dict[tuple[object, ...], ConfigResult] = {}
     load = ConfigRepository.load_config
     if load.__module__ == __name__:
         return
@@ -63,9 +63,9 @@ def read_configurations_once() -> None:
             # Other folders are the user's, who may write to them meanwhile.
             if found is None or not found.path.endswith("/conf"):
                 return found
-            read[key] = pickle.dumps(found)
+            read[key] = found
         # Hydra merges into what it has read.
-        return pickle.loads(read[key])
+        return copy.deepcopy(read[key])
 
     ConfigRepository.load_config = load_once  # type: ignore[method-assign]
 
