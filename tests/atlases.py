@@ -4,7 +4,23 @@ from collections.abc import Sequence
 
 import torch
 
+from zf_lightning.analysis.distributions import Detection, Example, MapDistribution
 from zf_lightning.atlas import Atlas, LayerAtlas
+
+
+def described(maps: int, *, label: int) -> list[MapDistribution]:
+    """Feature maps that half of eight images excite; a class is detected well."""
+    return [
+        MapDistribution(
+            feature_map=number,
+            images=8,
+            excited=0.5,
+            quantiles=(Example(0.5, 0.0, 3), Example(0.9, 2.5, 7)),
+            histogram=((0.0, 0.0, 4), (1.25, 1.375, 1), (2.5, 2.75, 2), (2.75, 3.0, 1)),
+            classes=(Detection(label, 0.75, 0.25, 0.8, 1.25), Detection(0, 0.5, 0.5, 0.6, 0.0)),
+        )
+        for number in range(maps)
+    ]
 
 
 def noise_atlas(

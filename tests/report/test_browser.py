@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.atlases import noise_atlas
+from tests.atlases import described, noise_atlas
 from tests.report.browser import launched, needs_chromium
 from zf_lightning.report.page import write_report
 from zf_lightning.report.wall import MapWall
@@ -69,8 +69,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wall = MapWall(folder)
     layers, classes = [("conv2", 12, 7), ("conv10", 8, 40)], ("car", "old cat", TAG)
     atlases = [noise_atlas(layers, classes=classes, epoch=epoch) for epoch in (1, 9)]
-    wall.add(atlases[1])
+    wall.add(atlases[1], {name: described(maps, label=2) for name, maps in LAYERS})
     wall.add_history(atlases)
+    wall.add_examples(atlases[1])
     wall.write()
     return write_report(folder)
 
@@ -129,9 +130,9 @@ def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Ope
     tab.locator("#wall a").nth(1).click()
     assert opens(tab, "conv2 · feature map 1") and tab.url.endswith("#conv2/1")
     expect(tab.locator("dialog figcaption").first).to_contain_text("old cat/9.jpg")
-    expect(tab.locator("dialog li")).to_have_count(9 + 2)
+    expect(tab.locator("dialog li")).to_have_count(9 + 2 + 2 + 2)
     words = set(tab.locator("dialog img").evaluate_all("all => all.map(i => i.alt)"))
-    assert len(words) == 2 * (9 + 2)
+    assert len(words) == 2 * (9 + 2 + 1)
     expect(tab.locator("ol.history")).to_have_text(re.compile(r"^\s*epoch 2 "))
     for key, number in (("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2)):
         tab.keyboard.press(key)
@@ -142,6 +143,22 @@ def test_a_tile_opens_its_map_and_back_leads_to_the_wall(page: Path, opened: Ope
     tab.go_back()
     assert leads_to(tab, "") and shows(tab, numbers(8))
     expect(tab.locator("nav a.chosen")).to_have_text("conv10")
+
+
+def test_what_all_images_say_stands_where_a_map_is_opened(page: Path, opened: Open) -> None:
+    tab = opened(page, "#conv2/3")
+    dialog = tab.locator("dialog")
+    expect(dialog).to_contain_text("excited by 50 % of 8 images")
+    expect(dialog.locator("ul.detects li").first).to_have_text(
+        f"{TAG}: average precision 0.75, F1 0.80 (0.25 of the images)"
+    )
+    bars = dialog.get_by_role("img", name="histogram of activations from 1 to 3").locator("rect")
+    assert bars.evaluate_all("all => all.map(bar => bar.getBBox().height)") == [20, 0, 60]
+    examples = dialog.locator("ol.quantiles li")
+    expect(examples.first).to_have_text(re.compile("quantile 0.5 does not excite it"))
+    assert examples.first.locator("img").count() == 0
+    expect(examples.last).to_contain_text("quantile 0.9 2.5")
+    assert examples.last.locator("img").evaluate_all("all => all.every(i => i.naturalWidth)")
 
 
 def test_a_feature_map_has_an_address(page: Path, opened: Open) -> None:

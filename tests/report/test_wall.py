@@ -7,15 +7,38 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tests.atlases import noise_atlas
+from tests.atlases import described, noise_atlas
 from zf_lightning.figures.grid import GUTTER, HAIRLINE
 from zf_lightning.report.page import write_report
 from zf_lightning.report.wall import MapWall, draw_training
+
+PARTS = ("", "_quantiles")
 
 
 def said(folder: Path) -> dict:
     script = (folder / "report" / "maps.js").read_text()
     return json.loads(script.removeprefix("const wall = ").removesuffix(";\n"))
+
+
+def test_what_all_images_say_of_a_map(tmp_path: Path) -> None:
+    wall = MapWall(tmp_path)
+    atlas = noise_atlas([("conv1", 3, 7)])
+    wall.add(atlas, {"conv1": described(3, label=1)})
+    wall.add_examples(atlas)
+    wall.write()
+    assert drawn(tmp_path) == sorted(f"conv1/{n}{part}.webp" for n in range(3) for part in PARTS)
+    one = said(tmp_path)["layers"][0]["maps"][2]["all"]
+    assert (one["images"], one["excited"]) == (8, "50 %")
+    # From 1 to 1.5 one image, none up to 2, then three.
+    assert one["bars"] == {"from": "1", "to": "3", "counts": [1, 0, 3]}
+    best = {"class": "cat", "precision": "0.75", "share": "0.25", "f1": "0.80"}
+    assert one["detects"][0] == best
+    weak, strong = one["quantiles"]
+    assert weak["activation"] is None and strong["activation"] == "2.5"
+    with Image.open(tmp_path / "report" / "maps" / "conv1" / "2_quantiles.webp") as picture:
+        assert picture.size == (2 * 56 + GUTTER, 2 * (56 + HAIRLINE))
+    row = wall.rows()[2]
+    assert row[:2] == ("conv1", 2) and row[4:7] == (0.5, "cat", 0.75)
 
 
 def drawn(folder: Path) -> list[str]:

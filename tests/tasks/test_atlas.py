@@ -12,6 +12,7 @@ from tests.system.damage import DAMAGES
 from zf_lightning.atlas import Atlas, TopActivations
 from zf_lightning.data import UnlabelledImages
 from zf_lightning.errors import UserError
+from zf_lightning.inspection import tile_files
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import classifier_to_inspect
 from zf_lightning.models import torchvision_network
@@ -89,7 +90,7 @@ def test_resumes_where_it_was_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Files of two feature maps each.
-    monkeypatch.setattr(task, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(tile_files, "BLOCK_BYTES", 1)
     run = tmp_path / "run"
     task.run(compose_config(*asked))
     expected = contents(run / "atlas")
@@ -217,10 +218,10 @@ def test_another_look_needs_no_other_search(
     atlas = Atlas.load(run / "atlas" / layer / "00000-00011.safetensors")
     assert atlas.layers[layer].drawn.tolist() == [0, 1, 11]
     task.run(compose_config(*asked, one, "atlas.maps=[3]"))
-    assert len(tiles(run)) == 4
+    assert len(tiles(run / "atlas")) == len(tiles(run / "distribution")) == 4
     # Another method replaces them.
     task.run(compose_config(*asked, one, "atlas.maps=[3]", "atlas.method=guided"))
-    assert len(tiles(run)) == 2
+    assert len(tiles(run / "atlas")) == len(tiles(run / "distribution")) == 2
     (path,) = (run / "atlas" / layer).glob("*.safetensors")
     assert Atlas.load(path).rule == "guided" and path.stat().st_mtime_ns > kept
 

@@ -52,11 +52,18 @@ def tiles(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+def distribution(folder: Path) -> dict[str, bytes]:
+    files = [path for path in (folder / "distribution").rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def test_an_atlas(network: list[str], tmp_path: Path) -> None:
     atlas = ["task=atlas", *network, "atlas.layers=all", "atlas.top=5"]
     one = run(tmp_path, "one", 1, *atlas, f"data.batch_size={BATCH}")
     expected = tiles(one)
     assert len(expected) == 4
+    all_images = distribution(one)
+    assert len(all_images) == 4 * 5
     result = json.loads((one / "result.json").read_text())
     assert result["images"] == COUNTS["val"]
     for name, devices, more in (
@@ -65,6 +72,10 @@ def test_an_atlas(network: list[str], tmp_path: Path) -> None:
     ):
         several = run(tmp_path, name, devices, *atlas, f"data.batch_size={BATCH * devices}", more)
         assert tiles(several) == expected
+        found = distribution(several)
+        # The examples at quantiles are not among the images that are kept.
+        drawn = {} if "true" in more else {n: v for n, v in all_images.items() if "-" in n}
+        assert found == {n: v for n, v in all_images.items() if "-" not in n} | drawn
         assert json.loads((several / "result.json").read_text()) == result
         assert (several / "figures" / "block.png").exists()
 

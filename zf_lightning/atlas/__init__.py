@@ -4,15 +4,19 @@ from zf_lightning.atlas.build import ImageBatch, build_atlas
 from zf_lightning.atlas.file import Atlas, LayerAtlas, Mismatch, epoch_files
 from zf_lightning.atlas.kept_images import KeptImages
 from zf_lightning.atlas.stream import FoundActivations
+from zf_lightning.atlas.survey import ActivationSurvey, Distribution, Survey
 from zf_lightning.atlas.top_activations import TopActivations, TopImages
 
 __all__ = [
+    "ActivationSurvey",
     "Atlas",
+    "Distribution",
     "FoundActivations",
     "ImageBatch",
     "KeptImages",
     "LayerAtlas",
     "Mismatch",
+    "Survey",
     "TopActivations",
     "TopImages",
     "build_atlas",

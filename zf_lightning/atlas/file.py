@@ -205,14 +205,14 @@ class Atlas:
                 "receptive_field": list(found.receptive_field),
                 "tile_size": list(found.patches.shape[-2:]),
                 "nans": int(found.nans.sum()),
-                "mismatches": [_plain(asdict(mismatch)) for mismatch in found.mismatches],
+                "mismatches": [plain_json(asdict(mismatch)) for mismatch in found.mismatches],
                 "feature_maps": [
                     {
                         "feature_map": number,
                         # Place of its tiles in the tensors, None if it has none.
                         "tile": places.get(number),
                         "activations": [
-                            _plain(value) for value in found.activations[number].tolist()
+                            plain_json(value) for value in found.activations[number].tolist()
                         ],
                         "indices": found.indices[number].tolist(),
                         "labels": found.labels[number].tolist(),
@@ -287,10 +287,12 @@ def epoch_files(folder: Path) -> list[Path]:
     return sorted((folder / "atlas").glob("epoch=*.safetensors"))
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """JSON has no NaN and no infinity: numbers that are not finite become their names."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(one) for one in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     return value

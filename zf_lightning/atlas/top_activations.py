@@ -86,10 +86,11 @@ class TopActivations(Metric):
         for layer, maps in self.feature_maps.items():
             table = torch.zeros(maps, k, 4, dtype=torch.int64)
             table[..., KEY], table[..., INDEX] = EMPTY_KEY, EMPTY_INDEX
-            table_name, nans_name = _state_names(layer)
-            self.add_state(table_name, table, dist_reduce_fx=_merged, persistent=True)
             self.add_state(
-                nans_name,
+                state_name("winners", layer), table, dist_reduce_fx=_merged, persistent=True
+            )
+            self.add_state(
+                state_name("nans", layer),
                 torch.zeros(maps, dtype=torch.int64),
                 dist_reduce_fx="sum",
                 persistent=True,
@@ -134,40 +135,29 @@ class TopActivations(Metric):
 
     def top_indices(self) -> Tensor:
         """int64 `[M]`: the dataset indices, by now, of the strongest images of all layers."""
-        found = [getattr(self, _state_names(layer)[0])[..., INDEX] for layer in self.feature_maps]
+        tables = [getattr(self, state_name("winners", layer)) for layer in self.feature_maps]
+        found = [table[..., INDEX] for table in tables]
         every = torch.cat([indices.flatten() for indices in found]).unique()
         return every[every != EMPTY_INDEX]
 
     def compute(self) -> dict[str, TopImages]:
         """The strongest images of each layer over all processes, each of which must call it."""
-        found = {}
-        for layer in self.feature_maps:
-            table, nans = (getattr(self, name) for name in _state_names(layer))
-            present = table[..., KEY] != EMPTY_KEY
-            found[layer] = TopImages(
-                torch.where(present, _value_of(table[..., KEY]), -torch.inf),
-                torch.where(present, table[..., INDEX], -1),
-                table[..., ROW].clone(),
-                table[..., COLUMN].clone(),
-                nans.clone(),
+        return {
+            layer: top_images(
+                getattr(self, state_name("winners", layer)),
+                getattr(self, state_name("nans", layer)).clone(),
             )
-        return found
+            for layer in self.feature_maps
+        }
 
     def _update_layer(self, layer: str, output: Tensor, indices: Tensor, valid: Tensor) -> None:
-        maps = output.detach()
-        if maps.dim() == 2:
-            maps = maps[:, :, None, None]
-        table_name, nans_name = _state_names(layer)
-        table: Tensor = getattr(self, table_name)
         # The whole cost of an ordinary batch: one pass for the strongest value of each image.
-        strongest = maps.amax((2, 3)).float()
-        excluded = ~valid[:, None].expand_as(strongest)
-        holds_nan = strongest.isnan() & valid[:, None]
-        if bool(holds_nan.any()):
-            setattr(self, nans_name, getattr(self, nans_name) + holds_nan.sum(0))
-            strongest = maps.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax((2, 3)).float()
-            excluded = excluded | maps.isnan().flatten(2).all(2)
-        keys = _key_of(strongest)
+        maps, strongest, holds_nan = strongest_of(output)
+        table_name, nans_name = state_name("winners", layer), state_name("nans", layer)
+        table: Tensor = getattr(self, table_name)
+        excluded = ~valid[:, None] | strongest.isnan()
+        setattr(self, nans_name, getattr(self, nans_name) + (holds_nan & valid[:, None]).sum(0))
+        keys = keys_of(strongest)
         weakest = table[:, -1]
         beats = (keys > weakest[:, KEY]) | (
             (keys == weakest[:, KEY]) & (indices[:, None] <= weakest[:, INDEX])
@@ -190,35 +180,77 @@ class TopActivations(Metric):
         images = by_index[order].T
         entries = torch.tensor([EMPTY_KEY, EMPTY_INDEX, 0, 0], device=keys.device)
         entries = entries.repeat(*images.shape, 1)
-        # In bounded memory.
-        rows = max(1, 2**22 // max(1, maps.shape[2] * maps.shape[3]))
         present = keys.T.gather(1, images) != EMPTY_KEY
-        for places in present.nonzero().split(rows):
-            row, rank = places.unbind(1)
-            image = images[row, rank]
-            key = keys[image, row]
-            held = maps[image, which[row]].flatten(1).float() == _value_of(key)[:, None]
-            # torch.argmax promises the first of equal maxima.
-            position = held.to(torch.uint8).argmax(1)
-            across = maps.shape[3]
-            columns = (key, indices[image], position // across, position % across)
-            entries[row, rank] = torch.stack(columns, -1)
+        row, rank = present.nonzero().unbind(1)
+        image = images[row, rank]
+        key = keys[image, row]
+        position = positions_of(maps, image, which[row], values_of(key))
+        entries[row, rank] = torch.stack((key, indices[image], *position), -1)
         return entries
 
 
-def _state_names(layer: str) -> tuple[str, str]:
-    # A state is an attribute, a layer's name may hold dots. Checkpoints have these names.
-    name = re.sub(r"\W", lambda sign: f"_{ord(sign[0]):x}_", layer)
-    return f"winners_{name}", f"nans_{name}"
+def state_name(what: str, layer: str) -> str:
+    """The name of a layer's state, in checkpoints too."""
+    # A state is an attribute, a layer's name may hold dots.
+    return f"{what}_" + re.sub(r"\W", lambda sign: f"_{ord(sign[0]):x}_", layer)
 
 
-def _key_of(values: Tensor) -> Tensor:
+def strongest_of(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Feature maps `[N, C, H, W]`, their strongest activations, and which of them hold a NaN.
+
+    The strongest are float32 `[N, C]`: of the positions that are no NaN, NaN where none is.
+    """
+    maps = output.detach()
+    if maps.dim() == 2:
+        maps = maps[:, :, None, None]
+    strongest = maps.amax((2, 3)).float()
+    holds_nan = strongest.isnan()
+    if bool(holds_nan.any()):
+        strongest = maps.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax((2, 3)).float()
+        strongest = strongest.masked_fill(maps.isnan().flatten(2).all(2), torch.nan)
+    return maps, strongest, holds_nan
+
+
+def positions_of(
+    maps: Tensor, images: Tensor, channels: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rows and columns `[M]` at which feature maps of `[N, C, H, W]` have some values `[M]`.
+
+    Of equal values the first in reading order is the position.
+    """
+    # In bounded memory.
+    step = max(1, 2**22 // max(1, maps.shape[2] * maps.shape[3]))
+    found = [torch.empty(0, dtype=torch.int64, device=maps.device)]
+    for image, channel, value in zip(
+        images.split(step), channels.split(step), values.split(step), strict=True
+    ):
+        held = maps[image, channel].flatten(1).float() == value[:, None]
+        # torch.argmax promises the first of equal maxima.
+        found.append(held.to(torch.uint8).argmax(1))
+    position = torch.cat(found)
+    return position // maps.shape[3], position % maps.shape[3]
+
+
+def top_images(table: Tensor, nans: Tensor) -> TopImages:
+    """What a table `[C, k, 4]` says."""
+    present = table[..., KEY] != EMPTY_KEY
+    return TopImages(
+        torch.where(present, values_of(table[..., KEY]), -torch.inf),
+        torch.where(present, table[..., INDEX], -1),
+        table[..., ROW].clone(),
+        table[..., COLUMN].clone(),
+        nans,
+    )
+
+
+def keys_of(values: Tensor) -> Tensor:
     """int64 that sort like float32 `values`; equal values, also 0 and -0, have equal keys."""
     bits = (values + 0.0).contiguous().view(torch.int32)
     return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
 
 
-def _value_of(keys: Tensor) -> Tensor:
+def values_of(keys: Tensor) -> Tensor:
+    """The float32 values of `keys_of`."""
     bits = keys.to(torch.int32)
     return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(torch.float32)
 

@@ -38,6 +38,7 @@ class Atlas(TaskOptions):
     layers: Any = legal(*LAYERS)
     maps: Any = legal(*CHOSEN_MAPS)
     top: int = legal(whole(1, 1_000_000))
+    quantiles: Any = legal(several(Number(0, 1), least=0))
     split: str = legal(*SPLITS)
     pictures: Any = legal(*CHOSEN_MAPS)
     method: str = legal(*METHODS)

@@ -1,24 +1,18 @@
-"""Feature maps to draw, their top-k images reloaded, and the files that hold their tiles."""
+"""Feature maps to draw, and their top-k images reloaded."""
 
 import functools
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy
 import torch
 from torch import Tensor
 
-from zf_lightning.atlas import Atlas, ImageBatch
+from zf_lightning.atlas import ImageBatch
 from zf_lightning.data import LabelledImages
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.sources.base import Sample
 from zf_lightning.errors import UserError
-from zf_lightning.system.sealed import read_json
 from zf_lightning.training.module import ImageClassifier
-
-log = logging.getLogger(__name__)
 
 #: Images that a process keeps while it goes from file to file of tiles, 196 kB each.
 KEPT_SAMPLES = 1024
@@ -107,35 +101,3 @@ def _read(files: LabelledImages | ReadOnce, indices: Sequence[int]) -> tuple[Ten
     samples = [files[index] for index in indices]
     images = torch.stack([image for image, *_ in samples])
     return images, torch.tensor([label for _, label, *_ in samples])
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """A sound file of task=atlas with the tiles of some feature maps of one layer."""
-
-    path: Path
-    #: How they were projected.
-    rule: str
-    norm: str
-    maps: list[int]
-
-    @classmethod
-    def in_folder(cls, folder: Path, layer: str) -> "Iterator[Tiles]":
-        """Those of a layer in the folder `atlas` of a run; damaged ones are removed."""
-        # The index is written last: a file without one is incomplete.
-        for index in sorted((folder / layer).glob("*-*.json")):
-            path = index.with_suffix(".safetensors")
-            try:
-                read_json(index)
-                atlas = Atlas.load(path)
-            except (FileNotFoundError, UserError) as problem:
-                log.warning(f"{problem} It is projected again.")
-                index.unlink()
-                path.unlink(missing_ok=True)
-                continue
-            yield cls(path, atlas.rule, atlas.norm, atlas.layers[layer].drawn.tolist())
-
-    def remove(self) -> None:
-        """Delete the file and its index."""
-        self.path.with_suffix(".json").unlink()
-        self.path.unlink(missing_ok=True)

@@ -1,13 +1,15 @@
 """The wall of feature maps on a page: a picture of each, and what the page says of them.
 
-The pictures are `report/maps/<layer>/<number>.webp`, and of a training `<number>_epochs.webp`. What
-is said stands in `report/maps.js`: a page that is opened from the disk may load a script, but may
-not read a JSON file.
+The pictures are `report/maps/<layer>/<number>.webp`, of a training also `<number>_epochs.webp`, and
+of an atlas `<number>_quantiles.webp`. What is said stands in `report/maps.js`: a page that is
+opened from the disk may load a script, but may not read a JSON file.
 """
 
 import json
+import math
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from zf_lightning.analysis import epochs_to_show
+from zf_lightning.analysis.distributions import MapDistribution
 from zf_lightning.atlas import Atlas, LayerAtlas, epoch_files
 from zf_lightning.figures.grid import (
     GUTTER,
@@ -31,8 +34,9 @@ from zf_lightning.system.cores import available_cores
 from zf_lightning.system.files import write_whole
 
 FOLDER, SCRIPT = "maps", "maps.js"
-#: Layer, feature map, its strongest activation, the class of most of its images, and its picture.
-MapRow = tuple[str, int, float, str, Path]
+#: Layer, feature map, its strongest activation, the class of most of its images; of all images the
+#: share that excites it, the class that it detects best, and its average precision; its picture.
+MapRow = tuple[str, int, float, str, float | None, str | None, float | None, Path]
 #: Of each feature map; a picture of more would be slow to load.
 MOST_IMAGES = 25
 #: Height and width of a tile in pixels: conv5 of ZFNet sees 139.
@@ -55,8 +59,14 @@ class MapWall:
         self._layers: dict[str, dict[str, Any]] = {}
         self._names: dict[int, str] = {}
 
-    def add(self, atlas: Atlas) -> None:
-        """Draw the feature maps of an atlas that have tiles."""
+    def add(
+        self, atlas: Atlas, described: Mapping[str, Sequence[MapDistribution]] | None = None
+    ) -> None:
+        """Draw the feature maps of an atlas that have tiles.
+
+        Args:
+            described: what is known of all images, for every feature map of a layer.
+        """
         self._content = {
             "size": atlas.input_size,
             "rule": atlas.rule,
@@ -70,6 +80,22 @@ class MapWall:
         with ThreadPoolExecutor(available_cores()) as threads:
             drawing = [
                 future for name in atlas.layers for future in self._add(atlas, name, threads)
+            ]
+        for future in drawing:
+            future.result()
+        for name, maps in (described or {}).items():
+            for one in self._layers[name]["maps"]:
+                one.setdefault("all", _over_all_images(maps[one["map"]], atlas.classes))
+
+    def add_examples(self, atlas: Atlas) -> None:
+        """Draw the images at quantiles of maps that `add` has described, one below the other."""
+        self._names |= atlas.names
+        with ThreadPoolExecutor(available_cores()) as threads:
+            drawing = [
+                threads.submit(self._draw_examples, name, one, found)
+                for name, found in atlas.layers.items()
+                for one in self._layers[name]["maps"]
+                if one["map"] in found.drawn
             ]
         for future in drawing:
             future.result()
@@ -106,6 +132,7 @@ class MapWall:
                 one["map"],
                 one["strongest"],
                 one["caption"],
+                *_row_over_all_images(one.get("all")),
                 self._folder / FOLDER / name / f"{one['map']}.webp",
             )
             for name, layer in self._layers.items()
@@ -161,7 +188,7 @@ class MapWall:
             if found is None or number not in found.drawn:
                 continue
             place = int((found.drawn == number).nonzero())
-            pictures.append(_picture(found, place, 1, size))
+            pictures.append(_picture(found, place, slice(1), size))
             index, label = int(found.indices[number, 0]), int(found.labels[number, 0])
             self._names |= {index: atlas.names[index]} if index in atlas.names else {}
             activation = float(found.activations[number, 0])
@@ -173,12 +200,27 @@ class MapWall:
                     "label": label,
                 }
             )
-        if pictures:
-            width, height = pictures[0].size
-            strip = Image.new("RGBA", (width, len(pictures) * (height + HAIRLINE)))
-            for place, picture in enumerate(pictures):
-                strip.paste(picture, (0, place * (height + HAIRLINE)))
-            _save(self._folder / FOLDER / name / f"{number}_epochs.webp", strip)
+        self._save_strip(name, f"{number}_epochs", pictures)
+
+    def _draw_examples(self, name: str, one: dict[str, Any], found: LayerAtlas) -> None:
+        number, size = one["map"], self._layers[name]["tile"]
+        place = int((found.drawn == number).nonzero())
+        # Each with a grey scale of its own: the stronger ones would leave the weak ones grey.
+        pictures = []
+        for rank, example in enumerate(one["all"]["quantiles"]):
+            pictures.append(_picture(found, place, slice(rank, rank + 1), size))
+            example["label"] = int(found.labels[number, rank])
+        self._save_strip(name, f"{number}_quantiles", pictures)
+
+    def _save_strip(self, name: str, picture: str, parts: Sequence[Image.Image]) -> None:
+        """Save some pictures of a layer as one, one below the other."""
+        if not parts:
+            return
+        width, height = parts[0].size
+        strip = Image.new("RGBA", (width, len(parts) * (height + HAIRLINE)))
+        for place, part in enumerate(parts):
+            strip.paste(part, (0, place * (height + HAIRLINE)))
+        _save(self._folder / FOLDER / name / f"{picture}.webp", strip)
 
 
 def draw_training(run_folder: Path) -> list[MapRow]:
@@ -198,21 +240,82 @@ def draw_training(run_folder: Path) -> list[MapRow]:
     return wall.rows()
 
 
-def _picture(found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> Image.Image:
-    """Of a drawn feature map, its `most` strongest images."""
+def _over_all_images(one: MapDistribution, classes: Sequence[str]) -> dict[str, Any]:
+    """What a page says of a feature map's activations in all images."""
+    detects = [
+        {
+            "class": classes[found.label],
+            "precision": f"{found.average_precision:.2f}",
+            "share": f"{found.share:.2f}",
+            "f1": f"{found.f1:.2f}",
+        }
+        for found in one.classes
+    ]
+    return {
+        "images": one.images,
+        "excited": f"{100 * one.excited:.3g} %",
+        "bars": _bars(one.histogram),
+        "detects": detects,
+        "quantiles": [
+            {
+                "quantile": example.quantile,
+                "activation": readable(example.activation) if example.activation > 0 else None,
+                "image": example.index,
+                "label": -1,
+            }
+            for example in one.quantiles
+        ],
+    }
+
+
+def _row_over_all_images(
+    said: Mapping[str, Any] | None,
+) -> tuple[float | None, str | None, float | None]:
+    if said is None:
+        return None, None, None
+    excited = float(said["excited"].removesuffix(" %")) / 100
+    for best in said["detects"][:1]:
+        return excited, best["class"], float(best["precision"])
+    return excited, None, None
+
+
+def _bars(histogram: Sequence[tuple[float, float, int]]) -> dict[str, Any] | None:
+    """Positive activations from 2^n to 1.5 · 2^n to 2^(n + 1): limits, and counts without a gap."""
+    found: Counter[int] = Counter()
+    for low, high, images in histogram:
+        if high > 0:
+            # The lowest bucket reaches down to 0.
+            share, power = math.frexp(low or high / 2)
+            found[2 * power + (share >= 0.75)] += images
+    if not found:
+        return None
+
+    def limit(place: int) -> float:
+        return math.ldexp(0.75 if place % 2 else 0.5, place // 2)
+
+    first, last = min(found), max(found)
+    return {
+        "from": readable(limit(first)),
+        "to": readable(limit(last + 1)),
+        "counts": [found[place] for place in range(first, last + 1)],
+    }
+
+
+def _picture(found: LayerAtlas, place: int, ranks: slice, size: tuple[int, int]) -> Image.Image:
+    """Of a drawn feature map, some of its images."""
     # In NumPy: torch would start threads for each, and there are threads already.
-    peaks = found.peaks[place, :most].numpy()[:, None, None, None]
+    peaks = found.peaks[place, ranks].numpy()[:, None, None, None]
     return map_picture(
-        found.patches[place, :most].numpy(),
-        found.scaled_projections[place, :most].numpy().astype(np.float32) * peaks,
-        found.inside[place, :most].numpy(),
-        found.activations[found.drawn[place], :most].numpy(),
+        found.patches[place, ranks].numpy(),
+        found.scaled_projections[place, ranks].numpy().astype(np.float32) * peaks,
+        found.inside[place, ranks].numpy(),
+        found.activations[found.drawn[place], ranks].numpy(),
         size,
     )
 
 
 def _draw(path: Path, found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> None:
-    _save(path, _picture(found, place, most, size))
+    _save(path, _picture(found, place, slice(most), size))
 
 
 def _save(path: Path, picture: Image.Image) -> None:

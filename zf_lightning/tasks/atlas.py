@@ -7,31 +7,37 @@ Both are shared out among the processes of the Trainer, which need one folder th
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
+import numpy
 from omegaconf import DictConfig
-from tqdm import tqdm
 
-from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopImages, build_atlas
-from zf_lightning.atlas.room import BYTES_A_PIXEL, check_room
+from zf_lightning.analysis.distributions import (
+    MapDistribution,
+    describe_layer,
+    examples_at,
+    scores_of_layers,
+    write_layer,
+)
+from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, Survey
+from zf_lightning.atlas.room import check_room
+from zf_lightning.atlas.survey import BYTES_A_MAP
 from zf_lightning.callbacks.first_failure import told_how_it_ends
 from zf_lightning.config.instantiate import plain
-from zf_lightning.data import SPLITS
+from zf_lightning.data import SPLITS, LabelledImages
 from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.deconv import Deconvnet
-from zf_lightning.deconv.receptive_field import ReceptiveField
 from zf_lightning.inspection.digests import write_digests
 from zf_lightning.inspection.outcome import facts
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import classifier_to_inspect, configuration_to_inspect
+from zf_lightning.inspection.tile_files import Block, plan_blocks, project_blocks
 from zf_lightning.inspection.top_images import (
     KEPT_SAMPLES,
     ReadOnce,
-    Tiles,
     chosen_maps,
     image_batch,
     load_top_images,
@@ -47,21 +53,6 @@ from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import log_figures
 
 log = logging.getLogger(__name__)
-
-#: Largest size of one file of tiles. The files are what is shared out among processes: whatever
-#: their number, they are the same. ZFNet has about 18.
-BLOCK_BYTES = 2**26
-
-
-@dataclass(frozen=True)
-class Block:
-    """A file of tiles: some feature maps of a layer."""
-
-    layer: str
-    maps: list[int]
-    path: Path
-    #: Whether it is to be projected, or is there from an earlier run.
-    due: bool
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -103,7 +94,8 @@ def run(config: DictConfig) -> dict[str, Any]:
         on_disk=drawn,
         folder=folder,
         tables=trainer.num_devices,
-        kept_bytes=(kept or KEPT_SAMPLES) * trainer.num_devices * 3 * STORED_SIZE**2,
+        kept_bytes=trainer.num_devices
+        * ((kept or KEPT_SAMPLES) * 3 * STORED_SIZE**2 + BYTES_A_MAP * sum(feature_maps.values())),
     )
     # Where all splits are the same images, none of them is called validation.
     split = None if all(source.split(other) is files for other in SPLITS) else options.split
@@ -115,6 +107,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         classifier,
         deconvnet,
         layers,
+        images=len(files),
         top=options.top,
         file=folder / "atlas" / "search.safetensors",
         key=_key(classifier, files.content_key(), data.batch_size, layers, config),
@@ -130,32 +123,49 @@ def run(config: DictConfig) -> dict[str, Any]:
 
     # A checkpoint's classes are those of its training data, not of any other.
     same = list(source.class_names) == list(classifier.class_names)
+    classes = tuple(classifier.class_names if same else source.class_names)
     how = {
         "input_size": (size, size),
         "label_of": lambda index: int(files.labels[index]),
         "name_of": lambda index: files.names[index],
-        "classes": classifier.class_names if same else source.class_names,
+        "classes": classes,
         "split": split,
     }
+    quantiles = [float(quantile) for quantile in plain(options.quantiles)]
+    # Which images these are is known at the end: too late to keep them.
+    draws_examples = bool(quantiles) and not options.keep_images
     with told_how_it_ends(trainer, folder):
         search.run(trainer, data.evaluation_loader(options.split))
-        top = search.found
+        survey = search.found
+        examples = examples_at(survey, quantiles)
         # The Trainer has moved it back.
         classifier.to(trainer.strategy.root_device)
         blocks: list[Block] = []
+        example_blocks: list[Block] = []
         if trainer.is_global_zero:
             # Not before: the search has refused to go on with another network or other data.
             write_digests(folder / "atlas", classifier, files.content_key())
             fields = deconvnet.receptive_fields(layers, (size, size))
-            blocks = plan(folder / "atlas", fields, drawn, config)
-        blocks = trainer.strategy.broadcast(blocks)
-        due = [block for block in blocks if block.due]
-        own = due[trainer.global_rank :: trainer.world_size]
-        _project(own, deconvnet, top, images_of, how, trainer)
+            blocks = plan_blocks(folder / "atlas", fields, drawn, survey.top, deconvnet)
+            if draws_examples:
+                at = folder / "distribution"
+                example_blocks = plan_blocks(at, fields, drawn, examples, deconvnet)
+        blocks, example_blocks = trainer.strategy.broadcast((blocks, example_blocks))
+        project_blocks(blocks, deconvnet, survey.top, images_of, trainer, **how, about="projecting")
+        project_blocks(
+            example_blocks,
+            deconvnet,
+            examples,
+            images_of,
+            trainer,
+            **how,
+            about="examples at quantiles",
+        )
         trainer.strategy.barrier()
     if not trainer.is_global_zero:
         return {}
     paths = {layer: [block.path for block in blocks if block.layer == layer] for layer in layers}
+    described = _describe(folder, survey, quantiles, files, classes)
     wall = MapWall(folder)
     result = {
         "task": "atlas",
@@ -170,15 +180,20 @@ def run(config: DictConfig) -> dict[str, Any]:
                 "feature_maps": len(found.activations),
                 "dead": int((found.activations[:, 0] <= 0).sum()),
                 "nans": int(found.nans.sum()),
-                "mismatches": _draw(wall, folder, layer, paths[layer], drawn[layer], config),
+                "mismatches": _draw(
+                    wall, folder, layer, paths[layer], drawn[layer], described[layer], config
+                ),
+                **_over_all_images(described[layer]),
             }
-            for layer, found in top.items()
+            for layer, found in survey.top.items()
         },
         "files": {
             layer: [str(path.relative_to(folder)) for path in of_layer]
             for layer, of_layer in paths.items()
         },
     }
+    for block in example_blocks:
+        wall.add_examples(Atlas.load(block.path))
     wall.write()
     write_result(folder, result)
     write_report(folder)
@@ -219,51 +234,32 @@ def _key(
     return digest_of([json.dumps(parts)])
 
 
-def plan(
-    folder: Path, fields: dict[str, ReceptiveField], drawn: dict[str, list[int]], config: DictConfig
-) -> list[Block]:
-    """The files of all layers, with the tiles of some feature maps each.
-
-    Files of the same projections stay; those by another method are removed.
-    """
-    blocks = []
-    for layer, maps in drawn.items():
-        there = {}
-        for tiles in Tiles.in_folder(folder, layer):
-            if (tiles.rule, tiles.norm) == (config.atlas.method, config.atlas.norm):
-                there[tiles.path] = tiles.maps
-            else:
-                tiles.remove()
-        height, width = fields[layer].tile_size
-        size = max(1, BLOCK_BYTES // (config.atlas.top * height * width * BYTES_A_PIXEL))
-        for start in range(0, len(maps), size):
-            some = maps[start : start + size]
-            path = folder / layer / f"{some[0]:05}-{some[-1]:05}.safetensors"
-            blocks.append(Block(layer, some, path, due=there.get(path) != some))
-    return blocks
+def _describe(
+    folder: Path,
+    survey: Survey,
+    quantiles: list[float],
+    files: LabelledImages,
+    classes: Sequence[str],
+) -> dict[str, list[MapDistribution]]:
+    """Write what all images say of each feature map."""
+    labels = numpy.asarray(files.labels)
+    scores = scores_of_layers(survey, labels, len(classes))
+    seen = labels if survey.indices is None else labels[survey.indices.cpu().numpy()]
+    seen = seen[seen >= 0]
+    shares = numpy.bincount(seen, minlength=len(classes)) / max(1, len(seen))
+    described = {}
+    for layer in survey.top:
+        of_layer = scores.get(layer)
+        described[layer] = describe_layer(survey, layer, quantiles, of_layer, shares)
+        write_layer(folder / "distribution", layer, described[layer], quantiles, of_layer, classes)
+    return described
 
 
-def _project(
-    blocks: list[Block],
-    deconvnet: Deconvnet,
-    top: dict[str, TopImages],
-    images_of: Callable[[list[int]], ImageBatch],
-    how: dict[str, Any],
-    trainer: lightning.Trainer,
-) -> None:
-    """Write the files of this process."""
-    units = sum(int(top[block.layer].present[block.maps].sum()) for block in blocks)
-    first = trainer.is_global_zero
-    with tqdm(total=units, desc="projecting", unit="unit", disable=not first) as bar:
-        for block in blocks:
-            build_atlas(
-                deconvnet,
-                {block.layer: top[block.layer]},
-                images_of,
-                maps={block.layer: block.maps},
-                on_projected=bar.update,
-                **how,
-            ).save(block.path)
+def _over_all_images(maps: Sequence[MapDistribution]) -> dict[str, float]:
+    """Medians over the feature maps of a layer."""
+    found = {"median_excited": statistics.median(one.excited for one in maps)}
+    best = [one.classes[0].average_precision for one in maps if one.classes]
+    return found | ({"median_best_average_precision": statistics.median(best)} if best else {})
 
 
 def _draw(
@@ -272,6 +268,7 @@ def _draw(
     layer: str,
     paths: list[Path],
     drawn: list[int],
+    described: Sequence[MapDistribution],
     config: DictConfig,
 ) -> int:
     """Draw a layer's wall, and some of its feature maps as one picture.
@@ -286,7 +283,7 @@ def _draw(
     atlas: Atlas | None = None
     for path in paths:
         atlas = Atlas.load(path)
-        wall.add(atlas)
+        wall.add(atlas, {layer: described})
         part = atlas.layers[layer]
         mismatches += len(part.mismatches)
         in_part = set(part.drawn.tolist())

@@ -22,7 +22,7 @@ from zf_lightning.inspection.subject import (
     load_subject,
     square_size,
 )
-from zf_lightning.inspection.top_images import Tiles
+from zf_lightning.inspection.tile_files import Tiles
 from zf_lightning.training.checkpoint import find_checkpoint
 from zf_lightning.training.checkpoint_file import read_checkpoint
 

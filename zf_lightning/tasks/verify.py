@@ -24,7 +24,8 @@ from zf_lightning.graph import Graph
 from zf_lightning.inspection.digests import changed_weights, digests_of_weights, read_digests
 from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
-from zf_lightning.inspection.top_images import ReadOnce, Tiles, load_top_images
+from zf_lightning.inspection.tile_files import Tiles
+from zf_lightning.inspection.top_images import ReadOnce, load_top_images
 from zf_lightning.results.result import counted
 from zf_lightning.results.tables import Table
 from zf_lightning.training import build as assembly

@@ -5,6 +5,7 @@ them.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import shlex
@@ -210,10 +211,18 @@ def feature_map_table(rows: Sequence[Sequence[Any]]) -> Any:
         "feature map",
         "strongest activation",
         "classes",
+        "share of images that excite it",
+        "class that it detects best",
+        "average precision",
         "picture",
     ]
     data = [[*values, wandb.Image(str(picture))] for *values, picture in rows]
-    return wandb.Table(columns=columns, data=data)
+    # The probe of a training knows nothing of all images.
+    known = [any(row[place] is not None for row in data) for place in range(len(columns))]
+    return wandb.Table(
+        columns=list(itertools.compress(columns, known)),
+        data=[list(itertools.compress(row, known)) for row in data],
+    )
 
 
 def log_figures(

@@ -16,7 +16,7 @@ let layer = last, query = "";
 let shown = null, listed = [], openedHere = false;
 
 function make(name, attributes = {}, ...children) {
-  const vector = ["svg", "rect"].includes(name);
+  const vector = ["svg", "rect", "title"].includes(name);
   const made = vector ? document.createElementNS("http://www.w3.org/2000/svg", name)
                       : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -123,6 +123,49 @@ function past({of, map, picture}, place) {
       make("span", {class: "faint"}, same ? "the same image" : ""))));
 }
 
+// An image at a quantile of the map's activations.
+function example({of, map, picture}, rank) {
+  const [high, wide] = of.tile, {quantile, activation, image, label} = map.all.quantiles[rank];
+  const strip = picture.replace(/\.webp$/, "_quantiles.webp"), whole = 2 * wide + wall.gutter;
+  const top = rank * (high + wall.hairline), name = className(label);
+  const what = `quantile ${quantile}${name && `, ${name}`}`;
+  const drawn = make("div", {class: "pair"},
+    cut(strip, of.tile, whole, [top, 0], `${what}: what the unit sees`),
+    cut(strip, of.tile, whole, [top, wide + wall.gutter], `${what}: the projection of the unit`));
+  return make("li", {}, make("figure", {}, activation ? drawn : "",
+    make("figcaption", {title: activation ? fileName(image) : ""},
+      make("span", {}, make("b", {}, `quantile ${quantile}`), ` ${activation ?? "does not excite it"} ${name}`))));
+}
+
+// How many images excite the map how strongly; bars of equal ratios of the activation.
+function histogram({from, to, counts}) {
+  const high = 60, wide = Math.max(8, 360 / counts.length), most = Math.max(...counts);
+  const bars = counts.map((count, place) => {
+    const height = count ? Math.max(1, high * count / most) : 0;
+    return make("rect", {x: place * wide, y: high - height, width: wide - 1, height});
+  });
+  const width = wide * counts.length;
+  return make("figure", {class: "histogram"},
+    make("svg", {viewBox: `0 0 ${width} ${high}`, width, height: high, role: "img",
+      "aria-label": `histogram of activations from ${from} to ${to}`}, ...bars),
+    make("figcaption", {class: "faint"}, make("span", {}, from), make("span", {}, `activation, at most ${several(most, "image")} a bar`), make("span", {}, to)));
+}
+
+// What all images say of a feature map, not only the strongest.
+function overAll(entry) {
+  const {images, excited, bars, detects, quantiles} = entry.map.all;
+  const words = detects.map((one) =>
+    make("li", {}, `${one.class}: average precision ${one.precision}, F1 ${one.f1} (${one.share} of the images)`));
+  return [
+    make("h3", {}, "Over all images"),
+    make("p", {class: "faint"}, `excited by ${excited} of ${several(images, "image")}`),
+    bars ? histogram(bars) : "",
+    words.length ? make("p", {class: "faint"}, "The classes that it detects best:") : "",
+    make("ul", {class: "detects"}, ...words),
+    make("ol", {class: "quantiles"}, ...quantiles.map((_, rank) => example(entry, rank))),
+  ];
+}
+
 // Where in the image the unit looks; nothing where it sees all of it.
 function place(of, [top, left]) {
   const [high, wide] = wall.size;
@@ -176,6 +219,7 @@ function open(entry) {
   const told = [
     map.activations.length ? `strongest activation ${map.activations[0]}` : "dead: no image excites it",
     map.caption,
+    map.all?.detects.length && `detects ${map.all.detects[0].class} with average precision ${map.all.detects[0].precision}`,
     wall.epoch && `after epoch ${wall.epoch}`,
     `${wall.rule} projections of ${wall.images}`,
     `receptive field ${of.field.join(" by ")} pixels, the image ${wall.size.join(" by ")}`,
@@ -189,6 +233,7 @@ function open(entry) {
       button("close", "Close (Escape)", leave)),
     make("p", {class: "faint"}, told.filter(Boolean).join(" · ")),
     make("ol", {}, ...map.activations.map((_, rank) => image(entry, rank))));
+  if (map.all) dialog.append(...overAll(entry));
   if (map.history?.length)
     dialog.append(make("h3", {}, "Its strongest image as the network trained"),
       make("ol", {class: "history"}, ...map.history.map((_, place) => past(entry, place))));
