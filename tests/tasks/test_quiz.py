@@ -38,7 +38,17 @@ def test_prints_writes_and_draws(
     added = layer["differences"]["both − patches"]["mean"]
     assert added == pytest.approx(rows["both"] - rows["patches"], abs=1e-3)
     assert (folder / "figures" / "last.png").exists() and "Quiz about" in caplog.text
-    assert "right, both" in (folder / "report" / "index.html").read_text()
+    page = (folder / "report" / "index.html").read_text()
+    assert "right, both" in page and 'href="quiz.html"' in page
+    # Three maps of two questions at most, each with one kind of reference.
+    pictures = {file.name for file in (folder / "report" / "quiz").iterdir()}
+    questions = 2 * len(layer["feature_maps"])
+    assert {name for name in pictures if "left" in name} == {
+        f"{number:03}_left.webp" for number in range(1, questions + 1)
+    }
+    assert "001_patches.webp" in pictures and "001_projections.webp" not in pictures
+    task.run(compose_config(*asked, "quiz.maps=1", "quiz.people=0"))
+    assert 'href="quiz.html"' not in (folder / "report" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ class Quiz(TaskOptions):
     norm: str = legal(*NORMS)
     references: int = legal(whole(1))
     trials: int = legal(whole(1))
+    people: int = legal(whole(0, 999))
     encoder: str | None = legal(TEXT, None)
     encoder_weights: str | None = legal(TEXT, None)
 

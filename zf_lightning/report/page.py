@@ -15,6 +15,8 @@ SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 WITH_LAYERS = ("train", "atlas")
 #: Files of a run that its page links.
 FILES = ("result.json", "config.yaml", "provenance.json", "run.log", "metrics.csv")
+#: A page of its own beside it.
+QUIZ = "quiz.html"
 PICTURE = re.compile(r"(?:epoch=(\d+)_)?(.+)\.(?:png|webp)")
 
 
@@ -38,6 +40,7 @@ def write_report(folder: Path) -> Path:
         pictures=pictures if layered else {},
         epochs=sorted({epoch for of_layer in pictures.values() for epoch in of_layer if epoch}),
         wall=(folder / "report" / "maps.js").exists(),
+        quiz=QUIZ if (folder / "report" / QUIZ).exists() else None,
         files=[file for file in FILES if (folder / file).exists()],
     )
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from zf_lightning.analysis import ObservedNetwork
 from zf_lightning.analysis.intervals import Interval, mean_interval
-from zf_lightning.analysis.quiz import KINDS, OTHER, Encoder, answer, askable, questions
+from zf_lightning.analysis.quiz import KINDS, OTHER, Encoder, Questions, answer, askable, questions
 from zf_lightning.data import Preprocessing
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.errors import UserError
@@ -29,6 +29,7 @@ from zf_lightning.inspection.subject import (
 from zf_lightning.inspection.top_images import chosen_maps, load_top_images, spread_indices
 from zf_lightning.models import load_weights, read_weights
 from zf_lightning.models.torchvision_network import torchvision_network
+from zf_lightning.report.quiz_page import choose_trials, remove_quiz, write_quiz
 from zf_lightning.results.tables import Column, Table
 from zf_lightning.training import build as assembly
 
@@ -68,6 +69,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     results: dict[str, Any] = {}
     figures: dict[str, Image.Image] = {}
     lines: list[str] = []
+    people: dict[str, tuple[list[int], list[Questions]]] = {}
     for layer in layers:
         found = top[layer].cpu()
         usable = askable(found.activations, k=options.references, trials=options.trials)
@@ -97,6 +99,7 @@ def run(config: DictConfig) -> dict[str, Any]:
                     trials=options.trials,
                 )
             )
+        people[layer] = (maps, asked)
         right = {name: values.mean(1) for name, values in answer(asked, encode).items()}
         intervals = {name: mean_interval(values.tolist()) for name, values in right.items()}
         differences = _differences(right)
@@ -125,6 +128,15 @@ def run(config: DictConfig) -> dict[str, Any]:
         "encoder": options.encoder or "the network's own features",
         "layers": results,
     }
+    remove_quiz(Path(config.paths.run))
+    if options.people:
+        trials = choose_trials(people, options.people, seed=config.seed)
+        machine = {
+            layer: {kind: found["right"][kind]["mean"] for kind in KINDS}
+            for layer, found in results.items()
+        }
+        page = write_quiz(Path(config.paths.run), trials, people, machine)
+        lines.append(f"\nThe questions for people: {page}")
     return finish(config, result, figures, [*lines, f"\n{READING} {PAIRED}"])
 
 
