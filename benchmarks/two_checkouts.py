@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,11 @@ def main() -> None:
     parser.add_argument("--norm", default="identity")
     options = parser.parse_args()
     here = Path(__file__).resolve().parents[1]
-    sides = [_start(folder.resolve(), options) for folder in (here, options.other)]
+    arguments = (options.units, options.images, options.norm)
+    sides = [
+        start(Path(__file__), WORKER, folder.resolve(), *arguments)
+        for folder in (here, options.other)
+    ]
     cases = [(layer, True) for layer in options.layers]
     cases += [("conv5", False), ("fc7", False)] if options.whole else []
     seconds: dict[tuple[str, bool], list[list[float]]] = {case: [[], []] for case in cases}
@@ -48,7 +53,7 @@ def main() -> None:
     for _ in range(options.repetitions + 1):
         for case in cases:
             for number, side in enumerate(sides):
-                answer = _ask(side, {"layer": case[0], "local": case[1]})
+                answer = ask(side, {"layer": case[0], "local": case[1]})
                 seconds[case][number].append(answer["seconds"])
                 sums[number][case], peaks[number] = answer["sum"], answer["peak_mb"]
     for side in sides:
@@ -73,23 +78,30 @@ def main() -> None:
     print(f"all 1,376 maps: {total[0] / total[1]:.2f}; peak memory {peaks[0] / peaks[1]:.2f}")
 
 
-def _start(folder: Path, options: argparse.Namespace) -> "subprocess.Popen[str]":
-    arguments = [str(options.units), str(options.images), options.norm]
+def start(program: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """A process that answers; it is told its work by arguments, of which the second is a folder."""
     return subprocess.Popen(
-        [sys.executable, __file__, WORKER, str(folder), *arguments],
+        [sys.executable, str(program), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=folder,
+        cwd=str(arguments[1]),
     )
 
 
-def _ask(side: "subprocess.Popen[str]", question: dict[str, Any]) -> dict[str, Any]:
+def ask(side: "subprocess.Popen[str]", question: dict[str, Any]) -> dict[str, Any]:
+    """A process's answer to a question."""
     assert side.stdin is not None and side.stdout is not None
     side.stdin.write(json.dumps(question) + "\n")
     side.stdin.flush()
     answer: dict[str, Any] = json.loads(side.stdout.readline())
     return answer
+
+
+def answer_with(act: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer the questions on standard input."""
+    for line in sys.stdin:
+        print(json.dumps(act(json.loads(line))), flush=True)
 
 
 def worker(folder: str, number: int, images: int, norm: str) -> None:
@@ -107,8 +119,8 @@ def worker(folder: str, number: int, images: int, norm: str) -> None:
     pictures = 40 * torch.randn(images, 3, 224, 224, generator=generator)
     deconvnet = Deconvnet(network, norm=norm, batch_size=16)  # type: ignore[arg-type]
     shapes = deconvnet.shapes([*LAYERS, "fc7"], (224, 224))
-    for line in sys.stdin:
-        question = json.loads(line)
+
+    def act(question: dict[str, Any]) -> dict[str, Any]:
         layer = question["layer"]
         setattr(deconvnet, "crops" if hasattr(deconvnet, "crops") else "windows", question["local"])
         sizes = (*shapes[layer], 1, 1)[:3]
@@ -125,8 +137,10 @@ def worker(folder: str, number: int, images: int, norm: str) -> None:
             pixels = deconvnet.project(pictures, units).pixels
         seconds = time.process_time() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        answer = {"seconds": seconds, "sum": float(pixels.double().abs().sum()), "peak_mb": peak}
-        print(json.dumps(answer), flush=True)
+        total = float(pixels.double().abs().sum())
+        return {"seconds": seconds, "sum": total, "peak_mb": peak}
+
+    answer_with(act)
 
 
 if __name__ == "__main__":

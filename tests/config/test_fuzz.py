@@ -45,6 +45,10 @@ NEGATIVE = {
 }
 #: Where no value at all means something.
 EMPTY = {
+    # A search alone.
+    "atlas.maps",
+    "atlas.pictures",
+    "atlas.quantiles",
     *("model.convs", "model.fcs", "ablation", "ablation.none.convs", "ablation.none.fcs"),
     *(
         "callbacks",

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import ROOT, Compose, tiny_run
+from tests.runs import wait_for
 from zf_lightning.errors import UserError
 from zf_lightning.results.tables import Cell, Table
 from zf_lightning.tasks import train
@@ -157,9 +157,8 @@ def test_wandbs_own_process_may_be_killed(tmp_path: Path, image_folder: Path) ->
     with (tmp_path / "said").open("w+") as said:
         run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
         table = tmp_path / "run" / "metrics.csv"
-        deadline = time.monotonic() + 120
-        while not table.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for(table.exists)
+        wait_for(lambda: children(run.pid, named="wandb-core"))
         (service,) = children(run.pid, named="wandb-core")
         os.kill(service, signal.SIGKILL)
         assert run.wait(300) == 0

@@ -290,7 +290,7 @@ def _draw(
         parts.append(part.select([number for number in chosen if number in in_part]))
     if chosen and atlas is not None:
         atlas.layers = {layer: LayerAtlas.joined(parts)}
-        atlas_panel(atlas, layer).save(figure, compress_level=3)
+        atlas_panel(atlas, layer, described).save(figure, compress_level=3)
     return mismatches
 
 

@@ -63,6 +63,12 @@ function sizes({tile: [high, wide], per_side: side}) {
   return {block, width: 2 * block + wall.gutter, height: side * high + (side - 1) * wall.hairline};
 }
 
+// How well a feature map detects its best class, where that is known.
+function precision(map) {
+  const best = map.all?.detects[0];
+  return best ? make("span", {title: `average precision for ${best.class}`}, `AP ${best.precision}`) : "";
+}
+
 function tile(entry) {
   const {of, map} = entry, {width, height} = sizes(of);
   const strongest = map.activations[0] ?? "dead";
@@ -74,7 +80,7 @@ function tile(entry) {
     make("img", {alt, width, height, loading: "lazy", decoding: "async", src: entry.picture}),
     make("span", {class: "line"}, make("b", {}, name),
       make("span", {class: "faint"}, strongest)),
-    make("span", {class: "line faint"}, make("span", {}, caption))));
+    make("span", {class: "line faint"}, make("span", {}, caption), precision(map))));
 }
 
 function showWall() {
