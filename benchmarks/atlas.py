@@ -63,6 +63,7 @@ def main() -> None:
                     key = (name, step.get("layer", step["step"]))
                     times.setdefault(key, []).append(answer["seconds"])
                     found[f"{name} {key[1]}"] = answer
+                    print(f"{name}, {key[1]}: {answer['seconds']:.1f} s", file=sys.stderr)
         captum = {}
         for layer in options.layers if options.captum_units else ():
             step = {"step": "captum", "layer": layer, "units": options.captum_units}
@@ -74,15 +75,16 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, one thread, {found['this checkout search']['images']} images"
     )
-    totals = {}
+    totals, peaks = {}, {}
     for name in sides:
         median = {key: statistics.median(times[name, key]) for key in _keys(options.layers)}
         units = {key: found[f"{name} {key}"].get("units", 0) for key in options.layers}
+        peaks[name] = max(found[f"{name} {key}"]["peak_mb"] for key in options.layers)
         totals[name] = sum(median[layer] for layer in options.layers)
         print(
             f"{name}: forward {median['forward']:.1f} s, search {median['search']:.1f} s (ratio "
             f"{median['search'] / median['forward']:.3f}), projecting {sum(units.values()):,} "
-            f"units {totals[name]:.1f} s, peak memory {found[f'{name} {key}']['peak_mb']:,.0f} MB"
+            f"units {totals[name]:.1f} s, peak memory {peaks[name]:,.0f} MB"
         )
         for layer in options.layers:
             each = 1000 * median[layer] / max(1, units[layer])
