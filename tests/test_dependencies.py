@@ -59,6 +59,7 @@ def test_the_heart_needs_no_framework(part: str) -> None:
         assert not imported(file) & FRAMEWORKS, file
 
 
+@pytest.mark.slow
 def test_a_notebook_gets_the_deconvnet_without_lightning_hydra_or_wandb() -> None:
     program = (
         "import sys; from zf_lightning.deconv import Deconvnet; "

@@ -132,6 +132,7 @@ def test_a_run_leaves_pictures_and_a_page(
     assert b"probe/conv5" in events and b"feature maps and their strongest activations" in events
 
 
+@pytest.mark.slow
 def test_only_the_asked_epochs_and_the_last_are_drawn(
     compose_config: Compose, tiny: list[str], tmp_path: Path
 ) -> None:

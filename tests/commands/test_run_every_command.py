@@ -14,7 +14,7 @@ import pytest
 
 from tests.commands.collected import Command, collected
 from tests.commands.forked import run_forked
-from tests.commands.world import EMBEDDED, SHORT, SMALL, copy_run, link, make_world
+from tests.commands.world import EMBEDDED, SHORT, SMALL, copy_run, link, make_weights, make_world
 from tests.conftest import ROOT
 from tests.runs import run_typed
 
@@ -187,6 +187,8 @@ def test_no_table_names_a_command_that_is_gone() -> None:
 def test_every_command_runs(command: Command, everything: Path, folder: Path) -> None:
     if "resume" in command.text:
         copy_run(everything, folder)
+    if "model.weights" in command.text and not list(everything.glob("*.safetensors")):
+        make_weights(everything)
     if "data=shards" in command.arguments and not (everything / "shards").exists():
         prepared = ["task=prepare", "data=imagenet", "data.root=imagenet", "prepare.out=shards"]
         run_forked(everything, [*prepared, "data.workers=0"])

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import timm
 import torch
 import torchvision
 from PIL import Image
@@ -33,7 +32,7 @@ SMALL = ["model.width=0.05", "model.input_size=70"]
 
 
 def make_world(root: Path) -> Path:
-    """Write everything below `root`, and train the run that `ckpt` names."""
+    """Write all but the weights below `root`, and train the run that `ckpt` names."""
     data = root / "data"
     draw_dataset(data / "embedded", counts=COUNTS, processes=1, progress=False)
     classes(root / "pictures", ("red", "green", "blue"), 20)
@@ -46,6 +45,19 @@ def make_world(root: Path) -> Path:
         classes(root / "imagenet" / split, WNIDS, count)
     for year in (2007, 2012):
         voc(data / "VOCdevkit" / f"VOC{year}", test=year == 2007)
+    landmarks(root / "dogs")
+    with Image.open(root / "few" / "000.png") as picture:
+        picture.save(root / "photo.jpg")
+    two = [option for option in SHORT if not option.startswith("scheduler")]
+    options = [f"paths.data={data}", EMBEDDED, *two, *SMALL, "scheduler.epochs=2"]
+    run_forked(root, [*options, "hydra.run.dir=run"])
+    return root
+
+
+def make_weights(root: Path) -> None:
+    """Write the weights that commands name; large, and few commands need them."""
+    import timm
+
     torch.manual_seed(0)
     for name in ("squeezenet1_0", "resnet18"):
         weights = torchvision.models.get_model(name).state_dict()
@@ -54,13 +66,6 @@ def make_world(root: Path) -> Path:
         save_file(weights, root / f"{name}_imagenet.safetensors")
     name = "test_convnext.r160_in1k"
     save_file(timm.create_model(name).state_dict(), root / f"{name}.safetensors")
-    landmarks(root / "dogs")
-    with Image.open(root / "few" / "000.png") as picture:
-        picture.save(root / "photo.jpg")
-    two = [option for option in SHORT if not option.startswith("scheduler")]
-    options = [f"paths.data={data}", EMBEDDED, *two, *SMALL, "scheduler.epochs=2"]
-    run_forked(root, [*options, "hydra.run.dir=run"])
-    return root
 
 
 def classes(folder: Path, names: Sequence[str], count: int) -> None:

@@ -81,6 +81,7 @@ def test_a_run_that_stops_in_mid_epoch_goes_on_with_what_it_had_not_seen(
         assert resumed[name] == whole[name]
 
 
+@pytest.mark.slow
 def test_with_accumulated_gradients_and_validations_within_the_epoch(
     compose_config: Compose,
     tiny: list[str],
@@ -117,6 +118,7 @@ def test_with_accumulated_gradients_and_validations_within_the_epoch(
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_after_a_whole_epoch_workers_go_on_with_the_next_ones_order(
     compose_config: Compose, tiny: list[str], seen: list[tuple[int, int, list[int]]]
 ) -> None:

@@ -99,6 +99,7 @@ def save(dashboard: Dashboard, folder: Path, *, code: int = 0) -> str:
     return run_forked(folder, ["task=workspace", "hydra.run.dir=run"], account, code=code)
 
 
+@pytest.mark.slow
 def test_the_layout_is_saved_as_a_view(dashboard: Dashboard, tmp_path: Path) -> None:
     printed = save(dashboard, tmp_path)
     view, report = dashboard.views

@@ -61,7 +61,7 @@ def read_configurations_once() -> None:
         if key not in read:
             found = load(self, config_path)
             # Other folders are the user's, who may write to them meanwhile.
-            if found is None or not found.path.endswith("/conf"):
+            if found is None or not (found.provider == "hydra" or found.path.endswith("/conf")):
                 return found
             read[key] = found
         # Hydra merges into what it has read.
