@@ -1,9 +1,11 @@
 """Shards in a bucket: an S3 service on this machine."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -12,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.data.shards.conftest import OpenShards, prepare
 from zf_lightning.data import FolderSource, ImageDataModule, ShardSource
+from zf_lightning.data.shards import remote
 from zf_lightning.errors import UserError
 
 pytestmark = [
@@ -21,12 +24,48 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
+def server() -> Iterator[ThreadedMotoServer]:
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def endpoint(server: ThreadedMotoServer) -> str:
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+class Chunks:
+    """Keeps what is asked of the server for chunks, and can refuse them all."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.fails = False
+        #: Names of the chunks, each time that one is fetched; and of all requests for them.
+        self.fetched: list[str] = []
+        self.asked = 0
+
+    def __call__(self, environment: dict[str, Any], start: Any) -> Any:
+        path = environment["PATH_INFO"]
+        if "/chunk-" in path:
+            self.asked += 1
+            assert "HTTP_RANGE" not in environment
+            if environment["REQUEST_METHOD"] == "GET":
+                self.fetched.append(path.rpartition("/")[2])
+            if self.fails:
+                start("503 Service Unavailable", [("Content-Length", "0")])
+                return [b""]
+        return self.answer(environment, start)
+
+
+@pytest.fixture
+def chunks(server: ThreadedMotoServer, bucket: "Bucket", monkeypatch: pytest.MonkeyPatch) -> Chunks:
+    assert server._server is not None
+    recording = Chunks(server._server.app)
+    monkeypatch.setattr(server._server, "app", recording)
+    return recording
 
 
 class Bucket:
@@ -126,6 +165,37 @@ def test_chunks_are_fetched_before_they_are_needed(open_bucket: OpenShards) -> N
     assert train.store._threads is not None
     train.store._threads.shutdown(wait=True)
     assert len(list(train.store.cache.glob("*.bin"))) >= 4
+
+
+def test_the_training_error_reads_whole_chunks_once_in_order(
+    chunks: Chunks, open_bucket: OpenShards
+) -> None:
+    source = open_bucket()
+    train = source.split("train")
+    data = ImageDataModule(source, batch_size=5, workers=2)
+    indices = [i for b in data.evaluation_loader("train", at_most=30) for i in b.indices.tolist()]
+    places = [train.place(index) for index in indices]
+    assert places == sorted(places) and len(set(places)) == 30
+    # Transfers of two threads and two workers overtake one another.
+    numbers = [int(name.removesuffix(".bin").rpartition("-")[2]) for name in chunks.fetched]
+    assert sorted(numbers) == list(range(8))
+    assert all(abs(place - number) <= 4 for place, number in enumerate(numbers))
+
+
+def test_a_bucket_that_fails_for_good_is_a_sentence(
+    chunks: Chunks, open_bucket: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_ATTEMPTS", 1)
+    remote._downloader.cache_clear()
+    data = ImageDataModule(open_bucket(), batch_size=5, workers=2)
+    chunks.fails = True
+    with pytest.raises(UserError) as failure:
+        next(iter(data.train_dataloader()))
+    assert re.fullmatch(
+        r"s3://\S+/chunk-\S+\.bin cannot be fetched \([^\n]*Service Unavailable\)\.",
+        failure.value.sentence,
+    )
+    assert chunks.asked < 40
 
 
 def read_first(source: ShardSource) -> torch.Tensor:

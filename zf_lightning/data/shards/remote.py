@@ -11,6 +11,8 @@ from typing import Any
 from zf_lightning.errors import UserError, reason_of
 
 SCHEMES = ("s3://", "gs://", "azure://", "r2://", "hf://")
+#: Times that a request to S3 is tried, over half a minute; LitData's own 1,000 take hours.
+_ATTEMPTS = 8
 
 log = logging.getLogger(__name__)
 
@@ -61,4 +63,10 @@ def _downloader(folder: str, options: str, process: int) -> Any:
     """
     from litdata.streaming.downloader import get_downloader
 
-    return get_downloader(folder, "", [], json.loads(options))
+    given = json.loads(options)
+    if folder.startswith(("s3://", "r2://")):
+        from botocore.config import Config
+
+        retries: Any = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
+        given = {"config": Config(retries=retries, connect_timeout=10), **given}
+    return get_downloader(folder, "", [], given)
