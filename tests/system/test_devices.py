@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zf_lightning.errors import UserError
-from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.devices import asks_for_several, chosen_device
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
@@ -42,6 +42,22 @@ def test_the_first_of_the_devices(
         device = chosen_device({"accelerator": accelerator, "devices": devices})
         assert device == torch.device("cuda", number)
     assert chosen_device({"accelerator": "cpu", "devices": devices}) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("devices", "several"),
+    [
+        ("auto", False),
+        (-1, False),
+        (1, False),
+        ([3], False),
+        (2, True),
+        ("2", True),
+        ([0, 1], True),
+    ],
+)
+def test_what_asks_for_several(devices: Any, several: bool) -> None:
+    assert asks_for_several(devices) == several
 
 
 def test_other_mistakes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

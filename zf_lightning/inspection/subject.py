@@ -23,7 +23,7 @@ from zf_lightning.errors import UserError
 from zf_lightning.graph import Graph, find_layers
 from zf_lightning.models import classes_of, imagenet_class_names, load_weights, read_weights
 from zf_lightning.system.cores import default_workers
-from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.devices import asks_for_several, chosen_device
 from zf_lightning.system.processes import follow_loader
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import (
@@ -96,6 +96,10 @@ def square_size(size: int | None, subject: Subject) -> int:
 
 def load_subject(config: DictConfig) -> Subject:
     """The network of `ckpt`, or of `model` with its weights; raises UserError without either."""
+    devices = plain(config.trainer.devices)
+    if asks_for_several(devices):
+        # They look at few images: to start the processes would take longer.
+        log.warning(f"task={config.task.name} takes the first of trainer.devices={devices} alone.")
     return Subject(classifier_to_inspect(config), config)
 
 

@@ -9,6 +9,8 @@ from zf_lightning.errors import UserError
 
 #: The accelerators that are known here; Lightning's Trainer knows others too.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+#: Values of `trainer.devices` that can mean one device.
+ONE_DEVICE = ("auto", -1, "-1", 1, "1")
 
 
 def chosen_device(trainer: Mapping[str, Any]) -> torch.device:
@@ -37,6 +39,11 @@ def chosen_device(trainer: Mapping[str, Any]) -> torch.device:
     if number >= count:
         raise UserError(f"trainer.devices asks for GPU {number}, but there are {count}, from 0 on.")
     return torch.device("cuda", number)
+
+
+def asks_for_several(devices: Any) -> bool:
+    """Whether `trainer.devices` means more than one device, whatever this machine has."""
+    return devices not in ONE_DEVICE and not (isinstance(devices, list) and len(devices) == 1)
 
 
 def _first(devices: Any) -> int:

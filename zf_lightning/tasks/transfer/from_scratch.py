@@ -25,7 +25,7 @@ from zf_lightning.data import WholeSet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.subject import file_loader
 from zf_lightning.sweep import override_key
-from zf_lightning.system.devices import chosen_device
+from zf_lightning.system.devices import ONE_DEVICE, asks_for_several, chosen_device
 from zf_lightning.system.sealed import read_json, write_json
 from zf_lightning.tasks import train
 from zf_lightning.tasks.transfer.tables import FROM_SCRATCH, WHOLE_NETWORK
@@ -66,8 +66,6 @@ HARMLESS = (
     "profiler",
     "detect_anomaly",
 )
-#: Values of `trainer.devices` that can mean one device.
-ONE_DEVICE = ("auto", -1, "-1", 1, "1")
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,7 @@ def plan(
 
     Raises UserError for several devices, and where a fold's folder contains another training.
     """
-    devices = plain(config.trainer.devices)
-    if devices not in ONE_DEVICE and not (isinstance(devices, list) and len(devices) == 1):
+    if asks_for_several(plain(config.trainer.devices)):
         # Each other process would run the whole task again.
         raise UserError(
             "transfer.from_scratch=true trains on one device: add trainer.devices=1, and let "
