@@ -4,12 +4,13 @@ Hydra takes sweepers from packages called hydra_plugins only, wherever they are 
 folder of this one is put there by `zf_lightning.cli.main.add_plugins`.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from zf_lightning.config.compose import set_places, with_overrides
 from zf_lightning.system.compat import BasicSweeper
@@ -53,13 +54,21 @@ class JobListSweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose and check each job of a batch: one that is not legal is known before the first.
 
-        Raises UserError for a value out of its range.
+        The launcher gets what was composed here. Raises UserError for a value out of its range.
         """
         assert self.hydra_context is not None and self.config is not None
+        loader = self.hydra_context.config_loader
+        compose = loader.load_sweep_config
+        composed: dict[tuple[str, ...], DictConfig] = {}
+
+        def load_once(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            found = composed.pop(tuple(sweep_overrides), None)
+            return compose(master_config, sweep_overrides) if found is None else found
+
+        loader.load_sweep_config = load_once  # type: ignore[method-assign]
         for overrides in batch:
-            config = self.hydra_context.config_loader.load_sweep_config(
-                master_config=self.config, sweep_overrides=[*overrides]
-            )
+            config = compose(master_config=self.config, sweep_overrides=[*overrides])
+            composed[tuple(overrides)] = copy.deepcopy(config)
             with open_dict(config):
                 del config["hydra"]
             set_places(config, Path())
