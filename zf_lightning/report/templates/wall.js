@@ -145,7 +145,7 @@ function example({of, map, picture}, rank) {
 
 // How many images excite the map how strongly; bars of equal ratios of the activation.
 function histogram({from, to, counts}) {
-  const high = 60, wide = Math.max(8, 360 / counts.length), most = Math.max(...counts);
+  const high = 60, wide = Math.max(8, 420 / counts.length), most = Math.max(...counts);
   const bars = counts.map((count, place) => {
     const height = count ? Math.max(1, high * count / most) : 0;
     return make("rect", {x: place * wide, y: high - height, width: wide - 1, height});
