@@ -31,6 +31,7 @@ AS_TYPED = {
 #: Commands that need what no test has: why, and what they end with.
 NOT_HERE = {
     "task=verify verify.atlas=ATLAS ckpt=FOLDER": ("an atlas", "ATLAS is not the folder of a run"),
+    "task=explore ckpt=FOLDER": ("it serves until it is ended", "package gradio|FOLDER"),
 }
 #: Tasks whose first command is run in the ordinary suite. The others end as these do, and each has
 #: tests of its own in tests/tasks.

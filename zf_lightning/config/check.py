@@ -22,7 +22,7 @@ _PICTURES = ("occlusion", "invariance", "filters", "correspondence")
 READ_BY = {
     "ckpt": (
         *("test", "predict", "atlas", "evolution", "sanity", "faithfulness", "knockout"),
-        *("quiz", "verify", "transfer", "overlap"),
+        *("quiz", "explore", "verify", "transfer", "overlap"),
         *_PICTURES,
     ),
     "images": _PICTURES,

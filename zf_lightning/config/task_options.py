@@ -102,6 +102,19 @@ class Quiz(TaskOptions):
 
 
 @dataclass
+class Explore(TaskOptions):
+    layers: Any = legal(*LAYERS)
+    maps: int = legal(whole(1, 100))
+    method: str = legal(*METHODS)
+    norm: str = legal(*NORMS)
+    grey: float = legal(GREY)
+    classes: int = legal(whole(1))
+    atlas: str | None = legal(TEXT, None)
+    host: str = legal(TEXT)
+    port: int = legal(whole(1, 65_535))
+
+
+@dataclass
 class Verify(TaskOptions):
     atlas: str | None = legal(TEXT, None)
     share: float = legal(Number(above=0, most=1))

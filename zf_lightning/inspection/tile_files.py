@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zf_lightning.atlas import Atlas, ImageBatch, TopImages, build_atlas
+from zf_lightning.atlas import Atlas, ImageBatch, TopImages, build_atlas, epoch_files
 from zf_lightning.atlas.room import BYTES_A_PIXEL
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.receptive_field import ReceptiveField
@@ -58,6 +58,27 @@ class Tiles:
         """Delete the file and its index."""
         self.path.with_suffix(".json").unlink()
         self.path.unlink(missing_ok=True)
+
+
+def atlas_file(option: str, asked: str, layer: str, feature_map: int) -> Path | None:
+    """The atlas file with a feature map's tiles; None if it has none.
+
+    `asked`, the value of `option`, is a file, the folder of task=atlas, or that of a training run
+    (its last epoch). Raises UserError if it contains no atlas of the layer.
+    """
+    path = Path(asked).expanduser()
+    if path.is_file():
+        return path
+    indexed = {tiles.path: tiles.maps for tiles in Tiles.in_folder(path / "atlas", layer)}
+    blocks = sorted((path / "atlas" / layer).glob("*-*.safetensors"))
+    for block in blocks:
+        first, last = map(int, block.stem.split("-"))
+        if feature_map in indexed.get(block, range(first, last + 1)):
+            return block
+    files = epoch_files(path)
+    if not files and not blocks:
+        raise UserError(f"{option}={asked} has no atlas of {layer}.")
+    return files[-1] if files else None
 
 
 @dataclass(frozen=True)

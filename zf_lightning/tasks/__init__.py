@@ -24,6 +24,7 @@ _DESCRIPTIONS = {
     "faithfulness": "whether projections mark what their units respond to, and are their own",
     "knockout": "which answers change when a feature map is replaced",
     "quiz": "whether pictures of a feature map tell what excites it",
+    "explore": "a local page: drop an image, look at its feature maps, hide parts of it",
     "verify": "an atlas compared with its network and images as they are now",
     "transfer": "frozen features and training from scratch on other data (Tables 4 to 7)",
     "overlap": "images shared by a transfer set and the pretraining set (Sec. 5.2)",

@@ -10,10 +10,9 @@ from tqdm import tqdm
 
 from zf_lightning.analysis import ObservedNetwork, Occlusion, occlude
 from zf_lightning.analysis.squares import grid_starts
-from zf_lightning.atlas import Atlas, epoch_files
+from zf_lightning.atlas import Atlas
 from zf_lightning.config.options import run_folder
 from zf_lightning.deconv import Deconvnet, Unit
-from zf_lightning.errors import UserError
 from zf_lightning.figures.occlusion import OcclusionPanels, occlusion_figure
 from zf_lightning.inspection.outcome import finish
 from zf_lightning.inspection.subject import (
@@ -22,7 +21,7 @@ from zf_lightning.inspection.subject import (
     load_subject,
     square_size,
 )
-from zf_lightning.inspection.tile_files import Tiles
+from zf_lightning.inspection.tile_files import atlas_file
 from zf_lightning.training.checkpoint import find_checkpoint
 from zf_lightning.training.checkpoint_file import read_checkpoint
 
@@ -86,9 +85,7 @@ def run(config: DictConfig) -> dict[str, Any]:
 def find_atlas(config: DictConfig, layer: str, feature_map: int) -> Path | None:
     """The atlas file with a feature map's projections: of `occlusion.atlas`, or of the checkpoint.
 
-    `occlusion.atlas` is a file, the folder of task=atlas, or that of a training run (its last
-    epoch). Without it, the atlas of the checkpoint's epoch in its run is taken, if there is one.
-    Raises UserError if `occlusion.atlas` contains none.
+    Without `occlusion.atlas`, see `atlas_file`, it is that of the checkpoint's epoch in its run.
     """
     if config.occlusion.atlas is None:
         if config.ckpt is None:
@@ -97,19 +94,7 @@ def find_atlas(config: DictConfig, layer: str, feature_map: int) -> Path | None:
         name = f"epoch={read_checkpoint(checkpoint)['epoch'] + 1:03}.safetensors"
         path = run_folder(checkpoint) / "atlas" / name
         return path if path.is_file() else None
-    path = Path(config.occlusion.atlas).expanduser()
-    if path.is_file():
-        return path
-    indexed = {tiles.path: tiles.maps for tiles in Tiles.in_folder(path / "atlas", layer)}
-    blocks = sorted((path / "atlas" / layer).glob("*-*.safetensors"))
-    for block in blocks:
-        first, last = map(int, block.stem.split("-"))
-        if feature_map in indexed.get(block, range(first, last + 1)):
-            return block
-    files = epoch_files(path)
-    if not files and not blocks:
-        raise UserError(f"occlusion.atlas={config.occlusion.atlas} has no atlas of {layer}.")
-    return files[-1] if files else None
+    return atlas_file("occlusion.atlas", config.occlusion.atlas, layer, feature_map)
 
 
 def other_projections(path: Path | None, layer: str, feature_map: int) -> Tensor | None:
