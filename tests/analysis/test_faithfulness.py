@@ -9,6 +9,7 @@ from zf_lightning.analysis.faithfulness import (
     STEPS,
     faithfulness,
     magnitude,
+    mean_of_others,
     square_pairs,
     times_image,
     trivial_importances,
@@ -111,6 +112,23 @@ def test_controls_give_chance() -> None:
             assert mean_interval(values, level=1 - 0.05 / 9).contains(chance), (name, test)
     assert (found["centred blob"].squares == 0.5).all()
     assert (found["centred blob"].beyond_others == 0.5).all()
+
+
+def test_where_other_units_look_is_a_control_where_that_is_not_the_middle() -> None:
+    """Of units that see only a corner a blob in the middle says nothing, the others say all."""
+    network = one_layer(8)
+    weights = network[0].weight.data.abs_()
+    weights[:, :, 7:] = 0
+    weights[:, :, :, 7:] = 0
+    images, units = pictures().abs() + 1, units_of(8, maps=8)
+    deconvnet = Deconvnet(network, method="gradient")
+    importances = magnitude(projections(deconvnet, images, units))
+    place = mean_of_others(importances)
+    torch.testing.assert_close(place.sum((1, 2)), torch.ones(8))
+    assert not torch.equal(place[0], place[1])  # Each without its own.
+    blob = trivial_importances(deconvnet, images, units)["centred blob"]
+    found = faithfulness(deconvnet, images, units, {"place": place, "blob": blob}, pairs=20)
+    assert (found["place"].squares > 0.9).all() and (found["blob"].squares == 0.5).all()
 
 
 def test_importances_in_small() -> None:

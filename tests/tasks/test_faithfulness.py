@@ -50,7 +50,8 @@ def test_prints_writes_and_draws(
     ]
     assert difference == pytest.approx(means[0] - means[1], abs=1e-6)
     assert (folder / "differences_last.md").exists()
-    assert {"deconvnet, contrastive", "gradient × image", "chance"} < rows.keys()
+    expected = {"deconvnet, contrastive", "gradient, mean of other units", "gradient × image"}
+    assert expected | {"chance"} < rows.keys()
     assert {path.name for path in (folder / "figures").iterdir()} == {"last.png", "last tests.png"}
     assert "Faithfulness of 3 units of last" in caplog.text and "unexplained" in caplog.text
     assert "faithfulness, 3 units of last" in (folder / "report" / "index.html").read_text()

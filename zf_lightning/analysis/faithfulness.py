@@ -141,6 +141,17 @@ def trivial_importances(
     }
 
 
+def mean_of_others(importances: Tensor) -> Tensor:
+    """Baseline `[U, h, w]`: the mean importance over the layer's other units, from `[U, h, w]`.
+
+    It knows neither the unit nor its image, only where in its receptive field a unit looks. That
+    need not be the middle: padding on one side moves the receptive field, and training moves the
+    filters back.
+    """
+    shares = importances / importances.sum((1, 2), keepdim=True).clamp_min(1e-30)
+    return (shares.sum(0) - shares) / max(1, len(shares) - 1)
+
+
 def square_pairs(
     response: PlaceResponse, number: int, generator: torch.Generator
 ) -> tuple[Tensor, int]:

@@ -125,7 +125,8 @@ def _faithfulness_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         tests = found["faithfulness"]
         told = ", ".join(
             f"{name} {_interval(tests[name]['squares'])}"
-            for name in (method, f"{method}, of another map", "centred blob")
+            for name in (method, f"{method}, of another map", f"{method}, mean of other units")
+            if name in tests
         )
         rows += [
             (f"faithfulness, {counted(len(found['feature_maps']), 'unit')} of {layer}", told),

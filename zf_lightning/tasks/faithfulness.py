@@ -14,6 +14,7 @@ from zf_lightning.analysis.faithfulness import (
     Faithfulness,
     faithfulness,
     magnitude,
+    mean_of_others,
     times_image,
     trivial_importances,
 )
@@ -160,6 +161,7 @@ class _Layer:
                 method: magnitude(found.plain),
                 f"{method}, contrastive": magnitude(found.contrastive),
                 f"{method}, of another map": magnitude(found.other),
+                f"{method}, mean of other units": mean_of_others(magnitude(found.plain)),
                 f"{method} × image": times_image(deconvnet, images, units, found.plain),
             }
             bar.update()
@@ -188,6 +190,7 @@ class _Layer:
         for method in self.specificity:
             for first, second in (
                 (method, f"{method}, of another map"),
+                (method, f"{method}, mean of other units"),
                 (method, "centred blob"),
                 (f"{method}, contrastive", method),
             ):
