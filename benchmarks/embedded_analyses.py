@@ -10,7 +10,8 @@ On test images that the trained network classifies correctly, of all classes ali
   is lowest are counted apart.
 - projections: the energy of the projection of the strongest unit of the last convolution's
   strongest feature map that lies on the mask, less the share of the unit's window that the mask
-  covers.
+  covers. Beside it the same of the gradient, of the image's variance, and of a blob in the middle
+  of the window, which knows where the unit is and nothing else.
 - correspondence: how far Delta of the eyes and the nose of cats, and of faces, lies below that of
   random places: with what leaves the ReLU, with what enters it, and with those features alone that
   the square changes in both images.
@@ -39,9 +40,11 @@ from zf_lightning.analysis import (
     correspondence,
     occlude,
 )
+from zf_lightning.analysis.faithfulness import trivial_importances
 from zf_lightning.data.crops import centre_crop
 from zf_lightning.data.decode import STORED_SIZE, load_image
-from zf_lightning.deconv import Deconvnet, Unit
+from zf_lightning.deconv import Deconvnet, Units
+from zf_lightning.deconv.receptive_field import crop
 from zf_lightning.models import initialise
 from zf_lightning.tasks.correspondence import in_input
 from zf_lightning.training.checkpoint import find_checkpoint, load_classifier
@@ -122,27 +125,30 @@ def occlusion_scores(
 
 def projection_scores(
     classifier: ImageClassifier, inputs: Tensor, masks: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Share of each projection's energy on the mask, and of the window that the mask covers."""
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Share of each importance's energy on the mask, and of the window that the mask covers."""
     deconvnet = Deconvnet(classifier.network)
     layer = ObservedNetwork(classifier.network).last_convolution
     maps = deconvnet.forward(inputs, [layer]).outputs[layer]
     strongest = maps.sum((2, 3)).argmax(1)
-    units = []
-    for image, feature_map in enumerate(strongest.tolist()):
-        place = int(maps[image, feature_map].argmax())
-        units.append(Unit(image, layer, feature_map, *divmod(place, maps.shape[3])))
-    energy = deconvnet.project(inputs, units).pixels.square().sum(1)
-    field = deconvnet.receptive_fields([layer], (inputs.shape[2], inputs.shape[3]))[layer]
-    shares = []
-    for unit, mask in zip(units, masks, strict=True):
-        window = field.clipped_window(unit.row, unit.column)
-        seen = mask[
-            window.top : window.top + window.height, window.left : window.left + window.width
-        ]
-        shares.append(float(seen.float().mean()))
-    inside = (energy * masks).sum((1, 2)) / energy.sum((1, 2)).clamp(min=1e-30)
-    return inside, torch.tensor(shares)
+    each = torch.arange(len(maps))
+    places = maps[each, strongest].flatten(1).argmax(1)
+    rows, columns = places // maps.shape[3], places % maps.shape[3]
+    units = Units(layer, each, strongest, rows, columns)
+    trivial = trivial_importances(deconvnet, inputs, units)
+    energies = {}
+    for method in ("deconvnet", "gradient"):
+        found = Deconvnet(classifier.network, method=method).project_windows(inputs, units)
+        energies[method] = found.pixels.square().sum(1)
+    for name in ("centred blob", "image variance"):
+        energies[name] = trivial[name] * found.inside
+    size = (found.inside.shape[1], found.inside.shape[2])
+    seen = crop(masks[:, None], each, found.tops, found.lefts, size)[0][:, 0]
+    shares = seen.sum((1, 2)) / found.inside.sum((1, 2))
+    return {
+        name: (energy * seen).sum((1, 2)) / energy.sum((1, 2)).clamp(min=1e-30)
+        for name, energy in energies.items()
+    }, shares
 
 
 def grey_input(classifier: ImageClassifier) -> Tensor:
@@ -209,6 +215,47 @@ def report_correspondence(
                 print(f"  {words:<34}{layer:<6}{part:<10}" + "  ".join(cells), flush=True)
 
 
+def report_projections(networks: dict[str, ImageClassifier], inputs: Tensor, masks: Tensor) -> None:
+    """Print the energy on the mask, of both networks and of their difference."""
+    gains: dict[str, dict[str, Tensor]] = {}
+    for network, classifier in networks.items():
+        inside, shares = projection_scores(classifier, inputs, masks)
+        gains[network] = {name: of_name - shares for name, of_name in inside.items()}
+        print(f"  {network}: the mask's share of the window {interval(shares)}")
+        for name, of_name in inside.items():
+            less = interval(gains[network][name] - gains[network]["centred blob"])
+            print(
+                f"    {name:<15} energy on the mask {interval(of_name)}, "
+                f"less its share {interval(gains[network][name])}, less the blob's {less}",
+                flush=True,
+            )
+    for name, of_name in gains["trained"].items():
+        more = of_name - gains["untrained"][name]
+        over_blob = more - gains["trained"]["centred blob"] + gains["untrained"]["centred blob"]
+        print(
+            f"  trained - untrained: {name} {interval(more)}, beyond the blob {interval(over_blob)}"
+        )
+
+
+def report_occlusion(
+    networks: dict[str, ImageClassifier],
+    inputs: Tensor,
+    labels: Tensor,
+    masks: Tensor,
+    stride: int,
+) -> None:
+    """Print how often the square that hurts most overlaps the mask."""
+    hits: dict[str, Tensor] = {}
+    for name, classifier in networks.items():
+        hits[name], chances, flat = occlusion_scores(classifier, inputs, labels, masks, stride)
+        print(
+            f"  {name:<10} occlusion: on the mask {interval(hits[name])} of "
+            f"{int((~hits[name].isnan()).sum())} maps, {flat} flat; chance {interval(chances)}",
+            flush=True,
+        )
+    print(f"  trained - untrained: occlusion {interval(hits['trained'] - hits['untrained'])}")
+
+
 @torch.no_grad()
 def main() -> None:
     """Score both networks and print the figures."""
@@ -218,31 +265,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--heads", type=int, default=100, help="images of cats, and of faces")
     parser.add_argument("--stride", type=int, default=8)
+    analyses = ("projections", "occlusion", "correspondence")
+    parser.add_argument("--only", nargs="+", choices=analyses, default=analyses)
     options = parser.parse_args()
     trained = load_classifier(find_checkpoint(options.ckpt)).eval()
     networks = {"trained": trained, "untrained": untrained(trained)}
     files, labels = chosen_images(options.root, trained, options.images)
     masks = masks_of(options.root, files, trained)
     inputs = trained.preprocessing(torch.stack([load_image(file) for file in files]))
-    hits: dict[str, Tensor] = {}
-    gains: dict[str, Tensor] = {}
     print(f"{len(files)} test images that the trained network classifies correctly")
-    for name, classifier in networks.items():
-        hits[name], chances, flat = occlusion_scores(
-            classifier, inputs, labels, masks, options.stride
-        )
-        inside, shares = projection_scores(classifier, inputs, masks)
-        gains[name] = inside - shares
-        print(
-            f"  {name:<10} occlusion: on the mask {interval(hits[name])} of "
-            f"{int((~hits[name].isnan()).sum())} maps, {flat} flat; chance {interval(chances)}\n"
-            f"  {name:<10} projections: energy on the mask {interval(inside)}, mask's share of the "
-            f"window {interval(shares)}, difference {interval(gains[name])}",
-            flush=True,
-        )
-    print(f"  trained - untrained: occlusion {interval(hits['trained'] - hits['untrained'])}")
-    print(f"  trained - untrained: projections {interval(gains['trained'] - gains['untrained'])}")
-    for name in ("cat", "face"):
+    if "projections" in options.only:
+        report_projections(networks, inputs, masks)
+    if "occlusion" in options.only:
+        report_occlusion(networks, inputs, labels, masks, options.stride)
+    for name in ("cat", "face") if "correspondence" in options.only else ():
         report_correspondence(options.root, networks, name, options.heads)
 
 
