@@ -31,6 +31,7 @@ from photographs import lay_out
 from zf_lightning.data import FolderSource, ImageDataModule, ShardSource
 from zf_lightning.data.shards.prepare import prepare_shards
 from zf_lightning.errors import UserError
+from zf_lightning.system.compat import serve_through
 
 PROCESSES = 2
 BATCH = 50 * PROCESSES
@@ -47,13 +48,16 @@ class SlowBucket:
         server.start()
         host, port = server.get_host_and_port()
         self.url = f"http://{host}:{port}"
-        assert server._server is not None
-        self._app, server._server.app = server._server.app, self
+        serve_through(server, self._around)
         self.delay, self.fails = 0.0, 0
         self.slow = delay, fails
         self.fails_for_good = False
         self.requests, self.failed = 0, 0
         self._lock = threading.Lock()
+
+    def _around(self, app: Any) -> "SlowBucket":
+        self._app = app
+        return self
 
     def fill(self, folder: Path) -> None:
         """Copy the files of `folder` to the bucket, and be slow from then on."""

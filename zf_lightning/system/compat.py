@@ -70,6 +70,11 @@ def read_configurations_once() -> None:
     ConfigRepository.load_config = load_once  # type: ignore[method-assign]
 
 
+def serve_through(server: Any, wrap: Callable[[Any], Any]) -> None:
+    """Let a running `moto.server.ThreadedMotoServer` answer through a wrapper (moto 5)."""
+    server._server.app = wrap(server._server.app)
+
+
 def is_compiled(module: "nn.Module") -> bool:
     """Whether `module.compile()` was called (torch 2.15.0)."""
     return module._compiled_call_impl is not None
