@@ -78,14 +78,13 @@ def scores_of_layers(
     """Each layer's scores by class; none where activations were not kept, or there is one class.
 
     Args:
-        labels: of every image of the dataset, by index.
+        labels: of the images that were seen, in their order.
         classes: how many there are.
     """
     if survey.indices is None or classes < 2:
         return {}
-    of_images = labels[survey.indices.cpu().numpy()]
     return {
-        layer: layer_class_scores(values.cpu().numpy(), of_images, classes)
+        layer: layer_class_scores(values.cpu().numpy(), labels, classes)
         for layer, values in survey.values.items()
     }
 

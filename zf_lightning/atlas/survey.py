@@ -21,12 +21,12 @@ from zf_lightning.atlas.top_activations import (
     INDEX,
     KEY,
     ROW,
+    Strongest,
     TopActivations,
     TopImages,
     keys_of,
     positions_of,
     state_name,
-    strongest_of,
     top_images,
 )
 
@@ -177,23 +177,15 @@ class ActivationSurvey(TopActivations):
             self.image_indices.append(torch.empty(0, dtype=torch.int64))
             self.image_values.append(torch.empty(0, sum(self.feature_maps.values())))
 
-    @torch.no_grad()
-    def update(
-        self, outputs: Mapping[str, Tensor], indices: Tensor, valid: Tensor | None = None
-    ) -> None:
-        """Take in one batch; see `TopActivations.update`."""
-        super().update(outputs, indices, valid)
-        indices = indices.to(self.device, torch.int64)
-        kept = torch.ones_like(indices, dtype=torch.bool) if valid is None else valid
-        kept = kept.to(self.device)
-        rows = []
+    def _take(self, batch: Mapping[str, Strongest], indices: Tensor, valid: Tensor) -> None:
+        super()._take(batch, indices, valid)
         for layer in self.feature_maps:
-            maps, strongest, _ = strongest_of(outputs[layer])
-            rows.append(strongest)
-            self._count(layer, maps, strongest, indices, kept)
+            maps, strongest, _ = batch[layer]
+            self._count(layer, maps, strongest, indices, valid)
         if self.keep_values:
-            self.image_indices.append(indices[kept])
-            self.image_values.append(torch.cat(rows, 1)[kept])
+            rows = [batch[layer][1] for layer in self.feature_maps]
+            self.image_indices.append(indices[valid])
+            self.image_values.append(torch.cat(rows, 1)[valid])
 
     def compute(self) -> Survey:  # type: ignore[override]
         """What was found over all processes, each of which must call it."""
@@ -213,9 +205,9 @@ class ActivationSurvey(TopActivations):
         return Survey(super().compute(), distributions, indices, values)
 
     def _count(
-        self, layer: str, maps: Tensor, strongest: Tensor, indices: Tensor, kept: Tensor
+        self, layer: str, maps: Tensor, strongest: Tensor, indices: Tensor, valid: Tensor
     ) -> None:
-        counted = kept[:, None] & ~strongest.isnan()
+        counted = valid[:, None] & ~strongest.isnan()
         channels = torch.arange(maps.shape[1], device=maps.device).expand_as(strongest)
         # A bucket of a feature map, in the table of all of them.
         places = channels * BUCKETS + bucket_of(strongest.nan_to_num(0))

@@ -26,6 +26,10 @@ EMPTY_KEY = -(2**31)
 EMPTY_INDEX = 2**63 - 1
 
 
+#: Feature maps `[N, C, H, W]`, their strongest activations, and which of them hold a NaN.
+Strongest = tuple[Tensor, Tensor, Tensor]
+
+
 class TopImages:
     """The strongest images of every feature map of a layer, strongest first.
 
@@ -126,11 +130,17 @@ class TopActivations(Metric):
                 raise UserError(
                     f"{layer}: {len(indices)} images × {maps} maps expected, not {found}."
                 )
+        # The whole cost of an ordinary batch: one pass for the strongest value of each image.
+        batch = {layer: strongest_of(outputs[layer]) for layer in self.feature_maps}
+        self._take(batch, indices, valid)
+
+    def _take(self, batch: Mapping[str, Strongest], indices: Tensor, valid: Tensor) -> None:
+        """Take in the valid images of a batch."""
         while bool(valid.any()):
             # An image that is twice in the batch must not take two of the k places.
             once = _first_occurrences(indices, valid)
             for layer in self.feature_maps:
-                self._update_layer(layer, outputs[layer], indices, once)
+                self._update_layer(layer, batch[layer], indices, once)
             valid = valid & ~once
 
     def top_indices(self) -> Tensor:
@@ -150,9 +160,8 @@ class TopActivations(Metric):
             for layer in self.feature_maps
         }
 
-    def _update_layer(self, layer: str, output: Tensor, indices: Tensor, valid: Tensor) -> None:
-        # The whole cost of an ordinary batch: one pass for the strongest value of each image.
-        maps, strongest, holds_nan = strongest_of(output)
+    def _update_layer(self, layer: str, of: Strongest, indices: Tensor, valid: Tensor) -> None:
+        maps, strongest, holds_nan = of
         table_name, nans_name = state_name("winners", layer), state_name("nans", layer)
         table: Tensor = getattr(self, table_name)
         excluded = ~valid[:, None] | strongest.isnan()
@@ -195,7 +204,7 @@ def state_name(what: str, layer: str) -> str:
     return f"{what}_" + re.sub(r"\W", lambda sign: f"_{ord(sign[0]):x}_", layer)
 
 
-def strongest_of(output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def strongest_of(output: Tensor) -> Strongest:
     """Feature maps `[N, C, H, W]`, their strongest activations, and which of them hold a NaN.
 
     The strongest are float32 `[N, C]`: of the positions that are no NaN, NaN where none is.

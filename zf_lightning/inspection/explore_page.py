@@ -136,7 +136,7 @@ def build_page(explorer: Explorer) -> Any:
 
 
 def serve(explorer: Explorer, files: Path) -> Any:
-    """Open the page at `explore.host` and `explore.port`, beside what the process goes on with.
+    """Open the page at `explore.host` and `explore.port`, and return without waiting for its end.
 
     `files` is a folder for what is dropped. Raises UserError if there is no such address.
     """

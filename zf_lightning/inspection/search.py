@@ -30,6 +30,8 @@ class AtlasSearch(MetricPass):
         keep_images: keep the pixels (uint8) of the top-k images in `cache`.
     """
 
+    found: Survey
+
     def __init__(
         self,
         classifier: ImageClassifier,
@@ -60,8 +62,6 @@ class AtlasSearch(MetricPass):
         self.survey = survey
         self.classifier, self.deconvnet, self.layers = classifier, deconvnet, layers
         self.cache = KeptImages() if keep_images else None
-
-    found: Survey
 
     def take(self, batch: Batch) -> None:
         """Compare the feature maps of a batch with the strongest so far."""

@@ -9,8 +9,9 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ from zf_lightning.system.cores import available_cores
 from zf_lightning.system.files import write_whole
 
 FOLDER, SCRIPT = "maps", "maps.js"
+#: The share of all images that excites a feature map, the class that it detects best, and its
+#: average precision; None where that is not known.
+OverAllImages = tuple[float | None, str | None, float | None]
 #: Layer, feature map, its strongest activation, the class of most of its images; of all images the
 #: share that excites it, the class that it detects best, and its average precision; its picture.
 MapRow = tuple[str, int, float, str, float | None, str | None, float | None, Path]
@@ -58,6 +62,8 @@ class MapWall:
         self._content: dict[str, Any] = {}
         self._layers: dict[str, dict[str, Any]] = {}
         self._names: dict[int, str] = {}
+        #: Of feature maps that were described, what a row says of all images.
+        self._rows: dict[tuple[str, int], OverAllImages] = {}
 
     def add(
         self, atlas: Atlas, described: Mapping[str, Sequence[MapDistribution]] | None = None
@@ -77,42 +83,34 @@ class MapWall:
             "classes": atlas.classes,
         }
         self._names |= atlas.names
-        with ThreadPoolExecutor(available_cores()) as threads:
-            drawing = [
-                future for name in atlas.layers for future in self._add(atlas, name, threads)
-            ]
-        for future in drawing:
-            future.result()
+        _draw_all(call for name in atlas.layers for call in self._add(atlas, name))
         for name, maps in (described or {}).items():
             for one in self._layers[name]["maps"]:
-                one.setdefault("all", _over_all_images(maps[one["map"]], atlas.classes))
+                if "all" not in one:
+                    of_map = maps[one["map"]]
+                    one["all"] = _over_all_images(of_map, atlas.classes)
+                    self._rows[name, one["map"]] = _row_over_all_images(of_map, atlas.classes)
 
     def add_examples(self, atlas: Atlas) -> None:
         """Draw the images at quantiles of maps that `add` has described, one below the other."""
         self._names |= atlas.names
-        with ThreadPoolExecutor(available_cores()) as threads:
-            drawing = [
-                threads.submit(self._draw_examples, name, one, found)
-                for name, found in atlas.layers.items()
-                for one in self._layers[name]["maps"]
-                if one["map"] in found.drawn
-            ]
-        for future in drawing:
-            future.result()
+        _draw_all(
+            partial(self._draw_examples, name, one, found)
+            for name, found in atlas.layers.items()
+            for one in self._layers[name]["maps"]
+            if one["map"] in found.drawn
+        )
 
     def add_history(self, atlases: Sequence[Atlas]) -> None:
         """Draw the strongest image of each feature map after some epochs, one below the other.
 
         An atlas that has no tile of a feature map is left out of its history.
         """
-        with ThreadPoolExecutor(available_cores()) as threads:
-            drawing = [
-                threads.submit(self._draw_history, name, one, atlases)
-                for name, layer in self._layers.items()
-                for one in layer["maps"]
-            ]
-        for future in drawing:
-            future.result()
+        _draw_all(
+            partial(self._draw_history, name, one, atlases)
+            for name, layer in self._layers.items()
+            for one in layer["maps"]
+        )
 
     def write(self) -> None:
         """Write what the page says of the feature maps: from now on it shows them."""
@@ -132,14 +130,15 @@ class MapWall:
                 one["map"],
                 one["strongest"],
                 one["caption"],
-                *_row_over_all_images(one.get("all")),
+                *self._rows.get((name, one["map"]), (None, None, None)),
                 self._folder / FOLDER / name / f"{one['map']}.webp",
             )
             for name, layer in self._layers.items()
             for one in layer["maps"]
         ]
 
-    def _add(self, atlas: Atlas, name: str, threads: ThreadPoolExecutor) -> list[Future[None]]:
+    def _add(self, atlas: Atlas, name: str) -> list[Callable[[], None]]:
+        """Say what an atlas says of a layer; returns what draws it."""
         found = atlas.layers[name]
         most = min(found.patches.shape[1], MOST_IMAGES)
         size = tile_size(*found.patches.shape[-2:], largest=LARGEST_TILE)
@@ -157,7 +156,7 @@ class MapWall:
         )
         folder = self._folder / FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
-        drawing = []
+        drawing: list[Callable[[], None]] = []
         for place, number in enumerate(found.drawn.tolist()):
             activations = found.activations[number, :most].numpy()
             # Behind the last of them nothing excites the map, or there were no more images.
@@ -176,7 +175,7 @@ class MapWall:
                 }
             )
             path = folder / f"{number}.webp"
-            drawing.append(threads.submit(_draw, path, found, place, most, size))
+            drawing.append(partial(_draw, path, found, place, most, size))
         return drawing
 
     def _draw_history(self, name: str, one: dict[str, Any], atlases: Sequence[Atlas]) -> None:
@@ -268,14 +267,11 @@ def _over_all_images(one: MapDistribution, classes: Sequence[str]) -> dict[str, 
     }
 
 
-def _row_over_all_images(
-    said: Mapping[str, Any] | None,
-) -> tuple[float | None, str | None, float | None]:
-    if said is None:
-        return None, None, None
-    excited = float(said["excited"].removesuffix(" %")) / 100
-    for best in said["detects"][:1]:
-        return excited, best["class"], float(best["precision"])
+def _row_over_all_images(one: MapDistribution, classes: Sequence[str]) -> OverAllImages:
+    # As many digits as the page shows.
+    excited = float(f"{one.excited:.3g}")
+    for best in one.classes[:1]:
+        return excited, classes[best.label], round(best.average_precision, 2)
     return excited, None, None
 
 
@@ -312,6 +308,13 @@ def _picture(found: LayerAtlas, place: int, ranks: slice, size: tuple[int, int])
         found.activations[found.drawn[place], ranks].numpy(),
         size,
     )
+
+
+def _draw_all(calls: Iterable[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(available_cores()) as threads:
+        drawing = [threads.submit(call) for call in calls]
+    for drawn in drawing:
+        drawn.result()
 
 
 def _draw(path: Path, found: LayerAtlas, place: int, most: int, size: tuple[int, int]) -> None:

@@ -11,20 +11,21 @@ import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from operator import ne
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+from zf_lightning.system.sealed import CHECKSUM, names_checksum
 
-#: The last column: the CRC-32 of the header and of the row without it, in hexadecimal.
-CHECKSUM = "checksum"
+log = logging.getLogger(__name__)
 
 
 def format_rows(
     columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, header: bool = False
 ) -> bytes:
-    """Lines of the file: the values of each row by column, after the header if it is asked for."""
+    """Lines of the file: the values of each row by column, after the header if it is asked for.
+
+    The last column is the CRC-32 of the header and of the row without it, in hexadecimal.
+    """
     first = ",".join([_line(columns), CHECKSUM])
     of_header = zlib.crc32(first.encode())
     lines = [first] if header else []
@@ -35,7 +36,7 @@ def format_rows(
 
 
 def read_rows(path: Path, *, keep_damaged: bool = False) -> list[dict[str, Any]]:
-    """The values of each row by column, as text; none if there is no file.
+    """The values of each row by column, as text; empty if there is no file.
 
     Rows that are damaged are left out with a warning. With `keep_damaged` the damaged file is
     copied to `metrics.damaged.csv` beside it: its reader is about to write another.
@@ -68,7 +69,7 @@ def _line(cells: Sequence[Any]) -> str:
 
 def _values(header: str, line: str) -> dict[str, Any] | None:
     columns = header.split(",")
-    if sum(map(ne, columns[-1], CHECKSUM)) <= 1 and len(columns[-1]) == len(CHECKSUM):
+    if names_checksum(columns[-1]):
         line, _, checksum = line.rpartition(",")
         if checksum != f"{zlib.crc32(line.encode(), zlib.crc32(header.encode())):08x}":
             return None

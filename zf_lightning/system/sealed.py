@@ -25,6 +25,11 @@ COMMENT = b"crc32="
 COMMENT_BYTES = len(COMMENT) + 8
 
 
+def names_checksum(name: str) -> bool:
+    """Whether a name is `CHECKSUM`, or was before one of its letters changed."""
+    return len(name) == len(CHECKSUM) and sum(map(ne, name, CHECKSUM)) <= 1
+
+
 def sealed_text(content: Mapping[str, Any], *, indent: int | None = None) -> str:
     """A JSON object with its checksum as the last key."""
     # As it will be read: keys are text, tuples lists.
@@ -44,7 +49,7 @@ def unsealed(text: str | bytes, *, path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DamagedFile.at(path)
     last = next(reversed(content), "")
-    if len(last) == len(CHECKSUM) and sum(map(ne, last, CHECKSUM)) == 1:
+    if last != CHECKSUM and names_checksum(last):
         raise DamagedFile.at(path, f"its {CHECKSUM} has lost its name")
     if CHECKSUM in content and content.pop(CHECKSUM) != _checksum(content):
         raise DamagedFile.at(path, f"its {CHECKSUM} differs; if you edited it, delete that line")

@@ -243,10 +243,12 @@ def _describe(
 ) -> dict[str, list[MapDistribution]]:
     """Write what all images say of each feature map."""
     labels = numpy.asarray(files.labels)
+    if survey.indices is not None:
+        # Those that could be read.
+        labels = labels[survey.indices.cpu().numpy()]
     scores = scores_of_layers(survey, labels, len(classes))
-    seen = labels if survey.indices is None else labels[survey.indices.cpu().numpy()]
-    seen = seen[seen >= 0]
-    shares = numpy.bincount(seen, minlength=len(classes)) / max(1, len(seen))
+    known = labels[labels >= 0]
+    shares = numpy.bincount(known, minlength=len(classes)) / max(1, len(known))
     described = {}
     for layer in survey.top:
         of_layer = scores.get(layer)

@@ -116,29 +116,31 @@ function pair({of, picture}, rank, what) {
         `${what}: the projection of the unit`));
 }
 
+// A patch beside its projection, cut out of a picture of several, one below the other.
+function pairOfStrip({of, picture}, strip, place, seen, projected) {
+  const [high, wide] = of.tile, whole = 2 * wide + wall.gutter;
+  const source = picture.replace(/\.webp$/, `_${strip}.webp`), top = place * (high + wall.hairline);
+  return make("div", {class: "pair"},
+    cut(source, of.tile, whole, [top, 0], `${seen}: what the unit sees`),
+    cut(source, of.tile, whole, [top, wide + wall.gutter], `${projected}: the projection of the unit`));
+}
+
 // The strongest image after an epoch, and whether it is another than before (Fig. 4).
-function past({of, map, picture}, place) {
-  const [high, wide] = of.tile, {epoch, activation, image, label} = map.history[place];
-  const strip = picture.replace(/\.webp$/, "_epochs.webp"), whole = 2 * wide + wall.gutter;
-  const top = place * (high + wall.hairline), name = className(label);
-  const same = place && map.history[place - 1].image === image;
-  return make("li", {}, make("figure", {}, make("div", {class: "pair"},
-    cut(strip, of.tile, whole, [top, 0], `epoch ${epoch}${name && `, ${name}`}: what the unit sees`),
-    cut(strip, of.tile, whole, [top, wide + wall.gutter], `epoch ${epoch}: the projection of the unit`)),
+function past(entry, place) {
+  const {history} = entry.map, {epoch, activation, image, label} = history[place];
+  const name = className(label), same = place && history[place - 1].image === image;
+  return make("li", {}, make("figure", {},
+    pairOfStrip(entry, "epochs", place, `epoch ${epoch}${name && `, ${name}`}`, `epoch ${epoch}`),
     make("figcaption", {title: fileName(image)}, make("span", {}, make("b", {}, `epoch ${epoch}`), ` ${activation} ${name}`),
       make("span", {class: "faint"}, same ? "the same image" : ""))));
 }
 
 // An image at a quantile of the map's activations.
-function example({of, map, picture}, rank) {
-  const [high, wide] = of.tile, {quantile, activation, image, label} = map.all.quantiles[rank];
-  const strip = picture.replace(/\.webp$/, "_quantiles.webp"), whole = 2 * wide + wall.gutter;
-  const top = rank * (high + wall.hairline), name = className(label);
-  const what = `quantile ${quantile}${name && `, ${name}`}`;
-  const drawn = make("div", {class: "pair"},
-    cut(strip, of.tile, whole, [top, 0], `${what}: what the unit sees`),
-    cut(strip, of.tile, whole, [top, wide + wall.gutter], `${what}: the projection of the unit`));
-  return make("li", {}, make("figure", {}, activation ? drawn : "",
+function example(entry, rank) {
+  const {quantile, activation, image, label} = entry.map.all.quantiles[rank];
+  const name = className(label), what = `quantile ${quantile}${name && `, ${name}`}`;
+  const drawn = activation ? pairOfStrip(entry, "quantiles", rank, what, what) : "";
+  return make("li", {}, make("figure", {}, drawn,
     make("figcaption", {title: activation ? fileName(image) : ""},
       make("span", {}, make("b", {}, `quantile ${quantile}`), ` ${activation ?? "does not excite it"} ${name}`))));
 }
