@@ -55,14 +55,14 @@ def main() -> None:
         steps: list[dict[str, Any]] = [{"step": "forward"}, {"step": "search"}]
         steps += [{"step": "project", "layer": layer} for layer in options.layers]
         times: dict[tuple[str, str], list[float]] = {}
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[tuple[str, str], dict[str, Any]] = {}
         for _ in range(options.repetitions):
             for step in steps:
                 for name, side in sides.items():
                     answer = ask(side, step)
                     key = (name, step.get("layer", step["step"]))
                     times.setdefault(key, []).append(answer["seconds"])
-                    found[f"{name} {key[1]}"] = answer
+                    found[key] = answer
                     print(f"{name}, {key[1]}: {answer['seconds']:.1f} s", file=sys.stderr)
         captum = {}
         for layer in options.layers if options.captum_units else ():
@@ -72,14 +72,14 @@ def main() -> None:
             assert side.stdin is not None
             side.stdin.close()
             side.wait()
-    print(
-        f"torch {torch.__version__}, one thread, {found['this checkout search']['images']} images"
-    )
+    images = found["this checkout", "search"]["images"]
+    print(f"torch {torch.__version__}, one thread, {images} images")
+    keys = ["forward", "search", *options.layers]
     totals, peaks = {}, {}
     for name in sides:
-        median = {key: statistics.median(times[name, key]) for key in _keys(options.layers)}
-        units = {key: found[f"{name} {key}"].get("units", 0) for key in options.layers}
-        peaks[name] = max(found[f"{name} {key}"]["peak_mb"] for key in options.layers)
+        median = {key: statistics.median(times[name, key]) for key in keys}
+        units = {key: found[name, key]["units"] for key in options.layers}
+        peaks[name] = max(found[name, key]["peak_mb"] for key in options.layers)
         totals[name] = sum(median[layer] for layer in options.layers)
         print(
             f"{name}: forward {median['forward']:.1f} s, search {median['search']:.1f} s (ratio "
@@ -94,17 +94,13 @@ def main() -> None:
             f"projecting, the other over this: {totals['the other'] / totals['this checkout']:.2f}"
         )
     if captum:
-        of = {layer: found[f"this checkout {layer}"]["units"] for layer in options.layers}
+        of = {layer: found["this checkout", layer]["units"] for layer in options.layers}
         theirs = sum(captum[layer] * of[layer] for layer in options.layers)
         each = ", ".join(f"{layer} {1000 * value:.0f}" for layer, value in captum.items())
         print(
             f"Captum, batched: {each} ms a unit, {theirs:.0f} s for all; over this: "
             f"{theirs / totals['this checkout']:.1f}"
         )
-
-
-def _keys(layers: list[str]) -> list[str]:
-    return ["forward", "search", *layers]
 
 
 def worker(folder: str, photographs: str, maps: int, scratch: str) -> None:
@@ -170,7 +166,9 @@ def worker(folder: str, photographs: str, maps: int, scratch: str) -> None:
             made.save(Path(scratch) / f"{Path(folder).name}_{layer}.safetensors")
             done["units"] = int(top[layer].present[:number].sum())
         else:
-            done["a_unit"] = _captum(network, images_of, top, **question)
+            done["a_unit"] = _captum(
+                network, images_of, top, layer=question["layer"], units=question["units"]
+            )
         done["seconds"] = time.process_time() - began
         done["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return done
@@ -185,7 +183,6 @@ def _captum(
     *,
     layer: str,
     units: int,
-    step: str,
 ) -> float:
     """Seconds for a unit; images are read before."""
     from deconvnet import make_sides
