@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from zf_lightning.training.checkpoint_file import is_sound
+from zf_lightning.training.checkpoint_file import is_sound, leave_out_optimizers
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +18,27 @@ class BestCheckpoint(ModelCheckpoint):
     Lightning's forgets it when its folder has another path than before, and then overwrites the
     best checkpoint by a worse one. A checkpoint that is lost or damaged is forgotten here, so that
     the best of the epochs to come is kept.
+
+    When the training has ended, the optimizers' state is left out of it, half of the bytes: until
+    then a run may be resumed from it, where the last checkpoint is lost.
     """
 
     @property
     def state_key(self) -> str:
         """The name of the state in a checkpoint: that of Lightning's callback."""
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave out what only a resumed training needs, unless this one was stopped."""
+        super().on_train_end(trainer, pl_module)
+        epochs, steps = trainer.max_epochs or -1, trainer.max_steps
+        ended = 0 <= epochs <= trainer.current_epoch or 0 <= steps <= trainer.global_step
+        if ended and trainer.is_global_zero:
+            for path in map(Path, self.best_k_models):
+                try:
+                    leave_out_optimizers(path)
+                except OSError as problem:
+                    log.warning(f"{path} keeps the optimizer's state: {problem}")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best score, and look for its checkpoint in the folder as it is called now."""

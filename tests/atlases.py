@@ -6,6 +6,7 @@ import torch
 
 from zf_lightning.analysis.distributions import Detection, Example, MapDistribution
 from zf_lightning.atlas import Atlas, LayerAtlas
+from zf_lightning.atlas.packing import rounded
 
 
 def described(maps: int, *, label: int) -> list[MapDistribution]:
@@ -59,7 +60,7 @@ def noise_atlas(
             tiles=corners[:number],
             patches=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
             inside=torch.ones(number, images, tile, tile, dtype=torch.bool),
-            scaled_projections=(torch.rand(shape, generator=generator) * 2 - 1).half(),
+            scaled_projections=rounded(torch.rand(shape, generator=generator) * 2 - 1),
             peaks=torch.ones(number, images),
         )
     most = max(maps for _, maps, _ in layers)

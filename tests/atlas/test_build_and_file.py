@@ -4,8 +4,10 @@ import errno
 import json
 import math
 import os
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,7 +15,8 @@ from torch import Tensor
 
 from tests.deconv.oracles import small_convnet, some_images
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopActivations, build_atlas
-from zf_lightning.atlas.file import FORMAT_1, TENSORS
+from zf_lightning.atlas.file import FORMAT_1, FORMAT_2, TENSORS
+from zf_lightning.atlas.packing import STEPS, packed, rounded, unpacked
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.models import ConvNet
@@ -161,6 +164,19 @@ def test_files_of_before_and_files_with_the_strongest_tiles_alone(tmp_path: Path
             assert torch.equal(before.layers[layer].patches, found.patches)
             assert torch.equal(before.layers[layer].inside, found.inside)
         before.save(path)
+    # Pixels by rows, and the bytes of float16 apart.
+    for layer in atlas.layers:
+        for name, rows in (("patches", True), ("scaled_projections", False)):
+            array = plain[f"{layer}/{name}"].numpy()
+            array = np.diff(array, axis=-1, prepend=np.uint8(0)) if rows else array
+            planes = array.reshape(-1, 1).view(np.uint8).T.tobytes()
+            data = np.frombuffer(zlib.compress(planes), np.uint8).copy()
+            plain[f"{layer}/{name}"] = torch.from_numpy(data)
+    save_file(plain, path, {FORMAT_2: json.dumps(atlas._header())})
+    before = Atlas.load(path)
+    for layer, found in atlas.layers.items():
+        for name in TENSORS:
+            assert torch.equal(getattr(before.layers[layer], name), getattr(found, name)), name
     kept = atlas
     for _ in range(2):
         kept.strongest().save(path)
@@ -169,6 +185,23 @@ def test_files_of_before_and_files_with_the_strongest_tiles_alone(tmp_path: Path
             assert torch.equal(kept.layers[layer].activations, found.activations)
             assert torch.equal(kept.layers[layer].projections, found.projections[:, :1])
             assert torch.equal(kept.layers[layer].inside, found.inside[:, :1])
+
+
+def test_tensors_are_packed() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 3, 3, 5, 7)
+    scaled = torch.rand(shape, generator=generator) * 2 - 1
+    scaled[0, 0] = 0
+    scaled[1, 1, 0, 0, :2] = torch.tensor([1.0, -1.0])
+    kept = rounded(scaled)
+    assert float((kept.float() - scaled).abs().max()) <= 0.5 / STEPS
+    assert torch.equal(rounded(kept), kept)
+    pixels = torch.randint(0, 256, shape, generator=generator).to(torch.uint8)
+    counts = torch.randint(-(2**40), 2**40, (4, 2), generator=generator)
+    for values in (kept, pixels, counts, torch.zeros(0, 9, 3, 7, 7, dtype=torch.uint8)):
+        kind = str(values.dtype).removeprefix("torch.")
+        again = unpacked(packed(values), kind, tuple(values.shape))
+        assert torch.equal(again, values) and again.dtype == values.dtype
 
 
 def test_index(tmp_path: Path) -> None:

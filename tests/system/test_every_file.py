@@ -73,11 +73,6 @@ def test_every_file_stands_in_the_table(left: Path) -> None:
         assert found or path.is_dir(), name
 
 
-def falls_back(run: Path) -> str:
-    found = checkpoint_to_resume(run / "checkpoints")
-    return "falls back" if found == run / "checkpoints" / "best.ckpt" else "read"
-
-
 def reads(read: Callable[[Path], Any]) -> Callable[[Path], str]:
     """Whether a file is read, or a UserError names it."""
 
@@ -95,7 +90,11 @@ def reads(read: Callable[[Path], Any]) -> Callable[[Path], str]:
 
 #: What is done with a file, and what comes of it if it is damaged, and if it is missing.
 READERS: dict[str, tuple[Callable[[Path], str], str, str]] = {
-    "checkpoints/last.ckpt": (falls_back, "falls back", "falls back"),
+    # The training has ended: the best is not one to resume from.
+    "checkpoints/last.ckpt": (
+        reads(lambda run: checkpoint_to_resume(run / "checkpoints")),
+        *("named", "named"),
+    ),
     "checkpoints/best.ckpt": (
         reads(lambda run: load_classifier(run / "checkpoints" / "best.ckpt")),
         *("named", "absent"),

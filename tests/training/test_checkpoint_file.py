@@ -211,6 +211,28 @@ def test_a_pickle_is_refused_with_a_safe_way(tmp_path: Path) -> None:
     assert not touched.exists()
 
 
+@pytest.mark.parametrize("epochs", [3, 4])
+def test_the_best_checkpoint_of_a_training_that_ended_has_no_optimizer(
+    epochs: int, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "best.ckpt", contents() | {"optimizer_states": [{"state": {}}]})
+    before = read_checkpoint(path)
+    callback = BestCheckpoint(dirpath=tmp_path, monitor="val/top1_error", filename="best")
+    callback.best_k_models = {str(path): torch.tensor(5.0)}
+    trainer: Any = SimpleNamespace(
+        max_epochs=epochs, max_steps=-1, current_epoch=3, global_step=9, is_global_zero=True
+    )
+    callback.on_train_end(trainer, None)  # type: ignore[arg-type]
+    after = read_checkpoint(path)
+    # After three of four epochs it was stopped, and may be resumed.
+    assert set(before) - set(after) == ({"optimizer_states"} if epochs == 3 else set())
+    for name, value in before["state_dict"].items():
+        assert torch.equal(after["state_dict"][name], value), name
+    if epochs == 3:
+        with pytest.raises(DamagedFile, match="lacks optimizer_states"):
+            read_checkpoint(path, resumable=True)
+
+
 @pytest.mark.parametrize("fate", ["moved", "missing", "damaged"])
 def test_a_moved_run_keeps_its_best_score(
     fate: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zf_lightning.atlas.file import Atlas, LayerAtlas, Mismatch
+from zf_lightning.atlas.packing import rounded
 from zf_lightning.atlas.top_activations import TopImages
 from zf_lightning.deconv.deconvnet import Deconvnet
 from zf_lightning.deconv.receptive_field import ReceptiveField, crop
@@ -198,7 +199,7 @@ class _LayerBuilder:
         peaks = projections.abs().amax((1, 2, 3))
         atlas.peaks[places] = peaks
         divisor = peaks.where(peaks > 0, 1)[:, None, None, None]
-        atlas.scaled_projections[places] = (projections / divisor).half()
+        atlas.scaled_projections[places] = rounded(projections / divisor)
         at = (atlas.drawn[places[0]], places[1])
         atlas.labels[at] = batch.labels.cpu()[images]
         recorded, recomputed = atlas.activations[at].double(), activations.double()

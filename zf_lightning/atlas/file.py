@@ -1,8 +1,8 @@
 """The atlas: for each feature map its strongest images, and for some of them what excited it.
 
 On disk it is one safetensors file (`atlas/epoch=003.safetensors`), which is all that `load` needs,
-and beside it an index in JSON for people and web pages. Patches and projections are compressed
-without loss; what lies beyond the border follows from where a tile begins, and is not stored.
+and beside it an index in JSON for people and web pages. Its tensors are compressed (`packing`);
+what lies beyond the border follows from where a tile begins, and is not stored.
 """
 
 import math
@@ -12,18 +12,17 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from zf_lightning.atlas.packing import packed, unpacked, unpacked_2
 from zf_lightning.deconv.receptive_field import inside_image
 from zf_lightning.errors import DamagedFile, UserError
 from zf_lightning.system.sealed import read_tensors, write_json, write_tensors
 
-FORMAT = "zf-lightning atlas 2"
-#: Before 0.2: nothing was compressed.
-FORMAT_1 = "zf-lightning atlas 1"
+FORMAT = "zf-lightning atlas 3"
+#: Before 0.2: nothing was compressed, or pixels alone.
+FORMAT_1, FORMAT_2 = "zf-lightning atlas 1", "zf-lightning atlas 2"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ class LayerAtlas:
     patches: Tensor
     #: `[M, k, h, w]` bool: False beyond the border.
     inside: Tensor
-    #: `[M, k, 3, h, w]` float16 in [-1, 1]: the projections, each divided by its peak.
+    #: `[M, k, 3, h, w]` float16 in [-1, 1]: the projections, each divided by its peak, and
+    #: `packing.rounded`.
     scaled_projections: Tensor
     #: `[M, k]` float32: the largest magnitude of each projection, in units of the input.
     peaks: Tensor
@@ -158,8 +158,8 @@ class Atlas:
         tensors = {}
         for layer, found in self.layers.items():
             for name in TENSORS:
-                value = getattr(found, name).detach().cpu().contiguous()
-                tensors[f"{layer}/{name}"] = _packed(value) if name in PACKED else value
+                value = getattr(found, name)
+                tensors[f"{layer}/{name}"] = value if name in PLAIN else packed(value)
         write_tensors(path, FORMAT, tensors, self._header())
         # Last: where there is an index, there is a whole atlas.
         write_json(path.with_suffix(".json"), self.index(), indent=None)
@@ -167,11 +167,11 @@ class Atlas:
     @classmethod
     def load(cls, path: Path) -> "Atlas":
         """Read what `save` wrote. Raises UserError for a file that is something else."""
-        header, tensors = read_tensors(path, FORMAT)
-        packed = bool(header)
-        if not packed:
-            header, tensors = read_tensors(path, FORMAT_1)
-        if not header:
+        for version in (FORMAT, FORMAT_2, FORMAT_1):
+            header, tensors = read_tensors(path, version)
+            if header:
+                break
+        else:
             raise UserError(f"{path} is not an atlas of this version ({FORMAT}).")
         try:
             header["input_size"] = tuple(header["input_size"])
@@ -181,10 +181,8 @@ class Atlas:
             layers = {}
             for layer, values in header.pop("layers").items():
                 found = {name: tensors[f"{layer}/{name}"] for name in TENSORS}
-                if packed:
-                    shape = (*found["peaks"].shape, 3, *values["tile_size"])
-                    for name, kind in PACKED.items():
-                        found[name] = _unpacked(found[name], kind, shape)
+                if version != FORMAT_1:
+                    found |= _unpacked(found, values["tile_size"], version)
                 layers[layer] = LayerAtlas(
                     layer=layer,
                     receptive_field=tuple(values["receptive_field"]),
@@ -247,31 +245,30 @@ class Atlas:
 
 #: What there is for each drawn feature map.
 TILES = ("drawn", "tiles", "patches", "inside", "scaled_projections", "peaks")
-#: Tensors in the file, and the types of those that are compressed.
+#: Tensors in the file, and those that are not compressed, from which the others have their shapes.
 TENSORS = tuple(
     one.name for one in fields(LayerAtlas) if one.type is Tensor and one.name != "inside"
 )
-PACKED = {"patches": "uint8", "scaled_projections": "float16"}
+PLAIN = ("activations", "peaks")
 
 
-def _packed(values: Tensor) -> Tensor:
-    """Compressed bytes, of a third to two thirds of the size."""
-    array = values.numpy()
-    if array.dtype == np.uint8:
-        # Pixels beside each other are alike.
-        array = np.diff(array, axis=-1, prepend=np.uint8(0))
-    # Signs and exponents repeat, the last bits of float16 do not: apart from each other.
-    planes = array.reshape(-1, 1).view(np.uint8).T
-    return torch.frombuffer(bytearray(zlib.compress(planes.tobytes(), 1)), dtype=torch.uint8)
-
-
-def _unpacked(data: Tensor, kind: str, shape: Sequence[int]) -> Tensor:
-    planes = np.frombuffer(zlib.decompress(data.numpy().tobytes()), np.uint8)
-    values: NDArray[Any] = np.array(planes.reshape(np.dtype(kind).itemsize, -1).T, order="C")
-    values = values.view(kind).reshape(shape)
-    if kind == "uint8":
-        values = np.cumsum(values, axis=-1, dtype=np.uint8)
-    return torch.from_numpy(values)
+def _unpacked(
+    tensors: dict[str, Tensor], tile_size: Sequence[int], version: str
+) -> dict[str, Tensor]:
+    """A layer's compressed tensors, as they were."""
+    maps, tiles = (tensors[name].shape for name in PLAIN)
+    pixels = {
+        name: (kind, (*tiles, 3, *tile_size))
+        for name, kind in (("patches", "uint8"), ("scaled_projections", "float16"))
+    }
+    if version == FORMAT_2:
+        return {name: unpacked_2(tensors[name], *how) for name, how in pixels.items()}
+    whole: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("indices", "labels", "rows", "columns"), maps
+    )
+    whole |= {"windows": (*maps, 4), "nans": maps[:1], "drawn": tiles[:1], "tiles": (*tiles, 2)}
+    every = {**pixels, **{name: ("int64", shape) for name, shape in whole.items()}}
+    return {name: unpacked(tensors[name], *how) for name, how in every.items()}
 
 
 def _inside(tensors: dict[str, Tensor], size: tuple[int, int]) -> Tensor:

@@ -46,7 +46,7 @@ MOST_IMAGES = 25
 #: Height and width of a tile in pixels: conv5 of ZFNet sees 139.
 LARGEST_TILE = 144
 #: Of the pictures, 0 to 100.
-QUALITY = 80
+QUALITY = 70
 
 
 class MapWall:

@@ -123,6 +123,17 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
     return None
 
 
+def leave_out_optimizers(path: Path) -> None:
+    """Write a checkpoint again without the optimizers' state: no training resumes from it then.
+
+    A folder, as some strategies write it, stays as it is. Raises OSError.
+    """
+    if path.is_file():
+        contents = read_checkpoint(path)
+        if contents.pop("optimizer_states", None):
+            WholeCheckpointFile().save_checkpoint(contents, path)
+
+
 def _save(checkpoint: dict[str, Any], path: Path) -> None:
     try:
         torch.save(checkpoint, path)
