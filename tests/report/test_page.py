@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zf_lightning.report.curves import draw_curves
+from zf_lightning.report.curves import MOST_POINTS, read_curves
 from zf_lightning.report.page import find_pictures, write_report
 
 METRICS = """epoch,step,train/loss,train/learning_rate,val/top1_error,val/loss
@@ -75,8 +75,27 @@ def test_a_task_has_its_pictures_on_a_page_and_names_are_text(tmp_path: Path) ->
 
 
 def test_curves_go_by_the_epoch_that_the_page_counts(folder: Path) -> None:
-    assert "epoch" in draw_curves(folder / "metrics.csv")["loss"]
+    loss = read_curves(folder / "metrics.csv")[1]
+    assert (loss.title, loss.across) == ("loss (nats)", "epoch")
+    assert [number for _, number in loss.columns] == ["0", "1", "2"]
+    assert [number for _, number in loss.rows] == ["0", "1", "2"]
+    (_, training, marked), (name, validation, _) = loss.lines
+    assert marked and name == "validation" and len(training) == len(validation) == 2
+    # Epoch 2 is at the right end; the larger the higher, from the axis on.
+    assert validation[1][0] == 448 and training[0][1] < validation[0][1] < validation[1][1] < 292
     rows = (folder / "metrics.csv").read_text().splitlines()
-    # Before the first validation.
-    (folder / "metrics.csv").write_text("\n".join([rows[0], "1,4,2.0,,,"]) + "\n")
-    assert "step" in draw_curves(folder / "metrics.csv")["loss"]
+    # Before the first validation; a loss that is not a number is no point.
+    (folder / "metrics.csv").write_text("\n".join([rows[0], "1,4,2.0,,,", "1,5,nan,,,"]) + "\n")
+    (loss,) = read_curves(folder / "metrics.csv")
+    assert loss.across == "step" and [len(points) for _, points, _ in loss.lines] == [1, 0]
+
+
+def test_long_curves_keep_their_extremes(tmp_path: Path) -> None:
+    losses = [f"1,{step},{9 if step == 777 else 1 + step % 2},,," for step in range(5000)]
+    rows = METRICS.splitlines()[:1] + losses
+    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
+    (loss,) = read_curves(tmp_path / "metrics.csv")
+    points = loss.lines[0][1]
+    assert len(points) <= MOST_POINTS and list(points) == sorted(points, key=lambda one: one[0])
+    # The highest is there, with the room above it.
+    assert min(y for _, y in points) == pytest.approx(48 + 244 * 0.08 / 1.08, abs=0.1)

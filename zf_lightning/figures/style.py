@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,14 +27,9 @@ FONT_SIZE = 8
 LARGE_FONT_SIZE = 11
 
 
-def new_figure(
-    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
-) -> Figure:
-    """An empty figure of a size in inches, its parts laid out so that no text is cut off.
-
-    To lay out takes as long as to draw: `layout=None` where the margins are known.
-    """
-    return Figure(figsize=(width, height), dpi=RESOLUTION, layout=layout)
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, its parts laid out so that no text is cut off."""
+    return Figure(figsize=(width, height), dpi=RESOLUTION, layout="constrained")
 
 
 def to_image(figure: Figure) -> Image.Image:

@@ -89,9 +89,10 @@ def load_training_top_images(
 
 def image_batch(images: Tensor, labels: Tensor, classifier: ImageClassifier) -> ImageBatch:
     """Samples uint8 `[N, 3, 256, 256]`: their centre crops, for the network and for display."""
-    images, preprocessing = images.to(classifier.device), classifier.preprocessing
+    preprocessing = classifier.preprocessing
+    images = preprocessing.resize(images.to(classifier.device))
     return ImageBatch(
-        display=centre_crop(preprocessing.resize(images), preprocessing.input_size).cpu(),
+        display=centre_crop(images, preprocessing.input_size).cpu(),
         inputs=preprocessing(images),
         labels=labels,
     )
