@@ -169,16 +169,24 @@ def long(tiny: list[str]) -> list[str]:
     return [*tiny, "trainer.max_epochs=10000", "optimizer.lr=1e-9", "callbacks.probe=null"]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("kill", "number", "status"),
+    [
+        (os.kill, signal.SIGTERM, 143),
+        (os.kill, signal.SIGINT, 130),
+        # With the processes that load the images, as `timeout` does it.
+        (os.killpg, signal.SIGTERM, 143),
+    ],
+)
 def test_a_training_that_is_told_to_end(
-    number: int, status: int, long: list[str], tmp_path: Path
+    kill: Callable[[int, int], object], number: int, status: int, long: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     code, said = stopped(
-        [*long, f"hydra.run.dir={run}"],
+        [*long, "data.workers=2", f"hydra.run.dir={run}"],
         tmp_path,
         run / "checkpoints" / "last.ckpt",
-        lambda pid: os.kill(pid, number),
+        lambda pid: kill(pid, number),
     )
     assert code == status, said[-3000:]
     assert f"resume with python main.py resume={run}" in said and "Traceback" not in said

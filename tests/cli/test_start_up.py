@@ -67,3 +67,12 @@ def test_the_trainers_arguments_are_those_of_lightning() -> None:
 
     known = list(inspect.signature(lightning.Trainer.__init__).parameters)
     assert trainer_arguments() == known[1:]
+
+
+def test_help_whose_reader_has_enough() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(ROOT / "main.py"), "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")

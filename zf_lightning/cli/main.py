@@ -44,7 +44,11 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         name = Path(sys.argv[0]).name
         program = {"main.py": "python main.py", "__main__.py": "python -m zf_lightning"}
-        print(help_text(CONF, program=program.get(name, name)))
+        try:
+            print(help_text(CONF, program=program.get(name, name)), flush=True)
+        except BrokenPipeError:
+            # Whoever reads it, as `head`, has enough. Python would write the rest at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     with clear_messages():
         prepare()

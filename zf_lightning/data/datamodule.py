@@ -11,6 +11,7 @@ from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.data.sources.base import ImageSource, Split, StoredInOrder
 from zf_lightning.errors import UserError
 from zf_lightning.system.cores import default_workers
+from zf_lightning.system.processes import follow_loader
 
 
 class ImageDataModule(lightning.LightningDataModule):
@@ -130,6 +131,7 @@ class ImageDataModule(lightning.LightningDataModule):
             batch_size=self.batch_size // processes,
             sampler=sampler,
             num_workers=workers,
+            worker_init_fn=follow_loader,
             collate_fn=collate,
             pin_memory=self.trainer is not None and _on_gpu(self.trainer),
             # An evaluation is made once; the epochs keep their workers.

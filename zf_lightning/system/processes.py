@@ -4,6 +4,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 PARENT_VARIABLE = "ZF_LIGHTNING_PARENT"
 #: How often a process looks whether its parent is there, in seconds.
 INTERVAL = 0.5
-#: How long a process that has failed waits for the first to say so, in seconds.
+#: How long a process that has failed waits for the first to say so, and a worker that is told to
+#: end for its reader, in seconds.
 REPORTING = 10.0
 #: How long to wait for a folder: what remains of a killed run, such as the workers that load data
 #: (they look for their parent every 5 seconds), needs a moment to end.
@@ -62,9 +64,18 @@ def follow_loader(_: int) -> None:
     """End a worker of a DataLoader with the process that reads from it: its `worker_init_fn`.
 
     torch's workers look for their parent only while they wait for work: one that has more to hand
-    over than a pipe holds would wait for ever.
+    over than a pipe holds would wait for ever. And a SIGTERM to the whole group, as `timeout` sends
+    it, is the reader's to answer: one that lost its workers first would end with their traces.
     """
     threading.Thread(target=_follow_reader, daemon=True, name="follow-parent").start()
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(*_: object) -> None:
+    # If the reader does not end this worker before.
+    timer = threading.Timer(REPORTING, os._exit, (128 + signal.SIGTERM,))
+    timer.daemon = True
+    timer.start()
 
 
 def _follow_reader() -> None:
