@@ -2,12 +2,12 @@
 
     git worktree add /tmp/before COMMIT
     python benchmarks/atlas.py PHOTOGRAPHS [--against /tmp/before] [--captum-units 24]
-                               [--layers conv1 …] [--maps 0] [--repetitions 1]
+                               [--maps 0] [--repetitions 1]
 
 All feature maps of the five convolutions (or `--maps` of each), the top nine of a folder's images,
 full-width ZFNet with random weights, one thread. Each checkout runs in a process of its own, and
-they take turns, step by step: a bare forward pass up to conv5, the search, and each layer's
-projecting with everything around it (images read again, tiles cut out, compressed, saved). Captum's
+they take turns, step by step: a bare forward pass up to conv5, the search, and projecting with
+everything around it (images read again, tiles cut out, compressed, saved). Captum's
 `NeuronDeconvolution` projects some of the same units in batches, once its images are in memory; its
 time for all of them is computed from that. Seconds are those of the processor. Wanted: at least
 twice as fast in projecting as at a3ac5a5 and 15 times as fast as Captum, a search of at most 1.05
@@ -39,7 +39,6 @@ def main() -> None:
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--against", type=Path, help="the other checkout's folder")
     parser.add_argument("--captum-units", type=int, default=24, help="of each layer; 0: without")
-    parser.add_argument("--layers", nargs="+", default=LAYERS)
     parser.add_argument("--maps", type=int, default=0, help="of each layer; 0: all")
     parser.add_argument("--repetitions", type=int, default=1)
     options = parser.parse_args()
@@ -52,20 +51,18 @@ def main() -> None:
             name: start(Path(__file__), WORKER, folder, *arguments)
             for name, folder in folders.items()
         }
-        steps: list[dict[str, Any]] = [{"step": "forward"}, {"step": "search"}]
-        steps += [{"step": "project", "layer": layer} for layer in options.layers]
+        steps = ("forward", "search", "project")
         times: dict[tuple[str, str], list[float]] = {}
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for _ in range(options.repetitions):
             for step in steps:
                 for name, side in sides.items():
-                    answer = ask(side, step)
-                    key = (name, step.get("layer", step["step"]))
-                    times.setdefault(key, []).append(answer["seconds"])
-                    found[key] = answer
-                    print(f"{name}, {key[1]}: {answer['seconds']:.1f} s", file=sys.stderr)
+                    answer = ask(side, {"step": step})
+                    times.setdefault((name, step), []).append(answer["seconds"])
+                    found[name, step] = answer
+                    print(f"{name}, {step}: {answer['seconds']:.1f} s", file=sys.stderr)
         captum = {}
-        for layer in options.layers if options.captum_units else ():
+        for layer in LAYERS if options.captum_units else ():
             step = {"step": "captum", "layer": layer, "units": options.captum_units}
             captum[layer] = ask(sides["this checkout"], step)["a_unit"]
         for side in sides.values():
@@ -74,28 +71,22 @@ def main() -> None:
             side.wait()
     images = found["this checkout", "search"]["images"]
     print(f"torch {torch.__version__}, one thread, {images} images")
-    keys = ["forward", "search", *options.layers]
-    totals, peaks = {}, {}
+    units = found["this checkout", "project"]["units"]
+    totals = {}
     for name in sides:
-        median = {key: statistics.median(times[name, key]) for key in keys}
-        units = {key: found[name, key]["units"] for key in options.layers}
-        peaks[name] = max(found[name, key]["peak_mb"] for key in options.layers)
-        totals[name] = sum(median[layer] for layer in options.layers)
+        median = {step: statistics.median(times[name, step]) for step in steps}
+        totals[name] = median["project"]
         print(
             f"{name}: forward {median['forward']:.1f} s, search {median['search']:.1f} s (ratio "
             f"{median['search'] / median['forward']:.3f}), projecting {sum(units.values()):,} "
-            f"units {totals[name]:.1f} s, peak memory {peaks[name]:,.0f} MB"
+            f"units {totals[name]:.1f} s, peak memory {found[name, 'project']['peak_mb']:,.0f} MB"
         )
-        for layer in options.layers:
-            each = 1000 * median[layer] / max(1, units[layer])
-            print(f"  {layer}: {median[layer]:.1f} s, {each:.2f} ms a unit")
     if options.against:
         print(
             f"projecting, the other over this: {totals['the other'] / totals['this checkout']:.2f}"
         )
     if captum:
-        of = {layer: found["this checkout", layer]["units"] for layer in options.layers}
-        theirs = sum(captum[layer] * of[layer] for layer in options.layers)
+        theirs = sum(captum[layer] * units[layer] for layer in LAYERS)
         each = ", ".join(f"{layer} {1000 * value:.0f}" for layer, value in captum.items())
         print(
             f"Captum, batched: {each} ms a unit, {theirs:.0f} s for all; over this: "
@@ -154,17 +145,13 @@ def worker(folder: str, photographs: str, maps: int, scratch: str) -> None:
                 metric.update(outputs, torch.tensor(some))
             top.update(metric.compute())
         elif question["step"] == "project":
-            layer = question["layer"]
-            number = min(maps or counts[layer], counts[layer])
-            made = atlas.build_atlas(
-                engine,
-                {layer: top[layer]},
-                images_of,
-                input_size=(224, 224),
-                maps={layer: range(number)},
-            )
-            made.save(Path(scratch) / f"{Path(folder).name}_{layer}.safetensors")
-            done["units"] = int(top[layer].present[:number].sum())
+            numbers = {layer: min(maps or counts[layer], counts[layer]) for layer in LAYERS}
+            drawn = {layer: range(number) for layer, number in numbers.items()}
+            made = atlas.build_atlas(engine, top, images_of, input_size=(224, 224), maps=drawn)
+            made.save(Path(scratch) / f"{Path(folder).name}.safetensors")
+            done["units"] = {
+                layer: int(top[layer].present[:number].sum()) for layer, number in numbers.items()
+            }
         else:
             done["a_unit"] = _captum(
                 network, images_of, top, layer=question["layer"], units=question["units"]

@@ -1,5 +1,7 @@
 """Units computed where they are: equal to whole images, wherever they are in whatever graph."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torchvision
@@ -8,7 +10,7 @@ from torchvision.models.vgg import VGG, make_layers
 
 from tests.deconv.oracles import NETWORKS, Small, randomise, small_convnet, some_images
 from tests.deconv.published import built, narrow
-from zf_lightning.deconv import Deconvnet, Units
+from zf_lightning.deconv import Deconvnet, Units, projection
 from zf_lightning.deconv.projection import in_crops_is_less_work
 
 
@@ -35,14 +37,18 @@ def assert_equal_to_whole_images(
     units = units_of(layer, whole.forward(images, [layer]).outputs[layer])
     # The oracle is only one if windows are really used.
     assert windows._geometries.of([layer], tuple(images.shape[1:]))[layer].plan is not None
-    expected, found = whole.project(images, units), windows.project(images, units)
-    torch.testing.assert_close(
-        found.activations, expected.activations, rtol=tolerance, atol=tolerance
-    )
+    expected = whole.project(images, units)
     scale = expected.pixels.abs().amax((1, 2, 3))
     assert scale.max() > 0
-    difference = (found.pixels - expected.pixels).abs().amax((1, 2, 3))
-    assert (difference <= tolerance * scale).all(), (difference / scale).max()
+    for shared in (True, False):
+        every = torch.full([len(images)], shared)
+        with patch.object(projection, "sharing_is_less_work", return_value=every):
+            found = windows.project(images, units)
+        torch.testing.assert_close(
+            found.activations, expected.activations, rtol=tolerance, atol=tolerance
+        )
+        difference = (found.pixels - expected.pixels).abs().amax((1, 2, 3))
+        assert (difference <= tolerance * scale).all(), (difference / scale).max()
     expected_tiles = whole.project_windows(images, units)
     tiles = windows.project_windows(images, units)
     for name in ("tops", "lefts", "inside"):
@@ -175,9 +181,9 @@ def test_less_work_is_chosen() -> None:
 
 def test_an_image_with_many_units_is_run_once() -> None:
     # Eight units of an image share two passes up: 8 times (1 + 1/4) for them with the whole image,
-    # 8 times 2 × share in crops. A unit of its own takes 2 or 2 × share.
+    # 8 times share and one pass up in crops. A unit of its own takes 2 or 2 × share.
     images = torch.tensor([3, *[1] * 8])
-    for share, alone, many in ((0.5, True, True), (0.7, True, False), (1.1, False, False)):
+    for share, alone, many in ((0.9, True, True), (1.1, False, True), (1.2, False, False)):
         assert in_crops_is_less_work(share, images).tolist() == [alone, *[many] * 8]
 
 

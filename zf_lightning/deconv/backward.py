@@ -73,7 +73,14 @@ def with_backward(values: Tensor, output: Tensor, backward: Callable[[Tensor], T
     return found
 
 
-def rectify(method: Method, values: Tensor, *, slope: float = 0.0, top: float = math.inf) -> Tensor:
+def rectify(
+    method: Method,
+    values: Tensor,
+    *,
+    slope: float = 0.0,
+    top: float = math.inf,
+    output: Tensor | None = None,
+) -> Tensor:
     """ReLU and its relatives: `slope` below 0 (leaky ReLU), cut off at `top` (ReLU6).
 
     The paper passes the signal through the network's own non-linearity f, because it reconstructs
@@ -89,10 +96,13 @@ def rectify(method: Method, values: Tensor, *, slope: float = 0.0, top: float = 
     `top`.
     """
     with torch.no_grad():
-        output = F.leaky_relu(values, slope) if slope else values.clamp(0, top)
+        if output is None:
+            output = F.leaky_relu(values, slope) if slope else values.clamp(0, top)
         passed = None
         if method.name != "deconvnet":
-            passed = (values > 0) & (values < top) if top < math.inf else values > 0
+            # Where a ReLU gives something its input was positive, which need not be known.
+            at = values if slope else output
+            passed = (at > 0) & (at < top) if top < math.inf else at > 0
 
     def backward(signal: Tensor) -> Tensor:
         if method.name != "gradient":
@@ -106,16 +116,14 @@ def rectify(method: Method, values: Tensor, *, slope: float = 0.0, top: float = 
 
 def convolve(
     values: Tensor,
+    output: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
     stride: Pair,
     padding: Pair,
     dilation: Pair,
     groups: int,
 ) -> Tensor:
     """Convolution; the signal goes down through the same filters transposed (Sec. 2.1)."""
-    with torch.no_grad():
-        output = F.conv2d(values, weight, bias, stride, padding, dilation, groups)
     height, width = values.shape[2:]
 
     def backward(signal: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ class Call:
     crop: Locality | None
     name: str
     native: Any
+    #: What it gives, or a blank of that shape, where that is known: its input may be a blank then.
+    output: Tensor | None = None
 
 
 def derivative(call: Call, *args: Any, **kwargs: Any) -> Result:

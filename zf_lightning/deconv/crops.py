@@ -8,7 +8,8 @@ border of a feature map it holds what the next operation would see there, so tha
 that of whole images, also at the borders.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -51,8 +52,22 @@ class CropPlan:
     #: Of every operation, in whole images.
     localities: Mapping[fx.Node, Locality]
     cuts: Mapping[fx.Node, list[Cut]]
+    #: The nodes that only max pooling takes, and takes as they are.
+    pooled: frozenset[fx.Node]
+    #: `(C, H, W)` of every operation's output in whole images.
+    shapes: Mapping[fx.Node, tuple[int, ...]]
     #: Values computed in a unit's crops, as a share of those of a whole image.
     share: float
+
+    @property
+    def largest(self) -> int:
+        """How many values the largest of a unit's crops has."""
+        return max(self.shapes[node][0] * prod(self.nodes[node].size) for node in self.shapes)
+
+    @property
+    def values(self) -> int:
+        """How many values are computed of a whole image."""
+        return sum(map(prod, self.shapes.values()))
 
 
 def plan_crops(
@@ -83,12 +98,15 @@ def plan_crops(
     if any(name_of(n.target) in VIEWS and _names_sizes(n, localities[n].axes) for n in order):
         return None
     inside = sum(shapes[node][0] * prod(fields[node].size) for node in order)
+    whole = sum(prod(shapes[node]) for node in order)
     return CropPlan(
         target,
         {node: fields[node] for node in (graph.input, *order)},
         {node: localities[node] for node in order},
         cuts,
-        inside / sum(prod(shapes[node]) for node in order),
+        _pooled(cuts, localities),
+        {node: shapes[node] for node in order},
+        inside / whole,
     )
 
 
@@ -119,6 +137,27 @@ def _cuts(
         )
         found.append(Cut(source, part, (left, right, top, bottom), sees_border))
     return found
+
+
+def blank(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Stands for values at which nobody looks, without taking any room."""
+    return like.new_zeros(()).expand(*shape)
+
+
+def is_blank(values: Tensor) -> bool:
+    """Whether these are values of `blank`."""
+    return not any(values.stride())
+
+
+def _pooled(
+    cuts: Mapping[fx.Node, list[Cut]], localities: Mapping[fx.Node, Locality]
+) -> frozenset[fx.Node]:
+    takers: dict[fx.Node, list[bool]] = {}
+    for node, found in cuts.items():
+        for cut in found:
+            pools = localities[node].border_value == -math.inf and not any(cut.sides)
+            takers.setdefault(cut.source, []).append(pools)
+    return frozenset(node for node, pools in takers.items() if pools == [True])
 
 
 class Positions:
@@ -169,11 +208,20 @@ def crop_pixels(graph: Graph, plan: CropPlan, images: Tensor, units: Positions) 
 
 
 def crop_inputs(
-    plan: CropPlan, units: Positions, node: fx.Node, values: Mapping[fx.Node, Any]
+    plan: CropPlan,
+    units: Positions,
+    node: fx.Node,
+    values: Mapping[fx.Node, Any],
+    ready: Collection[fx.Node] = (),
 ) -> dict[fx.Node, Any]:
-    """The values that an operation takes, cropped to what it sees, its border value beyond."""
+    """The values that an operation takes, cropped to what it sees, its border value beyond.
+
+    Those of `ready` are so already.
+    """
     taken = dict(values)
     for source, part, sides, sees_border in plan.cuts[node]:
+        if source in ready:
+            continue
         beyond = units.beyond(part) if sees_border else None
         axes = plan.localities[source].axes if source in plan.localities else STANDARD
         border_value = plan.localities[node].border_value
@@ -213,15 +261,23 @@ def _cut(
         if beyond is not None:
             part.permute(0, 2, 3, 1)[beyond] = value
 
+    left, right, top, bottom = sides
+
     def backward(signal: Tensor) -> Tensor:
-        left, right, top, bottom = sides
+        if border_value == -math.inf:
+            # No maximum lies there, so that nothing comes back to it.
+            return F.pad(signal, sides) if any(sides) else signal
         whole = F.pad(signal, sides) if any(sides) else signal.clone()
         fill(whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right], 0.0)
         return whole
 
     with torch.no_grad():
-        cut = F.pad(values, [-side for side in sides]) if any(sides) else values.clone()
-        fill(cut, border_value)
+        if is_blank(values):
+            height, width = values.shape[2] - top - bottom, values.shape[3] - left - right
+            cut = blank(values, (*values.shape[:2], height, width))
+        else:
+            cut = F.pad(values, [-side for side in sides]) if any(sides) else values.clone()
+            fill(cut, border_value)
     found = with_backward(values, cut, backward)
     # What is remembered of values: that they are held, or come from a rectifier.
     found.__dict__.update(values.__dict__)

@@ -26,6 +26,7 @@ from zf_lightning.deconv.receptive_field import (
     inside_image,
     paste,
 )
+from zf_lightning.deconv.shared import CropUnits
 from zf_lightning.deconv.units import (
     Projections,
     Unit,
@@ -333,16 +334,17 @@ class Deconvnet:
         shape = tuple(images.shape[1:])
         geometry = self._geometry({group.layer for group in groups}, shape)
         projector = self._projector
-        whole = []
+        crops, whole = [], []
         for number, group in enumerate(groups):
             check_range("image", group.images, len(images))
             check_unit(group, geometry[group.layer].shape)
             plan = geometry[group.layer].plan
             in_crops = self._in_crops(plan, group.images)
             if plan is not None and in_crops.any():
-                for places in in_crops.nonzero()[:, 0].split(self.batch_size):
-                    yield projector.in_crops(images, plan, number, group[places], places)
+                places = in_crops.nonzero()[:, 0]
+                crops.append(CropUnits(number, group[places], places, plan))
             whole.append((number, group, (~in_crops).nonzero()[:, 0]))
+        yield from projector.in_crops(images, crops)
         yield from projector.in_whole_images(images, whole)
 
     def _in_crops(self, plan: CropPlan | None, images: Tensor) -> Tensor:

@@ -41,12 +41,14 @@ class Locality:
             images.
         border_value: what the operation sees beyond the border of its input.
         axes: of rows and columns in its output.
+        held: whether its output is a constant on the way down, as a gate is.
     """
 
     support: Support | Literal["everywhere"] = POINTWISE
     in_crops: bool = True
     border_value: float = 0.0
     axes: Pair = STANDARD
+    held: bool = False
 
 
 def axes_of(value: Tensor) -> Pair | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from zf_lightning.deconv import arithmetic, backward, held, normalisations, pooling, rectifiers
 from zf_lightning.deconv.backward import Method
@@ -43,11 +43,13 @@ class Operations:
         method: how a signal goes down through what is not linear.
         rules: operations of the user's own, which go before the built-in ones.
         places: whether it is followed where rows and columns are, for crops to be planned.
+        output: what the operation that is run gives, where that is known: see `Call`.
     """
 
     method: Method
     rules: Mapping[Operation, Callable[..., Tensor]] = field(default_factory=dict)
     places: bool = False
+    output: Tensor | None = None
 
     @property
     def whole_modules(self) -> frozenset[type[nn.Module]]:
@@ -67,6 +69,21 @@ class Operations:
         options = {attribute: getattr(module, attribute) for attribute in attributes}
         return self.run_function(getattr(F, name), args, options, crop)
 
+    def rule_of(self, network: nn.Module, node: fx.Node) -> str | None:
+        """The name in FUNCTIONS of the rule that runs a node; None if nothing there runs it."""
+        target: Any = node.target
+        if node.op == "call_module":
+            module = network.get_submodule(target)
+            if operation_class(self.whole_modules, module) in self.rules or node.kwargs:
+                return None
+            if type(module) not in MODULES or not _is_plain(module):
+                return None
+            target = getattr(F, MODULES[type(module)][0])
+        if not isinstance(target, str) and not is_torch(target):
+            return None
+        name = name_of(target)
+        return None if name not in FUNCTIONS or {target, name} & {*self.rules} else name
+
     def is_unknown(self, function: Any) -> bool:
         """Whether a function is not PyTorch's, so that what it calls has to be seen."""
         known = isinstance(function, str) or is_torch(function) or function in self.rules
@@ -85,7 +102,7 @@ class Operations:
             if key in self.rules:
                 return _by_user(self.rules[key], args, kwargs)
         native = getattr(torch.Tensor, function) if isinstance(function, str) else function
-        call = Call(self.method, crop, name, native)
+        call = Call(self.method, crop, name, native, self.output)
         known = isinstance(function, str) or is_torch(function)
         is_held, refusal = held.among(name, args, kwargs)
         if is_held and (refusal or name != "mean"):
@@ -154,7 +171,11 @@ def _convolution(
     margins = pair(padding)
     support = Support((reach[0] + 1, reach[1] + 1), strides, (-margins[0], -margins[1]))
     inner = (0, 0) if call.crop else margins
-    output = backward.convolve(values, weight, bias, strides, inner, dilations, groups)
+    output = call.output
+    if output is None:
+        with torch.no_grad():
+            output = F.conv2d(values, weight, bias, strides, inner, dilations, groups)
+    output = backward.convolve(values, output, weight, strides, inner, dilations, groups)
     return output, Locality(support)
 
 

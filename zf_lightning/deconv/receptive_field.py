@@ -3,7 +3,7 @@
 A window may lie beyond the image's border, where a convolution or a pool was padded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -144,20 +144,35 @@ def fields_below(
 
 
 def crop(
-    images: Tensor, which: Tensor, tops: Tensor, lefts: Tensor, size: Pair
+    images: Tensor,
+    which: Tensor,
+    tops: Tensor,
+    lefts: Tensor,
+    size: Pair,
+    *,
+    beyond: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Cut windows of one size out of images; beyond the border they hold zeros.
+    """Cut windows of one size out of images.
 
     Args:
         images: `[N, C, H, W]`.
         which: `[U]` int64, the image of each window.
         tops, lefts: `[U]` int64, first row and column of each window, may be negative.
         size: height and width of the windows.
+        beyond: what the windows hold beyond the border.
 
     Returns:
         The windows `[U, C, h, w]`, and where they lie inside the image, `[U, h, w]` bool.
     """
     inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
+    if images.device.type == "cpu":
+        # In a third of the time that indices take. On a GPU it would wait for the numbers.
+        windows = images.new_empty(len(which), *size, images.shape[1]).permute(0, 3, 1, 2)
+        for window, part, same in _overlaps(windows, images, which, tops, lefts):
+            if part.shape != window.shape:
+                window.fill_(beyond)
+            part.copy_(same)
+        return windows, inside
     rows = tops[:, None] + torch.arange(size[0], device=images.device)
     columns = lefts[:, None] + torch.arange(size[1], device=images.device)
     found = images[
@@ -166,7 +181,7 @@ def crop(
         rows.clamp(0, images.shape[2] - 1)[:, :, None],
         columns.clamp(0, images.shape[3] - 1)[:, None, :],
     ]
-    return found.permute(0, 3, 1, 2).where(inside[:, None], 0), inside
+    return found.permute(0, 3, 1, 2).where(inside[:, None], beyond), inside
 
 
 def inside_image(tops: Tensor, lefts: Tensor, size: Pair, image_size: Pair) -> Tensor:
@@ -185,11 +200,19 @@ def paste(windows: Tensor, images: Tensor, which: Tensor, tops: Tensor, lefts: T
         which: `[U]` int64, the image of each window.
         tops, lefts: `[U]` int64, first row and column of each window, may be negative.
     """
+    for _, part, same in _overlaps(windows, images, which, tops, lefts):
+        same.copy_(part)
+
+
+def _overlaps(
+    windows: Tensor, images: Tensor, which: Tensor, tops: Tensor, lefts: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Each window, the part of it that lies inside its image, and the same part of the image."""
     size, image_size = (windows.shape[2], windows.shape[3]), (images.shape[2], images.shape[3])
     for window, image, row, column in zip(
         windows, which.tolist(), tops.tolist(), lefts.tolist(), strict=True
     ):
         top, left, height, width = Window(row, column, *size).clipped(image_size)
-        part = window[:, top - row :, left - column :]
         # It is empty where the window lies wholly beyond the border, in padding.
-        images[image, :, top : top + height, left : left + width] = part[:, :height, :width]
+        part = window[:, max(top - row, 0) :, max(left - column, 0) :][:, :height, :width]
+        yield window, part, images[image, :, top : top + height, left : left + width]

@@ -67,7 +67,7 @@ def rectify_by_slopes(method: Method, values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _relu(call: Call, values: Tensor, inplace: bool = False) -> Result:
-    return backward.rectify(call.method, values), Locality()
+    return backward.rectify(call.method, values, output=call.output), Locality()
 
 
 def _leaky_relu(
@@ -82,11 +82,11 @@ def _hardtanh(
     """From 0 on it is a ReLU that is cut off."""
     if min_val != 0:
         raise NoRule(f"hardtanh from {min_val} has no backward rule: only from 0 on is it a ReLU.")
-    return backward.rectify(call.method, values, top=max_val), Locality()
+    return backward.rectify(call.method, values, top=max_val, output=call.output), Locality()
 
 
 def _relu6(call: Call, values: Tensor, inplace: bool = False) -> Result:
-    return backward.rectify(call.method, values, top=6.0), Locality()
+    return backward.rectify(call.method, values, top=6.0, output=call.output), Locality()
 
 
 def _smooth_rectifier(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> Result:

@@ -1,0 +1,140 @@
+"""One forward pass of whole images, shared by the crops of all the units in them.
+
+On the way down a crop needs little of the way up: where max pooling took its maxima and, for the
+gradient, where a ReLU was positive. Nobody looks at what else a convolution, a ReLU or a batch
+normalisation gave. So an image goes up once: crops of what is needed are cut out of its feature
+maps, and elsewhere a blank stands for them, of which only the shape counts.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx
+
+from zf_lightning.deconv.crops import CropPlan, Positions, blank
+from zf_lightning.deconv.locality import STANDARD
+from zf_lightning.deconv.operations import Operations
+from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.deconv.units import Units
+from zf_lightning.graph.capture import run
+from zf_lightning.graph.network import Graph
+
+#: What cuts off at 0: for the gradient its own output has to be looked at.
+RECTIFIERS = frozenset({"relu", "relu6", "hardtanh"})
+#: Operations whose rule looks at no input if its output is known.
+BLIND = RECTIFIERS | {"conv2d", "batch_norm", "local_response_norm"}
+
+
+@dataclass(frozen=True)
+class CropUnits:
+    """Units of one layer that are projected in crops."""
+
+    group: int
+    units: Units
+    #: `[U]`: their places among the units of the group.
+    places: Tensor
+    plan: CropPlan
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, which: Tensor) -> "CropUnits":
+        return replace(self, units=self.units[which], places=self.places[which])
+
+
+class SharedPass:
+    """The forward pass of some images, for the crops of units of some layers.
+
+    Args:
+        images: `[N, C, H, W]`.
+        these: `[M]` int64, ascending: those that are run.
+        plans: of the layers.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        operations: Operations,
+        images: Tensor,
+        these: Tensor,
+        plans: Collection[CropPlan],
+    ) -> None:
+        self._images, self._these = images, these
+        images = images[these]
+        #: Of each layer the nodes whose output is known in crops, if only as a blank.
+        self._known: dict[fx.Node, set[fx.Node]] = {}
+        needed: set[fx.Node] = set()
+        for plan in plans:
+            blind = _blind_nodes(graph, operations, plan)
+            self._known[plan.node] = blind | {graph.input}
+            needed |= _needed_nodes(graph, operations, plan, blind)
+        self._maps = {graph.input: images} if graph.input in needed else {}
+
+        def keep(node: fx.Node, value: Tensor) -> None:
+            if node in needed:
+                self._maps[node] = value.clone() if node in graph.overwritten else value
+
+        # On a CPU max pooling is fifteen times as fast so, and crops are cut out in rows.
+        images = images.contiguous(memory_format=torch.channels_last)
+        run(graph, images, keep, up_to=[plan.node for plan in plans])
+
+    def pooled(self, plan: CropPlan) -> set[fx.Node]:
+        """The nodes whose crops, given by `values`, are as max pooling takes them."""
+        return {*(plan.pooled & self._known[plan.node] & self._maps.keys())}
+
+    def values(self, plan: CropPlan, node: fx.Node, units: Positions) -> Tensor | None:
+        """What an operation, or the graph's input, gives in crops of units: `[U, C, h, w]`.
+
+        A blank where nobody looks at it; None where it has to be computed.
+        """
+        if node not in self._known[plan.node]:
+            return None
+        field = plan.nodes[node]
+        if node in self._maps:
+            starts = field.starts(units.rows, units.columns)
+            beyond = -math.inf if node in plan.pooled else 0.0
+            places = torch.searchsorted(self._these, units.images)
+            return crop(self._maps[node], places, *starts, field.size, beyond=beyond)[0]
+        channels = plan.shapes[node][0] if node in plan.shapes else self._images.shape[1]
+        return blank(self._images, (len(units.images), channels, *field.size))
+
+
+def sharing_is_less_work(groups: Sequence[CropUnits], images: int) -> Tensor:
+    """`[N]` bool: for which images one pass of the whole is less work than one of each crop."""
+    crops = torch.zeros(images, dtype=torch.float64)
+    whole = torch.zeros(images, dtype=torch.float64)
+    for group in groups:
+        plan = group.plan
+        number = group.units.images.bincount(minlength=images).cpu()
+        crops += number * plan.share * plan.values
+        whole = whole.maximum((number > 0) * float(plan.values))
+    return crops > whole
+
+
+def _blind_nodes(graph: Graph, operations: Operations, plan: CropPlan) -> set[fx.Node]:
+    """The nodes whose rules need no input once their output is known."""
+    if any(locality.held for locality in plan.localities.values()):
+        # What is held has another rule.
+        return set()
+    blind = BLIND if operations.method.norm == "identity" else BLIND - {"local_response_norm"}
+    return {
+        node
+        for node, locality in plan.localities.items()
+        if locality.axes == STANDARD and operations.rule_of(graph.network, node) in blind
+    }
+
+
+def _needed_nodes(
+    graph: Graph, operations: Operations, plan: CropPlan, blind: Collection[fx.Node]
+) -> set[fx.Node]:
+    """The nodes whose values are looked at, if they are not computed."""
+    needed = {plan.node}
+    for node in plan.localities:
+        if node not in blind:
+            needed.update(graph.sources(node))
+        elif operations.method.name != "deconvnet":
+            if operations.rule_of(graph.network, node) in RECTIFIERS:
+                needed.add(node)
+    return needed & {*blind, graph.input}
