@@ -63,8 +63,8 @@ def main() -> None:
                     print(f"{name}, {step}: {answer['seconds']:.1f} s", file=sys.stderr)
         captum = {}
         for layer in LAYERS if options.captum_units else ():
-            step = {"step": "captum", "layer": layer, "units": options.captum_units}
-            captum[layer] = ask(sides["this checkout"], step)["a_unit"]
+            asked = {"step": "captum", "layer": layer, "units": options.captum_units}
+            captum[layer] = ask(sides["this checkout"], asked)["a_unit"]
         for side in sides.values():
             assert side.stdin is not None
             side.stdin.close()
