@@ -16,6 +16,7 @@ from PIL import Image
 from zf_lightning.atlas import Atlas
 from zf_lightning.report.page import images_of, write_report
 from zf_lightning.report.panel import atlas_panel
+from zf_lightning.results import metric_names as names
 from zf_lightning.results.metric_names import EPOCH
 from zf_lightning.results.result import counted
 from zf_lightning.system.cores import available_cores
@@ -100,18 +101,21 @@ def _caption(atlas: Atlas, layer: str) -> str:
 
 def _log_pictures(logger: Any, atlas: Atlas, pictures: dict[str, Path], step: int) -> None:
     captions = {layer: _caption(atlas, layer) for layer in pictures}
+    # One row of all layers, with the epoch, by which a slider can go.
+    row: dict[str, Any] = {EPOCH: atlas.epoch}
+    for layer, found in atlas.layers.items():
+        row[names.dead_maps(layer)] = int((found.activations[:, 0] <= 0).sum())
     if isinstance(logger, WandbLogger):
         # Imported here: most runs of a notebook or a test have no use for it.
         import wandb
 
-        assert atlas.epoch is not None
         run = logger.experiment
-        # One row of all layers, with the epoch, by which a slider can go.
-        row: dict[str, Any] = {EPOCH: atlas.epoch}
         for layer, path in pictures.items():
-            run.define_metric(f"probe/{layer}", step_metric=EPOCH)
             row[f"probe/{layer}"] = wandb.Image(str(path), caption=captions[layer])
-        logger.log_metrics(row, step)
+        for name in row.keys() - {EPOCH}:
+            run.define_metric(name, step_metric=EPOCH)
+    logger.log_metrics(row, step)
+    if isinstance(logger, WandbLogger):
         for layer, path in pictures.items():
             for copy in Path(run.dir, "media", "images").glob(f"probe/{layer}_*"):
                 share(path, copy)

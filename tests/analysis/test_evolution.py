@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from zf_lightning.analysis import epochs_to_show, evolution
+from zf_lightning.analysis.evolution import settled_maps
 from zf_lightning.atlas import Atlas, LayerAtlas
 from zf_lightning.errors import UserError
 
@@ -68,6 +69,14 @@ def test_a_layer_settles_where_its_images_stay_those_of_the_end() -> None:
     assert found.settled() is None
     (found,) = evolution([atlas(epoch, end) for epoch in range(3)])
     assert found.settled() == 1
+
+
+def test_a_map_settles_by_itself() -> None:
+    images = [[[1, 2, 3], [-1] * 3], [[7, 8, 9], [-1] * 3], *[[[1, 2, 3], [-1] * 3]] * 3]
+    atlases = [atlas(epoch, one) for epoch, one in enumerate(images)]
+    assert settled_maps(iter(atlases), atlases[-1]) == {"conv1": [3, None]}
+    # Of one epoch alone nothing is known.
+    assert settled_maps(atlases[-1:], atlases[-1]) == {"conv1": [None, None]}
 
 
 def test_the_papers_epochs_are_shown_where_they_are() -> None:

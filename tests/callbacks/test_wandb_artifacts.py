@@ -89,7 +89,11 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     moved = (tmp_path / "run").rename(tmp_path / "moved")
     (record,) = moved.rglob("offline-run-*/run-*.wandb")
     rows: dict[str, list[Any]] = records(moved)
-    artifacts = {one["name"].partition("-")[0]: one for one in rows["artifact"]}
+    tables = [one for one in rows["artifact"] if one["name"].endswith("confusion_table")]
+    assert len(tables) == 1
+    artifacts = {
+        one["name"].partition("-")[0]: one for one in rows["artifact"] if one not in tables
+    }
     files = {
         kind: [file["path"] for file in one["manifest"]["contents"]]
         for kind, one in artifacts.items()
@@ -124,12 +128,23 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     for layer in ("conv1", "conv5"):
         assert pictures[1][f"probe/{layer}.caption"].startswith(f"{layer}, epoch 2, validation")
         assert (record.parent / "files" / pictures[1][f"probe/{layer}.path"]).exists()
+    assert {f"dead_maps/conv{number}" for number in range(1, 6)} <= pictures[1].keys()
+    assert metrics["dead_maps/conv1"]["step_metric"] == "epoch"
+    (stored,) = (record.parent / "files" / "media" / "table").glob("confusion_table_*.table.json")
+    confusion = json.loads(stored.read_text())
+    assert confusion["columns"] == ["Actual", "Predicted", "nPredictions"]
+    assert sum(count for *_, count in confusion["data"]) == result["test/images"]
+    wrong = [row for row in confusion["data"] if row[0] != row[1] and row[2]]
+    assert len(result["confused"]) == len(wrong)
     (stored,) = (record.parent / "files" / "media" / "table").glob("feature_maps_*.table.json")
     table = json.loads(stored.read_text())
     assert table["columns"][:4] == ["layer", "feature map", "strongest activation", "classes"]
     assert {layer for layer, *_ in table["data"]} == {f"conv{number}" for number in range(1, 6)}
     number, strongest, classes = table["data"][0][1:4]
-    assert number == 0 and strongest > 0 and " of " in classes
+    assert number == 0 and strongest > 0
+    # Of its nine images.
+    assert 1 <= sum(int(part.split()[-1]) for part in classes.split(", ")) <= 9
+    assert table["columns"][-2:] == ["settled at epoch", "picture"]
     summary: dict[str, Any] = {}
     for one in rows["summary"]:
         summary |= one["update"]

@@ -14,6 +14,7 @@ from zf_lightning.figures.grid import (
     GUTTER,
     HAIRLINE,
     class_caption,
+    class_counts,
     layer_panel,
     projection_scale,
     readable,
@@ -174,6 +175,7 @@ def test_captions() -> None:
     assert class_caption(["cat"]) == "cat 1 of 1"
     assert class_caption(["", "cat", ""]) == "cat 1 of 3"
     assert class_caption(["", ""]) == "" == class_caption([])
+    assert class_counts(["cat", "", "dog", "dog"]) == "dog 2, cat 1" and class_counts([""]) == ""
     assert [readable(value) for value in (0.01234, 3.0, 123.4, 2497.4, 1e9)] == [
         "0.0123",
         "3",

@@ -154,8 +154,9 @@ def test_every_panel_shows_what_is_logged(
     assert {str(getattr(key, "name", key)) for key in shown} <= set(logged)
     tables = {plot.table_name for plot in plots if hasattr(plot, "table_name")}
     assert {table.name for data in ("caltech101", "caltech256") for table in scored(data)} <= tables
-    (pattern,) = [plot.metric_regex for plot in plots if getattr(plot, "metric_regex", None)]
-    assert any(re.fullmatch(pattern, key) for key in logged)
+    patterns = [plot.metric_regex for plot in plots if getattr(plot, "metric_regex", None)]
+    assert len(patterns) == 2
+    assert all(any(re.fullmatch(pattern, key) for key in logged) for pattern in patterns)
 
 
 def scored(data: str) -> list[Table]:

@@ -52,3 +52,4 @@ def test_each_image_is_kept_by_its_place_and_none_twice() -> None:
     metric.update(right, labels, valid, torch.tensor([7, 2, 7]))
     metric.update(right[:1], labels[:1], valid[:1], torch.tensor([0]))
     assert metric.wrong_by_image() == {0: False, 2: True, 7: False}
+    assert metric.answers_by_image() == {0: 0, 2: 1, 7: 0}

@@ -13,7 +13,7 @@ that upper layers need 40 to 50. Measured here:
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,6 +112,35 @@ def similarity(first: LayerAtlas, second: LayerAtlas) -> Tensor:
     other = second.scaled_projections[:, 0].double().flatten(1)
     norms = one.norm(dim=1) * other.norm(dim=1)
     return torch.where(norms > 0, (one * other).sum(1) / norms, torch.nan)
+
+
+def settled_maps(
+    atlases: Iterable[Atlas], last: Atlas, threshold: float = 0.5
+) -> dict[str, list[int | None]]:
+    """By layer, the epoch from which on each feature map's Jaccard with the last stays so high.
+
+    None where only the last epoch qualifies, or no image excites the feature map in the end.
+    Atlases are in the order of their epochs; layers that one of them lacks are left out.
+    """
+    found: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in last.layers}
+    for atlas in atlases:
+        for name, layer in last.layers.items():
+            other = atlas.layers.get(name)
+            if other is None or len(other.indices) != len(layer.indices):
+                found.pop(name, None)
+            elif name in found:
+                found[name].append(((atlas.epoch or 0) + 1, jaccard(other, layer)))
+    settled: dict[str, list[int | None]] = {}
+    for name, rows in found.items():
+        since: list[int | None] = [None] * len(last.layers[name].indices)
+        # The last epoch is as itself.
+        for number in range(len(since)):
+            for epoch, values in reversed(rows[:-1]):
+                if not values[number] >= threshold:
+                    break
+                since[number] = epoch
+        settled[name] = since
+    return settled
 
 
 def _layer_evolution(layer: str, atlases: Sequence[Atlas]) -> LayerEvolution:

@@ -159,6 +159,12 @@ def class_caption(names: Sequence[str]) -> str:
     return f"{len(known)} classes" if count == 1 < len(known) else f"{name} {count} of {len(names)}"
 
 
+def class_counts(names: Sequence[str]) -> str:
+    """How many of the images are of each class, as `car 8, cat 1`; unknown ones do not count."""
+    counts = Counter(name for name in names if name)
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
 def _draw_caption(
     draw: ImageDraw.ImageDraw,
     corner: tuple[int, int],

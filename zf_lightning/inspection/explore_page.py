@@ -17,11 +17,17 @@ OFFLINE = {
 }
 #: Of the reader's system: none is fetched.
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-#: A feature map's picture is twice as wide as high; what a unit did not see is transparent.
+#: A feature map's picture is twice as wide as high; what a unit did not see is transparent. Labels
+#: stand above the pictures, not on them; as many pictures stand side by side as can be made out.
 STYLE = """
 #maps .thumbnail-lg { aspect-ratio: 2; }
 #maps img { object-fit: contain; }
+#maps .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(max(130px, 18%), 1fr)) !important; }
+#maps .grid-wrap { max-height: none !important; }
+#maps label.float, #hidden label.float { position: static; width: fit-content; }
 """
+SHOW = "() => document.getElementById('note').scrollIntoView({block: 'nearest'})"
 
 
 def gradio() -> Any:
@@ -103,7 +109,6 @@ def build_page(explorer: Explorer) -> Any:
         layer = gr.Radio(explorer.layers, value=last, label="Layer")
         maps = gr.Gallery(
             label="Strongest feature maps: what the unit saw, and its projection; click one",
-            columns=4,
             format="png",
             height="auto",
             allow_preview=False,
@@ -121,7 +126,8 @@ def build_page(explorer: Explorer) -> Any:
         of_image = [looked, row, column, *of_maps, square, without, whole]
         file.change(looked_at, [file, layer, side], of_image)
         layer.change(maps_of, [looked, layer], of_maps)
-        maps.select(chosen, [looked, units], [projection, entry, note])
+        # Below many maps on a narrow screen: without this a click would seem to do nothing.
+        maps.select(chosen, [looked, units], [projection, entry, note]).then(None, js=SHOW)
         square.select(clicked, None, [row, column])
         # Dragged faster than the network answers, the last place counts.
         gr.on(

@@ -164,6 +164,9 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("test error, one crop", shown_errors(result, "test")),
         ("test error, ten crops", shown_errors(result, "test", names.TENCROP)),
     ]
+    if result.get("confused"):
+        taken = (f"{one['class']} for {one['as']} ({one['images']})" for one in result["confused"])
+        rows.append(("most often taken", ", ".join(taken)))
     paper = result.get("paper")
     if paper:
         errors = f"{paper['row']}: validation error {shown_errors(paper, 'val')}"

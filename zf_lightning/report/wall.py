@@ -20,11 +20,13 @@ from PIL import Image
 
 from zf_lightning.analysis import epochs_to_show
 from zf_lightning.analysis.distributions import MapDistribution
+from zf_lightning.analysis.evolution import settled_maps
 from zf_lightning.atlas import Atlas, LayerAtlas, epoch_files
 from zf_lightning.figures.grid import (
     GUTTER,
     HAIRLINE,
     class_caption,
+    class_counts,
     map_picture,
     readable,
     tile_size,
@@ -38,9 +40,10 @@ FOLDER, SCRIPT = "maps", "maps.js"
 #: The share of all images that excites a feature map, the class that it detects best, and its
 #: average precision; None where that is not known.
 OverAllImages = tuple[float | None, str | None, float | None]
-#: Layer, feature map, its strongest activation, the class of most of its images; of all images the
-#: share that excites it, the class that it detects best, and its average precision; its picture.
-MapRow = tuple[str, int, float, str, float | None, str | None, float | None, Path]
+#: Layer, feature map, its strongest activation, the classes of its images with their numbers; of
+#: all images the share that excites it, the class that it detects best, and its average precision;
+#: the epoch at which it settled; its picture.
+MapRow = tuple[str, int, float, str, float | None, str | None, float | None, int | None, Path]
 #: Of each feature map; a picture of more would be slow to load.
 MOST_IMAGES = 25
 #: Height and width of a tile in pixels: conv5 of ZFNet sees 139.
@@ -62,6 +65,8 @@ class MapWall:
         self._content: dict[str, Any] = {}
         self._layers: dict[str, dict[str, Any]] = {}
         self._names: dict[int, str] = {}
+        #: Of each feature map the classes of its images, with their numbers.
+        self._classes: dict[tuple[str, int], str] = {}
         #: Of feature maps that were described, what a row says of all images.
         self._rows: dict[tuple[str, int], OverAllImages] = {}
 
@@ -112,6 +117,12 @@ class MapWall:
             for one in layer["maps"]
         )
 
+    def add_settled(self, settled: Mapping[str, Sequence[int | None]]) -> None:
+        """Say of each feature map the epoch at which it settled, if there was one."""
+        for name, epochs in settled.items():
+            for one in self._layers[name]["maps"]:
+                one["settled"] = epochs[one["map"]]
+
     def write(self) -> None:
         """Write what the page says of the feature maps: from now on it shows them."""
         content = self._content | {
@@ -129,8 +140,9 @@ class MapWall:
                 name,
                 one["map"],
                 one["strongest"],
-                one["caption"],
+                self._classes[name, one["map"]],
                 *self._rows.get((name, one["map"]), (None, None, None)),
+                one.get("settled"),
                 self._folder / FOLDER / name / f"{one['map']}.webp",
             )
             for name, layer in self._layers.items()
@@ -174,6 +186,7 @@ class MapWall:
                     "corners": found.windows[number, :shown, :2].tolist(),
                 }
             )
+            self._classes[name, number] = class_counts(atlas.class_names(name, number))
             path = folder / f"{number}.webp"
             drawing.append(partial(_draw, path, found, place, most, size))
         return drawing
@@ -235,6 +248,8 @@ def draw_training(run_folder: Path) -> list[MapRow]:
     wall = MapWall(run_folder)
     wall.add(atlases[last])
     wall.add_history([atlases[epoch] for epoch in shown])
+    every = (atlases.get(epoch) or Atlas.load(files[epoch]) for epoch in sorted(files))
+    wall.add_settled(settled_maps(every, atlases[last]))
     wall.write()
     return wall.rows()
 

@@ -58,3 +58,8 @@ CONSTANT = (
 def filter_rms(layer: str) -> str:
     """The largest RMS of a layer's filters, see `callbacks.FilterRenormalisation`."""
     return f"filters/{layer}_rms"
+
+
+def dead_maps(layer: str) -> str:
+    """How many feature maps of a layer no image excites, see `callbacks.DeconvProbe`."""
+    return f"dead_maps/{layer}"

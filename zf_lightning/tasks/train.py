@@ -1,6 +1,7 @@
 """task=train: train a network, test the best checkpoint with one crop and with ten (Sec. 3)."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,12 @@ from zf_lightning.system.processes import is_first_process
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import check_same_network
 from zf_lightning.training.checkpoint_file import checkpoint_to_resume, read_checkpoint
-from zf_lightning.training.loggers import log_configuration, log_feature_maps, log_summary
+from zf_lightning.training.loggers import (
+    log_configuration,
+    log_confusion,
+    log_feature_maps,
+    log_summary,
+)
 from zf_lightning.training.module import LAST_CROPS, ImageClassifier
 from zf_lightning.training.provenance import record_run
 from zf_lightning.training.wandb_runs import close_wandb
@@ -86,6 +92,7 @@ def run(config: DictConfig) -> dict[str, Any]:
         if trainer.is_global_zero:
             log_summary(trainer.loggers, result)
             log_feature_maps(trainer.loggers, _draw_wall(folder))
+            _log_confusion(trainer, classifier, data, result)
         failed = False
     finally:
         upload = close_wandb(failed=failed)
@@ -107,6 +114,24 @@ def _draw_wall(folder: Path) -> list[MapRow]:
     except (OSError, UserError) as problem:
         log.warning(f"The wall of feature maps could not be drawn: {problem}")
         return []
+
+
+def _log_confusion(
+    trainer: lightning.Trainer,
+    classifier: ImageClassifier,
+    data: ImageDataModule,
+    result: dict[str, Any],
+) -> None:
+    """Log which classes are taken for which, and put the most frequent into the result."""
+    labels = data.source.split(result["tested_on"]).labels
+    answers = classifier.answers_by_image[result["tested_on"]]
+    known = [labels[index] for index in answers]
+    log_confusion(trainer.loggers, known, [*answers.values()], classifier.class_names)
+    pairs = Counter(pair for pair in zip(known, answers.values(), strict=True) if len({*pair}) > 1)
+    result["confused"] = [
+        {"class": classifier.class_names[of], "as": classifier.class_names[other], "images": count}
+        for (of, other), count in pairs.most_common(5)
+    ]
 
 
 def _test(

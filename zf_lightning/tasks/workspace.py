@@ -135,6 +135,11 @@ def build_workspace(*, entity: str, project: str, layers: Sequence[str]) -> work
                         x=STEP,
                         metric_regex=names.filter_rms(".*"),
                     ),
+                    panels.LinePlot(
+                        title="Dead feature maps",
+                        x=names.EPOCH,
+                        metric_regex=names.dead_maps(".*"),
+                    ),
                     _curve("Stalled", [names.STALLED], x=names.EPOCH),
                 ],
             ),

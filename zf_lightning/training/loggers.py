@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 #: What Lightning calls of a logger while a network trains.
 CALLED = ("log_metrics", "log_graph", "save", "finalize", "after_save_checkpoint")
+#: So many classes a confusion matrix may have.
+MOST_CONFUSED = 100
 #: Loggers that have failed, which are not called again.
 _FAILED: weakref.WeakSet[Logger] = weakref.WeakSet()
 
@@ -216,6 +218,24 @@ def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Sequence[Any]]) -
     """Give wandb the table of `wandb_runs.feature_map_table`."""
     if rows:
         _to_wandb(loggers, lambda run: run.log({"feature_maps": feature_map_table(rows)}))
+
+
+def log_confusion(
+    loggers: Sequence[Logger], labels: list[int], answers: list[int], class_names: Sequence[str]
+) -> None:
+    """Give wandb the confusion matrix of some images; of many classes none can be read."""
+    if not answers or len(class_names) > MOST_CONFUSED:
+        return
+
+    def give(run: Any) -> None:
+        import wandb
+
+        matrix = wandb.plot.confusion_matrix(
+            y_true=labels, preds=answers, class_names=[*class_names], title="Confusion, ten crops"
+        )
+        run.log({"confusion": matrix})
+
+    _to_wandb(loggers, give)
 
 
 def _to_wandb(loggers: Sequence[Logger], give: Callable[[Any], object]) -> None:

@@ -18,7 +18,8 @@ class ClassificationError(Metric):
     The counts are whole numbers, so that the result does not depend on batches or processes.
 
     Args:
-        per_image: whether `update` is told the samples' indices, for `wrong_by_image`.
+        per_image: whether `update` is told the samples' indices, for `wrong_by_image` and
+            `answers_by_image`.
     """
 
     full_state_update = False
@@ -33,13 +34,14 @@ class ClassificationError(Metric):
     #: Of `update` with indices, one tensor a batch.
     indices: list[Tensor]
     wrong: list[Tensor]
+    answers: list[Tensor]
 
     def __init__(self, *, per_image: bool = False) -> None:
         super().__init__()
         for name in self.COUNTED:
             kind = torch.float64 if name == "loss_sum" else torch.int64
             self.add_state(name, torch.zeros((), dtype=kind), dist_reduce_fx="sum")
-        for name in ("indices", "wrong") if per_image else ():
+        for name in ("indices", "wrong", "answers") if per_image else ():
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(
@@ -68,14 +70,21 @@ class ClassificationError(Metric):
         if indices is not None:
             self.indices.append(indices.where(valid, -1))
             self.wrong.append(rank >= 1)
+            self.answers.append(probabilities.argmax(1))
 
     def wrong_by_image(self) -> dict[int, bool]:
         """Whether the most probable class is a wrong one, by index, over all processes."""
+        return self._by_image("wrong")
+
+    def answers_by_image(self) -> dict[int, int]:
+        """The most probable class, by index, over all processes."""
+        return self._by_image("answers")
+
+    def _by_image(self, name: str) -> dict[int, Any]:
         with self.sync_context():
-            pairs = zip(
-                dim_zero_cat(self.indices).tolist(), dim_zero_cat(self.wrong).tolist(), strict=True
-            )
-        return {index: wrong for index, wrong in sorted(pairs) if index >= 0}
+            indices, values = (dim_zero_cat(getattr(self, one)) for one in ("indices", name))
+            pairs = zip(indices.tolist(), values.tolist(), strict=True)
+        return {index: value for index, value in sorted(pairs) if index >= 0}
 
     def totals(self) -> dict[str, float]:
         """The counts of all processes together, for a checkpoint."""

@@ -76,6 +76,8 @@ class ImageClassifier(ScoredModule):
         self.tested_splits: tuple[str, ...] = ("test",)
         #: Of the last test: by split, whether the ten crops of an image together were wrong.
         self.wrong_by_image: dict[str, dict[int, bool]] = {}
+        #: And the class that they answered.
+        self.answers_by_image: dict[str, dict[int, int]] = {}
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -176,6 +178,7 @@ class ImageClassifier(ScoredModule):
                 self.log_error(split, self.test_error)
             if split != "train":
                 self.wrong_by_image[split] = self._last_error(split).wrong_by_image()
+                self.answers_by_image[split] = self._last_error(split).answers_by_image()
             self.log_error(split, self._last_error(split), suffix=LAST_CROPS[split])
             self.log_bad_files(split, loader, suffix="" if split == "test" else LAST_CROPS[split])
 

@@ -214,6 +214,7 @@ def feature_map_table(rows: Sequence[Sequence[Any]]) -> Any:
         "share of images that excite it",
         "class that it detects best",
         "average precision",
+        "settled at epoch",
         "picture",
     ]
     data = [[*values, wandb.Image(str(picture))] for *values, picture in rows]

@@ -244,6 +244,8 @@ function open(entry) {
   if (map.all) dialog.append(...overAll(entry));
   if (map.history?.length)
     dialog.append(make("h3", {}, "Its strongest image as the network trained"),
+      make("p", {class: "faint"}, map.settled
+        ? `From epoch ${map.settled} on, its images were mostly those of the end.` : ""),
       make("ol", {class: "history"}, ...map.history.map((_, place) => past(entry, place))));
   if (!dialog.open) dialog.showModal();
   at("map-name").focus();
