@@ -117,7 +117,7 @@ def _log_pictures(logger: Any, atlas: Atlas, pictures: dict[str, Path], step: in
     logger.log_metrics(row, step)
     if isinstance(logger, WandbLogger):
         for layer, path in pictures.items():
-            for copy in Path(run.dir, "media", "images").glob(f"probe/{layer}_*"):
+            for copy in Path(logger.experiment.dir, "media", "images").glob(f"probe/{layer}_*"):
                 share(path, copy)
     elif isinstance(logger, TensorBoardLogger):
         for layer, path in pictures.items():
