@@ -43,6 +43,8 @@ def test_prints_and_writes_a_table_for_each_rule(
         layers[2]["independent"]["absolute"], abs=1e-3
     )
     assert "Adebayo" in (folder / "sanity_gradient.md").read_text()
+    (figure,) = (folder / "figures").iterdir()
+    assert figure.name in (folder / "report" / "index.html").read_text()
     assert "Nie et al." in caplog.text and "SSIM, alone" in caplog.text
 
 

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -11,6 +12,8 @@ from zf_lightning.analysis import ObservedNetwork, Randomisation, randomise_laye
 from zf_lightning.config.instantiate import plain
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
+from zf_lightning.figures.comparison import Panel, Series, comparison_figure
+from zf_lightning.figures.style import to_image
 from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
 from zf_lightning.inspection.top_images import load_top_images, spread_indices
@@ -34,6 +37,11 @@ KNOWN = (
     "partly recover the image, whatever the network has learnt to tell apart."
 )
 MEASURES = {"signed": "signed", "absolute": "absolute", "ssim": "SSIM"}
+AXES = {
+    "signed": "rank correlation",
+    "absolute": "rank correlation of magnitudes",
+    "ssim": "structural similarity",
+}
 
 
 def run(config: DictConfig) -> dict[str, Any]:
@@ -87,7 +95,22 @@ def run(config: DictConfig) -> dict[str, Any]:
         "known": KNOWN,
     }
     lines = ["\n".join([f"\n{one.title}:", *one.lines(), one.notes[1]]) for one in tables]
-    return finish(config, result, {}, [*lines, f"\n{READING}\n\n{KNOWN}"])
+    figures = {f"sanity_{layer}": to_image(_figure(found))}
+    return finish(config, result, figures, [*lines, f"\n{READING}\n\n{KNOWN}"])
+
+
+def _figure(found: dict[str, Randomisation]) -> Figure:
+    """What is left of the projections while more and more layers are randomised, from above."""
+    rows = {
+        method: [*(one.cascading.means() for one in of_method.layers), of_method.other_maps.means()]
+        for method, of_method in found.items()
+    }
+    labels = [f"{one.layer} and all above" for one in next(iter(found.values())).layers]
+    panels = [
+        Panel(words, [Series(method, [row[name] for row in of]) for method, of in rows.items()])
+        for name, words in AXES.items()
+    ]
+    return comparison_figure([*labels, OTHER_MAPS], panels)
 
 
 def _values(found: Randomisation) -> dict[str, Any]:
