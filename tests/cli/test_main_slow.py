@@ -192,6 +192,26 @@ def test_a_training_that_is_told_to_end(
     assert f"resume with python main.py resume={run}" in said and "Traceback" not in said
 
 
+def test_a_killed_training_leaves_nothing_in_the_systems_temporary_folder(
+    long: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, run = tmp_path / "system", tmp_path / "run"
+    system.mkdir()
+    monkeypatch.setenv("TMPDIR", str(system))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kept"))
+
+    def kill(pid: int) -> None:
+        assert list(system.rglob("*"))
+        os.kill(pid, signal.SIGKILL)
+        # The workers end a moment later.
+        wait_for(lambda: not list(system.rglob("*")), seconds=60)
+
+    last = run / "checkpoints" / "last.ckpt"
+    asked = [*long, "logger=wandb", "data.workers=2", f"hydra.run.dir={run}"]
+    stopped(asked, tmp_path, last, kill)
+
+
 def test_an_interrupted_sweep_names_its_own_folder(long: list[str], tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     code, said = stopped(

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import multiprocessing
+import multiprocessing.util
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -82,6 +84,8 @@ def _follow_reader() -> None:
     reader = multiprocessing.parent_process()
     if reader is not None:
         reader.join()
+        # Of the sockets by which batches are handed over.
+        shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
         os._exit(1)
 
 

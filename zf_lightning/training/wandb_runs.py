@@ -5,11 +5,13 @@ them.
 """
 
 import contextlib
+import importlib
 import itertools
 import logging
 import os
 import shlex
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -69,6 +71,7 @@ def run_options(
         # Not the user's own choice, but that of an earlier run of this process.
         if os.environ.get(variable) in (None, _STAGING.get(variable)):
             os.environ[variable] = _STAGING[variable] = str(folder / "wandb")
+    _import_wandb(folder / "wandb")
     if mode == "auto":
         mode = "online" if has_api_key() else "offline"
     return {
@@ -84,6 +87,21 @@ def run_options(
         "resume": "allow",
         "mode": mode,
     }
+
+
+def _import_wandb(folder: Path) -> None:
+    """Import wandb with `folder` for its temporary folders: it makes them then.
+
+    A killed run would leave them in the system's.
+    """
+    if "wandb" in sys.modules:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        importlib.import_module("wandb")
+    finally:
+        tempfile.tempdir = before
 
 
 def has_api_key() -> bool:
