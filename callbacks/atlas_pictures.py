@@ -99,10 +99,19 @@ def _caption(atlas: Atlas, layer: str) -> str:
     return f"{layer}, epoch {atlas.epoch + 1}, {images_of(atlas.split)}; {strongest}"
 
 
+def _mean_scores(atlas: Atlas) -> dict[str, float]:
+    """By layer, the means over the feature maps that are drawn."""
+    return {
+        names.score(score, layer): mean
+        for layer, found in atlas.layers.items()
+        for score, mean in found.mean_scores().items()
+    }
+
+
 def _log_pictures(logger: Any, atlas: Atlas, pictures: dict[str, Path], step: int) -> None:
     captions = {layer: _caption(atlas, layer) for layer in pictures}
     # One row of all layers, with the epoch, by which a slider can go.
-    row: dict[str, Any] = {EPOCH: atlas.epoch}
+    row: dict[str, Any] = {EPOCH: atlas.epoch, **_mean_scores(atlas)}
     for layer, found in atlas.layers.items():
         row[names.dead_maps(layer)] = int((found.activations[:, 0] <= 0).sum())
     if isinstance(logger, WandbLogger):

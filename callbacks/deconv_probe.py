@@ -20,6 +20,7 @@ from zf_lightning.callbacks.training_candidates import TrainingCandidates
 from zf_lightning.data import Batch, ImageDataModule, LabelledImages, Split
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.scoring import build_scorer
 from zf_lightning.inspection.top_images import (
     chosen_maps,
     load_top_images,
@@ -60,6 +61,10 @@ class DeconvProbe(Callback):
         keep_tiles: of which epochs the atlas has the patches and projections of all top images:
             `all`, or `last`, when the training ends; the others have those of each feature map's
             strongest image, and their pictures show all.
+        scores: numbers beside the pictures, of every map that is drawn, and as curves by layer:
+            see `zf_lightning.analysis.map_scores`.
+        score_every_n_epochs: measure them after every so many epochs that are drawn, and after the
+            last; 0: after the last alone.
 
     Raises:
         UserError: a layer or feature map does not exist, or an option is not legal.
@@ -76,6 +81,8 @@ class DeconvProbe(Callback):
     norm: Any = "identity"
     cross_check: bool = True
     keep_tiles: str = "last"
+    scores: Sequence[str] = ("alike",)
+    score_every_n_epochs: int = 0
 
     def __post_init__(self) -> None:
         self.seconds_capturing = self.seconds_drawing = 0.0
@@ -245,6 +252,10 @@ class DeconvProbe(Callback):
         done = trainer.current_epoch + 1
         return done % self.every_n_epochs == 0 or done == trainer.max_epochs
 
+    def _scores_due(self, trainer: Trainer) -> bool:
+        done, every = trainer.current_epoch + 1, self.score_every_n_epochs
+        return done == trainer.max_epochs or (every > 0 and done % every == 0)
+
     def _draw(
         self, trainer: Trainer, classifier: ImageClassifier, top: dict[str, TopImages], began: float
     ) -> None:
@@ -287,6 +298,14 @@ class DeconvProbe(Callback):
             classes=classifier.class_names,
             split=self.split,
             tolerance=TOLERANCE_MIXED if mixed else TOLERANCE,
+            scorer=build_scorer(
+                self.scores if self._scores_due(trainer) else (),
+                self._deconvnet,
+                classifier,
+                self._drawn,
+                files,
+                seed=self.seed,
+            ),
         )
         warn_of(atlas)
         return atlas

@@ -10,12 +10,12 @@ from zf_lightning.analysis.faithfulness import (
     faithfulness,
     magnitude,
     mean_of_others,
-    square_pairs,
     times_image,
     trivial_importances,
 )
 from zf_lightning.analysis.intervals import mean_interval
 from zf_lightning.analysis.place_response import PlaceResponse
+from zf_lightning.analysis.two_squares import square_pairs
 from zf_lightning.deconv import Deconvnet, Units
 
 

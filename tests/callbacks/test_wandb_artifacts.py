@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from tests.training.test_loggers import records
+from zf_lightning.analysis import map_scores
 from zf_lightning.callbacks import WandbArtifacts
 from zf_lightning.tasks import train
 from zf_lightning.training.loggers import MetricsFile, wandb_logger
@@ -84,7 +85,10 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     monkeypatch.setenv("WANDB_MODE", "offline")
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.delenv(variable, raising=False)
-    result = train.run(compose_config(*tiny, "logger=wandb"))
+    monkeypatch.setattr(map_scores, "REFERENCES", 1)
+    monkeypatch.setattr(map_scores, "TRIALS", 1)
+    scores = ("probe.scores=[alike,quiz]", "probe.score_every_n_epochs=1")
+    result = train.run(compose_config(*tiny, "logger=wandb", *scores))
     # Another machine has it elsewhere.
     moved = (tmp_path / "run").rename(tmp_path / "moved")
     (record,) = moved.rglob("offline-run-*/run-*.wandb")
@@ -129,6 +133,10 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
         assert pictures[1][f"probe/{layer}.caption"].startswith(f"{layer}, epoch 2, validation")
         assert (record.parent / "files" / pictures[1][f"probe/{layer}.path"]).exists()
     assert {f"dead_maps/conv{number}" for number in range(1, 6)} <= pictures[1].keys()
+    # Curves of interpretability, by layer, and the scores of each map.
+    for name in ("scores/alike/conv1", "scores/patches/conv1", "scores/projections/conv1"):
+        assert all(0 <= row[name] <= 1 for row in pictures)
+        assert metrics[name]["step_metric"] == "epoch"
     assert metrics["dead_maps/conv1"]["step_metric"] == "epoch"
     (stored,) = (record.parent / "files" / "media" / "table").glob("confusion_table_*.table.json")
     confusion = json.loads(stored.read_text())
@@ -145,6 +153,7 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     # Of its nine images.
     assert 1 <= sum(int(part.split()[-1]) for part in classes.split(", ")) <= 9
     assert table["columns"][-2:] == ["settled at epoch", "picture"]
+    assert {"alike", "patches", "projections"} < {*table["columns"]}
     summary: dict[str, Any] = {}
     for one in rows["summary"]:
         summary |= one["update"]

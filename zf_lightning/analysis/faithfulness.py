@@ -3,11 +3,7 @@
 Tests of any importance of pixels, whatever produced it. Our choices:
 
 - *Two squares.* Two squares in the unit's receptive field, equally far from its centre, are hidden
-  in turn: does the more important one lower the unit more? A unit responds most to its centre, so
-  a mere blob at the centre would rank unmatched squares well. Here the second square is the first,
-  mirrored or transposed, and a blob is right for exactly half of the pairs. The squares lie in the
-  middle of the field, where hiding has an effect; each pair is weighted by how much the two effects
-  differ.
+  in turn: does the more important one lower the unit more? See `two_squares.py`.
 - *Beyond the others.* The same squares, but the effect is the unit's relative drop minus that of
   all other active maps at its position together: marking what every map there responds to earns
   nothing.
@@ -15,7 +11,7 @@ Tests of any importance of pixels, whatever produced it. Our choices:
   field, in the order of their importance. The area between the two curves of the unit's relative
   activation is 0 for a random order.
 
-A tie counts half. Hidden pixels get one value, as in occlusion (Sec. 4.2).
+Hidden pixels get one value, as in occlusion (Sec. 4.2).
 """
 
 from collections.abc import Mapping
@@ -26,15 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zf_lightning.analysis.place_response import PlaceResponse
+from zf_lightning.analysis.two_squares import hide_two_squares
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.deconv.receptive_field import crop
 
 #: Cells along each side of a receptive field, and steps in which they are hidden.
 CELLS, STEPS = 12, 10
-#: Shares of the receptive field's side: that of a square, and its distance from the border.
-SQUARE, BORDER = 1 / 7, 1 / 6
-#: Relative difference of two importances below which they are a tie.
-TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -83,22 +76,13 @@ def faithfulness(
         zip(*(values.tolist() for values in places), strict=True)
     ):
         response = PlaceResponse(deconvnet, images[image], units.layer, row, column)
-        top, left, height, width = response.window
-        hiding = filling[:, top : top + height, left : left + width].to(images.device)
-        before = response(response.pixels[None])[0].double()
-        starts, side = square_pairs(response, pairs, generator)
-        after = response(_hide_squares(response.pixels, hiding, starts, side)).double()
-        own, others = _lowered(before, after, feature_map)
+        hiding = response.of_image(filling).to(images.device)
+        squares = hide_two_squares(response, feature_map, hiding, pairs=pairs, generator=generator)
+        before = squares.before[feature_map]
         for name, values in importances.items():
             of_pixels = response.of_window(values[number]).to(torch.float64).cpu()
-            inside = _sums(of_pixels, starts, side)
-            found[name].append(
-                (
-                    _agreement(inside, own),
-                    _agreement(inside, own - others),
-                    *_curves(response, hiding, of_pixels, before[feature_map], feature_map),
-                )
-            )
+            curves = _curves(response, hiding, of_pixels, before, feature_map)
+            found[name].append((*squares.agreement(of_pixels), *curves))
     return {name: _joined(of_units) for name, of_units in found.items()}
 
 
@@ -150,77 +134,6 @@ def mean_of_others(importances: Tensor) -> Tensor:
     """
     shares = importances / importances.sum((1, 2), keepdim=True).clamp_min(1e-30)
     return (shares.sum(0) - shares) / max(1, len(shares) - 1)
-
-
-def square_pairs(
-    response: PlaceResponse, number: int, generator: torch.Generator
-) -> tuple[Tensor, int]:
-    """Pairs of squares in a position's window, equally far from the centre of its tile.
-
-    Returns first rows and columns `[P, 2, 2]` (pair, square, axis) in the window, with P at most
-    `number`, and the side in pixels. The squares of a pair do not overlap.
-    """
-    tile, window = response.tile, response.window
-    side = max(1, round(SQUARE * min(tile.height, tile.width)))
-    ends = torch.tensor([tile.height - side, tile.width - side])
-    least = (BORDER * (ends + side)).long().minimum(ends // 2)
-    # More than needed: some mirror images overlap or lie beyond the border.
-    count = 40 * number
-    first = torch.stack(
-        [
-            torch.randint(int(low), int(end - low) + 1, (count,), generator=generator)
-            for low, end in zip(least, ends, strict=True)
-        ],
-        1,
-    )
-    second = first.where(torch.rand(count, 2, generator=generator) < 0.5, ends - first)
-    if tile.height == tile.width:
-        turned = torch.rand(count, 1, generator=generator) < 0.5
-        second = second.flip(1).where(turned, second)
-    pairs = torch.stack([first, second], 1)
-    pairs = pairs - torch.tensor([window.top - tile.top, window.left - tile.left])
-    room = torch.tensor([window.height - side, window.width - side])
-    usable = ((pairs >= 0) & (pairs <= room)).all(2).all(1)
-    usable &= ((first - second).abs() >= side).any(1)
-    return pairs[usable][:number], side
-
-
-def _hide_squares(pixels: Tensor, hiding: Tensor, starts: Tensor, side: int) -> Tensor:
-    """`[2 P, 3, h, w]`: the pixels, each time with one square hidden."""
-    rows = torch.arange(pixels.shape[1]) - starts[..., 0].flatten()[:, None]
-    columns = torch.arange(pixels.shape[2]) - starts[..., 1].flatten()[:, None]
-    masks = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None]
-    return hiding.where(masks[:, None].to(pixels.device), pixels)
-
-
-def _lowered(before: Tensor, after: Tensor, feature_map: int) -> tuple[Tensor, Tensor]:
-    """Relative drop `[P, 2]` of a map, and of all other maps together, for pairs of squares."""
-    active = before > 0
-    active[feature_map] = False
-    own = 1 - after[:, feature_map] / before[feature_map]
-    total = before[active].sum()
-    others = 1 - after[:, active].sum(1) / total if total > 0 else torch.zeros_like(own)
-    return own.cpu().view(-1, 2), others.cpu().view(-1, 2)
-
-
-def _sums(values: Tensor, starts: Tensor, side: int) -> Tensor:
-    """Sums `[P, 2]` of values `[h, w]` over squares."""
-    if not len(starts):
-        return values.new_zeros(0, 2)
-    sums = F.avg_pool2d(values[None, None], side, 1, divisor_override=1)[0, 0]
-    return sums[starts[..., 0], starts[..., 1]]
-
-
-def _agreement(importances: Tensor, effects: Tensor) -> Tensor:
-    """Share of pairs `[P, 2]`, weighted by the difference of effects, that importance ranks right.
-
-    A tie of the importances counts half.
-    """
-    difference = importances[:, 0] - importances[:, 1]
-    tie = difference.abs() <= TIE * importances.abs().amax(1)
-    effect = effects[:, 0] - effects[:, 1]
-    agreed = (difference.masked_fill(tie, 0).sign() * effect).sum()
-    return (1 + agreed / effect.abs().sum()) / 2
 
 
 def _curves(

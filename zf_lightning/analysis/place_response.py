@@ -51,8 +51,12 @@ class PlaceResponse:
     @property
     def pixels(self) -> Tensor:
         """The image's pixels in `window`: `[3, h, w]`."""
+        return self.of_image(self._image)
+
+    def of_image(self, values: Tensor) -> Tensor:
+        """Cut values of the whole image `[..., H, W]` to `window`."""
         top, left, height, width = self.window
-        return self._image[:, top : top + height, left : left + width]
+        return values[..., top : top + height, left : left + width]
 
     @torch.no_grad()
     def __call__(self, windows: Tensor) -> Tensor:

@@ -15,13 +15,14 @@ further patches excites it? What we decided:
 - *Controls*: the references of another map of the layer; queries in random order (chance, 0.5).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zf_lightning.atlas import TopImages
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.deconv.receptive_field import ReceptiveField, crop
 
@@ -85,6 +86,34 @@ def questions(
         )
     ]
     return Questions(shown[0], _drawn(projected), torch.stack(shown[1:], 1))
+
+
+def ask(
+    deconvnet: Deconvnet,
+    images: Tensor,
+    display: Tensor,
+    layer: str,
+    ordered: TopImages,
+    maps: Iterable[int],
+    *,
+    k: int,
+    trials: int,
+) -> list[Questions]:
+    """Ask about some maps of a layer.
+
+    Args:
+        images, display: see `questions`.
+        ordered: of the layer, all N images of every map, the strongest first.
+        maps: of those that are `askable`.
+    """
+    field = deconvnet.receptive_fields([layer], (images.shape[2], images.shape[3]))[layer]
+    asked = []
+    for number in maps:
+        at = (ordered.indices, ordered.rows, ordered.columns)
+        image, row, column = (values[number].to(images.device) for values in at)
+        units = Units(layer, image, torch.full_like(image, number), row, column)
+        asked.append(questions(deconvnet, images, display, units, field, k=k, trials=trials))
+    return asked
 
 
 def answer(asked: Sequence[Questions], encode: Encoder, *, seed: int = 0) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """The strongest images of every feature map, their patches and their projections (Fig. 2)."""
 
-from zf_lightning.atlas.build import ImageBatch, build_atlas
+from zf_lightning.atlas.build import ImageBatch, Scorer, build_atlas
 from zf_lightning.atlas.file import Atlas, LayerAtlas, Mismatch, epoch_files
 from zf_lightning.atlas.kept_images import KeptImages
 from zf_lightning.atlas.stream import FoundActivations
@@ -16,6 +16,7 @@ __all__ = [
     "KeptImages",
     "LayerAtlas",
     "Mismatch",
+    "Scorer",
     "Survey",
     "TopActivations",
     "TopImages",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,24 @@ class ImageBatch:
     labels: Tensor
 
 
+class Scorer(Protocol):
+    """Measures the pictures of feature maps, as `zf_lightning/analysis/map_scores.py` does."""
+
+    def key(self, layer: str, maps: Sequence[int]) -> str:
+        """All that the scores of some maps depend on, beside the network and the images."""
+        ...
+
+    def of_units(
+        self, units: Units, ranks: Tensor, images: Tensor, projections: Tensor
+    ) -> Mapping[str, Tensor]:
+        """Samples `[U]` by name: of units in `images`, ranks in their maps and `[U, 3, h, w]`."""
+        ...
+
+    def of_maps(self, layer: str, maps: Sequence[int]) -> Mapping[str, Tensor]:
+        """Samples `[M, n]` by name, for feature maps of a layer."""
+        ...
+
+
 def build_atlas(
     deconvnet: Deconvnet,
     top: Mapping[str, TopImages],
@@ -42,6 +60,7 @@ def build_atlas(
     split: str | None = None,
     tolerance: float = 1e-4,
     on_projected: Callable[[int], Any] | None = None,
+    scorer: Scorer | None = None,
 ) -> Atlas:
     """Project the top images of some feature maps and cut out what their units saw.
 
@@ -61,6 +80,7 @@ def build_atlas(
         split: of the dataset, recorded in the atlas.
         tolerance: relative difference from which a recomputed activation is a mismatch.
         on_projected: told how many units more are done.
+        scorer: measures the pictures, where there is one.
 
     Raises:
         UserError: a feature map does not exist, or an operation below a layer has no rule.
@@ -87,7 +107,8 @@ def build_atlas(
         units = [
             builders[layer].units(places, some, deconvnet.device) for layer, places in here.items()
         ]
-        projected = deconvnet.project_layers(batch.inputs.to(deconvnet.device), units)
+        inputs = batch.inputs.to(deconvnet.device)
+        projected = deconvnet.project_layers(inputs, units)
         for (layer, places), of_layer, found in zip(here.items(), units, projected, strict=True):
             builders[layer].put(
                 places,
@@ -97,8 +118,14 @@ def build_atlas(
                 found.activations.cpu(),
                 tolerance,
             )
+            if scorer is not None:
+                of_units = scorer.of_units(of_layer, places[1], inputs, found.pixels)
+                builders[layer].score(places, of_units)
             if on_projected is not None:
                 on_projected(len(of_layer))
+    if scorer is not None:
+        for layer, builder in builders.items():
+            builder.atlas.scores |= scorer.of_maps(layer, builder.atlas.drawn.tolist())
     return Atlas(
         layers={layer: builder.atlas for layer, builder in builders.items()},
         input_size=input_size,
@@ -108,6 +135,15 @@ def build_atlas(
         classes=tuple(classes),
         split=split,
         names={} if name_of is None else {index: name_of(index) for index in indices},
+        scoring=_scoring(scorer, builders),
+    )
+
+
+def _scoring(scorer: Scorer | None, builders: Mapping[str, "_LayerBuilder"]) -> str:
+    if scorer is None:
+        return ""
+    return " ".join(
+        scorer.key(layer, builder.atlas.drawn.tolist()) for layer, builder in builders.items()
     )
 
 
@@ -216,3 +252,9 @@ class _LayerBuilder:
                     recomputed=float(recomputed[one]),
                 )
             )
+
+    def score(self, places: tuple[Tensor, Tensor], samples: Mapping[str, Tensor]) -> None:
+        """Enter the samples `[U]` of the units at `places`."""
+        for name, values in samples.items():
+            empty = self.atlas.not_scored(self.atlas.peaks.shape[1])
+            self.atlas.scores.setdefault(name, empty)[places] = values.cpu().float()

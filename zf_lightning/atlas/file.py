@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,15 @@ class Mismatch:
     index: int
     recorded: float
     recomputed: float
+
+
+class Score(NamedTuple):
+    """A number about a feature map's pictures: the mean of some samples, and its standard error."""
+
+    mean: float
+    #: None for a single sample.
+    error: float | None
+    samples: int
 
 
 @dataclass
@@ -75,6 +84,29 @@ class LayerAtlas:
     #: `[M, k]` float32: the largest magnitude of each projection, in units of the input.
     peaks: Tensor
     mismatches: list[Mismatch] = field(default_factory=list)
+    #: Of the drawn feature maps, by name: samples float32 `[M, n]`, NaN where there is none.
+    #: What they mean: `zf_lightning/analysis/map_scores.py`.
+    scores: dict[str, Tensor] = field(default_factory=dict)
+
+    def not_scored(self, size: int) -> Tensor:
+        """No samples `[M, size]` of the drawn feature maps."""
+        return torch.full((len(self.drawn), size), torch.nan)
+
+    def scores_of(self, place: int) -> dict[str, Score]:
+        """What is known of the drawn feature map at a place in `drawn`."""
+        found = {}
+        for name, samples in self.scores.items():
+            values = samples[place][samples[place].isfinite()].double()
+            count = len(values)
+            if count:
+                error = float(values.std()) / math.sqrt(count) if count > 1 else None
+                found[name] = Score(float(values.mean()), error, count)
+        return found
+
+    def mean_scores(self) -> dict[str, float]:
+        """Means over the drawn feature maps of which a score is known."""
+        means = {name: samples.nanmean(1).nanmean() for name, samples in self.scores.items()}
+        return {name: float(mean) for name, mean in means.items() if mean.isfinite()}
 
     @property
     def clipped(self) -> bool:
@@ -85,7 +117,8 @@ class LayerAtlas:
         """The same with the tiles of some of the drawn feature maps, in their order."""
         where = {int(number): place for place, number in enumerate(self.drawn)}
         places = torch.tensor([where[number] for number in feature_maps], dtype=torch.int64)
-        return replace(self, **{name: getattr(self, name)[places] for name in TILES})
+        scores = {name: samples[places] for name, samples in self.scores.items()}
+        return replace(self, scores=scores, **{name: getattr(self, name)[places] for name in TILES})
 
     def strongest(self) -> "LayerAtlas":
         """The same with the tile of each drawn feature map's strongest image alone."""
@@ -101,7 +134,12 @@ class LayerAtlas:
         # A part knows the labels of the images that it has read.
         labels = torch.stack([part.labels for part in parts]).amax(0)
         mismatches = [one for part in parts for one in part.mismatches]
-        return replace(parts[0], labels=labels, mismatches=mismatches, **tiles)
+        sizes = {name: len(some[0]) for part in parts for name, some in part.scores.items()}
+        scores = {
+            name: torch.cat([part.scores.get(name, part.not_scored(size)) for part in parts])
+            for name, size in sizes.items()
+        }
+        return replace(parts[0], labels=labels, mismatches=mismatches, scores=scores, **tiles)
 
     @property
     def projections(self) -> Tensor:
@@ -126,6 +164,8 @@ class Atlas:
     split: str | None = None
     #: File names of the images of the drawn feature maps, by dataset index; may be empty.
     names: dict[int, str] = field(default_factory=dict)
+    #: How feature maps were scored, for comparison; empty where they were not.
+    scoring: str = ""
 
     @property
     def mismatches(self) -> list[tuple[str, Mismatch]]:
@@ -160,6 +200,8 @@ class Atlas:
             for name in TENSORS:
                 value = getattr(found, name)
                 tensors[f"{layer}/{name}"] = value if name in PLAIN else packed(value)
+            for name, samples in found.scores.items():
+                tensors[f"{layer}/scores/{name}"] = samples
         write_tensors(path, FORMAT, tensors, self._header())
         # Last: where there is an index, there is a whole atlas.
         write_json(path.with_suffix(".json"), self.index(), indent=None)
@@ -187,6 +229,10 @@ class Atlas:
                     layer=layer,
                     receptive_field=tuple(values["receptive_field"]),
                     mismatches=[Mismatch(**one) for one in values["mismatches"]],
+                    # Not in atlases of before 0.2.
+                    scores={
+                        name: tensors[f"{layer}/scores/{name}"] for name in values.get("scores", [])
+                    },
                     inside=_inside(found, header["input_size"]),
                     **found,
                 )
@@ -217,6 +263,12 @@ class Atlas:
                         "positions": torch.stack(
                             [found.rows[number], found.columns[number]], -1
                         ).tolist(),
+                        "scores": {}
+                        if number not in places
+                        else {
+                            name: plain_json(score._asdict())
+                            for name, score in found.scores_of(places[number]).items()
+                        },
                     }
                     for number in range(len(found.activations))
                 ],
@@ -232,11 +284,13 @@ class Atlas:
             "classes": list(self.classes),
             "split": self.split,
             "names": self.names,
+            "scoring": self.scoring,
             "layers": {
                 layer: {
                     "receptive_field": list(found.receptive_field),
                     "tile_size": list(found.patches.shape[-2:]),
                     "mismatches": [asdict(mismatch) for mismatch in found.mismatches],
+                    "scores": [*found.scores],
                 }
                 for layer, found in self.layers.items()
             },

@@ -29,7 +29,14 @@ from zf_lightning.config.legal import (
     whole,
 )
 from zf_lightning.config.target_options import TRAINER_OPTIONS
-from zf_lightning.config.task_options import METHODS, NORMS, SPLITS, TASK_OPTIONS, TaskOptions
+from zf_lightning.config.task_options import (
+    METHODS,
+    NORMS,
+    SCORES,
+    SPLITS,
+    TASK_OPTIONS,
+    TaskOptions,
+)
 from zf_lightning.results.metric_names import MONITORS
 
 PIXELS = whole(1, 10_000)
@@ -158,6 +165,8 @@ class Probe:
     norm: str = legal(*NORMS)
     cross_check: bool = MISSING
     keep_tiles: str = legal("last", "all")
+    scores: Any = legal(several(*SCORES, least=0))
+    score_every_n_epochs: int = legal(whole())
 
 
 @dataclass

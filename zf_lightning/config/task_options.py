@@ -10,6 +10,7 @@ from zf_lightning.config.legal import MANY, TEXT, Number, Several, legal, severa
 SPLITS = ("train", "val", "test")
 METHODS = ("deconvnet", "guided", "gradient")
 NORMS = ("identity", "jacobian")
+SCORES = ("alike", "squares", "quiz")
 BATCH = whole(1, 1_000_000)
 #: A size or a distance, in pixels of the network's input.
 PIXELS = whole(1, 10_000)
@@ -41,6 +42,8 @@ class Atlas(TaskOptions):
     quantiles: Any = legal(several(Number(0, 1), least=0))
     split: str = legal(*SPLITS)
     pictures: Any = legal(*CHOSEN_MAPS)
+    scores: Any = legal(several(*SCORES, least=0))
+    scored: Any = legal(*CHOSEN_MAPS)
     method: str = legal(*METHODS)
     norm: str = legal(*NORMS)
     cross_check: bool = MISSING

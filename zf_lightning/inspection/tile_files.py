@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from zf_lightning.atlas import Atlas, ImageBatch, TopImages, build_atlas, epoch_files
+from zf_lightning.atlas import Atlas, ImageBatch, Scorer, TopImages, build_atlas, epoch_files
 from zf_lightning.atlas.room import BYTES_A_PIXEL
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.deconv.receptive_field import ReceptiveField
@@ -33,6 +33,8 @@ class Tiles:
     #: How they were projected.
     rule: str
     norm: str
+    #: How they were scored.
+    scoring: str
     maps: list[int]
     #: int64 `[C, k]`: the images of every feature map.
     images: Tensor
@@ -52,7 +54,8 @@ class Tiles:
                 path.unlink(missing_ok=True)
                 continue
             found = atlas.layers[layer]
-            yield cls(path, atlas.rule, atlas.norm, found.drawn.tolist(), found.indices)
+            how = (atlas.rule, atlas.norm, atlas.scoring)
+            yield cls(path, *how, found.drawn.tolist(), found.indices)
 
     def remove(self) -> None:
         """Delete the file and its index."""
@@ -98,6 +101,7 @@ def plan_blocks(
     drawn: Mapping[str, list[int]],
     top: Mapping[str, TopImages],
     deconvnet: Deconvnet,
+    scorer: Scorer | None = None,
 ) -> list[Block]:
     """The files of all layers, with the tiles of some feature maps each.
 
@@ -110,7 +114,7 @@ def plan_blocks(
         for tiles in Tiles.in_folder(folder, layer):
             same = (tiles.rule, tiles.norm) == (method.name, method.norm)
             if same and torch.equal(tiles.images, images):
-                there[tiles.path] = tiles.maps
+                there[tiles.path] = (tiles.maps, tiles.scoring)
             else:
                 tiles.remove()
         height, width = fields[layer].tile_size
@@ -118,7 +122,8 @@ def plan_blocks(
         for start in range(0, len(maps), size):
             some = maps[start : start + size]
             path = folder / layer / f"{some[0]:05}-{some[-1]:05}.safetensors"
-            blocks.append(Block(layer, some, path, due=there.get(path) != some))
+            scoring = "" if scorer is None else scorer.key(layer, some)
+            blocks.append(Block(layer, some, path, due=there.get(path) != (some, scoring)))
     return blocks
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from zf_lightning.analysis.distributions import MapDistribution
+from zf_lightning.analysis.map_scores import in_words
 from zf_lightning.atlas import Atlas
 from zf_lightning.figures.grid import class_caption, layer_panel
 from zf_lightning.report.page import images_of
@@ -38,8 +39,10 @@ def atlas_panel(atlas: Atlas, layer: str, described: Sequence[MapDistribution] =
 
 
 def _caption(atlas: Atlas, layer: str, number: int, described: Sequence[MapDistribution]) -> str:
-    """The classes of the images, and how well the feature map detects its best class."""
+    """The classes of the images, scores, and how well the feature map detects its best class."""
     parts = [class_caption(atlas.class_names(layer, number))]
+    found = atlas.layers[layer]
+    parts += in_words(found.scores_of(found.drawn.tolist().index(number)))
     for best in described[number].classes[:1] if described else ():
         name = atlas.classes[best.label]
         parts.append(f"average precision {best.average_precision:.2f} for {name}")

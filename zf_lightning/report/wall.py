@@ -21,6 +21,7 @@ from PIL import Image
 from zf_lightning.analysis import epochs_to_show
 from zf_lightning.analysis.distributions import MapDistribution
 from zf_lightning.analysis.evolution import settled_maps
+from zf_lightning.analysis.map_scores import MEANINGS
 from zf_lightning.atlas import Atlas, LayerAtlas, epoch_files
 from zf_lightning.figures.grid import (
     GUTTER,
@@ -37,13 +38,15 @@ from zf_lightning.system.cores import available_cores
 from zf_lightning.system.files import write_whole
 
 FOLDER, SCRIPT = "maps", "maps.js"
-#: The share of all images that excites a feature map, the class that it detects best, and its
-#: average precision; None where that is not known.
-OverAllImages = tuple[float | None, str | None, float | None]
-#: Layer, feature map, its strongest activation, the classes of its images with their numbers; of
-#: all images the share that excites it, the class that it detects best, and its average precision;
-#: the epoch at which it settled; its picture.
-MapRow = tuple[str, int, float, str, float | None, str | None, float | None, int | None, Path]
+OVER_ALL_IMAGES = (
+    "share of images that excite it",
+    "class that it detects best",
+    "average precision",
+)
+#: Of a feature map that was not described.
+NOT_KNOWN: dict[str, Any] = dict.fromkeys(OVER_ALL_IMAGES)
+#: What a table says of a feature map, by column, its picture last; None where it is not known.
+MapRow = dict[str, Any]
 #: Of each feature map; a picture of more would be slow to load.
 MOST_IMAGES = 25
 #: Height and width of a tile in pixels: conv5 of ZFNet sees 139.
@@ -68,7 +71,7 @@ class MapWall:
         #: Of each feature map the classes of its images, with their numbers.
         self._classes: dict[tuple[str, int], str] = {}
         #: Of feature maps that were described, what a row says of all images.
-        self._rows: dict[tuple[str, int], OverAllImages] = {}
+        self._rows: dict[tuple[str, int], dict[str, Any]] = {}
 
     def add(
         self, atlas: Atlas, described: Mapping[str, Sequence[MapDistribution]] | None = None
@@ -128,6 +131,7 @@ class MapWall:
         content = self._content | {
             "hairline": HAIRLINE,
             "gutter": GUTTER,
+            "meanings": MEANINGS,
             "names": self._names,
             "layers": list(self._layers.values()),
         }
@@ -136,15 +140,16 @@ class MapWall:
     def rows(self) -> list[MapRow]:
         """Each feature map, for a table to be sorted and filtered."""
         return [
-            (
-                name,
-                one["map"],
-                one["strongest"],
-                self._classes[name, one["map"]],
-                *self._rows.get((name, one["map"]), (None, None, None)),
-                one.get("settled"),
-                self._folder / FOLDER / name / f"{one['map']}.webp",
-            )
+            {
+                "layer": name,
+                "feature map": one["map"],
+                "strongest activation": one["strongest"],
+                "classes": self._classes[name, one["map"]],
+                **self._rows.get((name, one["map"]), NOT_KNOWN),
+                **{score: one["scores"].get(score, {}).get("mean") for score in MEANINGS},
+                "settled at epoch": one.get("settled"),
+                "picture": self._folder / FOLDER / name / f"{one['map']}.webp",
+            }
             for name, layer in self._layers.items()
             for one in layer["maps"]
         ]
@@ -184,6 +189,13 @@ class MapWall:
                     "images": found.indices[number, :shown].tolist(),
                     "labels": found.labels[number, :shown].tolist(),
                     "corners": found.windows[number, :shown, :2].tolist(),
+                    "scores": {
+                        score: {
+                            "mean": round(value.mean, 2),
+                            "error": None if value.error is None else round(value.error, 2),
+                        }
+                        for score, value in found.scores_of(place).items()
+                    },
                 }
             )
             self._classes[name, number] = class_counts(atlas.class_names(name, number))
@@ -282,12 +294,13 @@ def _over_all_images(one: MapDistribution, classes: Sequence[str]) -> dict[str, 
     }
 
 
-def _row_over_all_images(one: MapDistribution, classes: Sequence[str]) -> OverAllImages:
+def _row_over_all_images(one: MapDistribution, classes: Sequence[str]) -> dict[str, Any]:
     # As many digits as the page shows.
-    excited = float(f"{one.excited:.3g}")
+    row = NOT_KNOWN | {OVER_ALL_IMAGES[0]: float(f"{one.excited:.3g}")}
     for best in one.classes[:1]:
-        return excited, classes[best.label], round(best.average_precision, 2)
-    return excited, None, None
+        found = (classes[best.label], round(best.average_precision, 2))
+        row |= dict(zip(OVER_ALL_IMAGES[1:], found, strict=True))
+    return row
 
 
 def _bars(histogram: Sequence[tuple[float, float, int]]) -> dict[str, Any] | None:

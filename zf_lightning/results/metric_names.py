@@ -63,3 +63,8 @@ def filter_rms(layer: str) -> str:
 def dead_maps(layer: str) -> str:
     """How many feature maps of a layer no image excites, see `callbacks.DeconvProbe`."""
     return f"dead_maps/{layer}"
+
+
+def score(name: str, layer: str) -> str:
+    """The mean of a score over the feature maps drawn of a layer, see `analysis.map_scores`."""
+    return f"scores/{name}/{layer}"

@@ -22,6 +22,7 @@ from zf_lightning.analysis.distributions import (
     scores_of_layers,
     write_layer,
 )
+from zf_lightning.analysis.intervals import mean_interval
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, Survey
 from zf_lightning.atlas.room import check_room
 from zf_lightning.atlas.survey import BYTES_A_MAP
@@ -32,6 +33,7 @@ from zf_lightning.data.decode import STORED_SIZE
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.inspection.digests import write_digests
 from zf_lightning.inspection.outcome import facts
+from zf_lightning.inspection.scoring import build_scorer
 from zf_lightning.inspection.search import AtlasSearch
 from zf_lightning.inspection.subject import classifier_to_inspect, configuration_to_inspect
 from zf_lightning.inspection.tile_files import Block, plan_blocks, project_blocks
@@ -80,6 +82,8 @@ def run(config: DictConfig) -> dict[str, Any]:
     }
     # A mistake is known before the search.
     shown = {layer: _chosen(config, "pictures", layer, drawn[layer]) for layer in layers}
+    scored = {layer: _chosen(config, "scored", layer, drawn[layer]) for layer in layers}
+    scores = plain(options.scores)
     source = assembly.build_source(config)
     files = source.split(options.split)
     feature_maps = {layer: shapes[layer][0] for layer in layers}
@@ -140,18 +144,28 @@ def run(config: DictConfig) -> dict[str, Any]:
         examples = examples_at(survey, quantiles)
         # The Trainer has moved it back.
         classifier.to(trainer.strategy.root_device)
+        scorer = build_scorer(scores, deconvnet, classifier, scored, files, seed=config.seed)
         blocks: list[Block] = []
         example_blocks: list[Block] = []
         if trainer.is_global_zero:
             # Not before: the search has refused to go on with another network or other data.
             write_digests(folder / "atlas", classifier, files.content_key())
             fields = deconvnet.receptive_fields(layers, (size, size))
-            blocks = plan_blocks(folder / "atlas", fields, drawn, survey.top, deconvnet)
+            blocks = plan_blocks(folder / "atlas", fields, drawn, survey.top, deconvnet, scorer)
             if draws_examples:
                 at = folder / "distribution"
                 example_blocks = plan_blocks(at, fields, drawn, examples, deconvnet)
         blocks, example_blocks = trainer.strategy.broadcast((blocks, example_blocks))
-        project_blocks(blocks, deconvnet, survey.top, images_of, trainer, **how, about="projecting")
+        project_blocks(
+            blocks,
+            deconvnet,
+            survey.top,
+            images_of,
+            trainer,
+            **how,
+            scorer=scorer,
+            about="projecting",
+        )
         project_blocks(
             example_blocks,
             deconvnet,
@@ -180,9 +194,7 @@ def run(config: DictConfig) -> dict[str, Any]:
                 "feature_maps": len(found.activations),
                 "dead": int((found.activations[:, 0] <= 0).sum()),
                 "nans": int(found.nans.sum()),
-                "mismatches": _draw(
-                    wall, folder, layer, paths[layer], drawn[layer], described[layer], config
-                ),
+                **_draw(wall, folder, layer, paths[layer], drawn[layer], described[layer], config),
                 **_over_all_images(described[layer]),
             }
             for layer, found in survey.top.items()
@@ -209,7 +221,7 @@ def run(config: DictConfig) -> dict[str, Any]:
 def _chosen(config: DictConfig, option: str, layer: str, of: list[int]) -> list[int]:
     """The feature maps among `of` that an option of the task names."""
     wanted = plain(config.atlas[option])
-    if option == "pictures" and isinstance(wanted, list):
+    if option != "maps" and isinstance(wanted, list):
         return [number for number in wanted if number in of]
     places = chosen_maps(wanted, len(of), layer=layer, seed=config.seed, option=f"atlas.{option}")
     return [of[place] for place in places]
@@ -272,28 +284,33 @@ def _draw(
     drawn: list[int],
     described: Sequence[MapDistribution],
     config: DictConfig,
-) -> int:
+) -> dict[str, Any]:
     """Draw a layer's wall, and some of its feature maps as one picture.
 
-    Returns how many activations were not reproduced.
+    Returns how many activations were not reproduced, and the means of the scores.
     """
     chosen = _chosen(config, "pictures", layer, drawn)
     figure = folder / "figures" / f"{layer}.png"
     figure.parent.mkdir(exist_ok=True)
     figure.unlink(missing_ok=True)
     parts, mismatches = [], 0
+    scores: dict[str, list[float]] = {}
     atlas: Atlas | None = None
     for path in paths:
         atlas = Atlas.load(path)
         wall.add(atlas, {layer: described})
         part = atlas.layers[layer]
         mismatches += len(part.mismatches)
+        for place in range(len(part.drawn)):
+            for name, score in part.scores_of(place).items():
+                scores.setdefault(name, []).append(score.mean)
         in_part = set(part.drawn.tolist())
         parts.append(part.select([number for number in chosen if number in in_part]))
     if chosen and atlas is not None:
         atlas.layers = {layer: LayerAtlas.joined(parts)}
         atlas_panel(atlas, layer, described).save(figure, compress_level=3)
-    return mismatches
+    means = {name: mean_interval(values)._asdict() for name, values in scores.items()}
+    return {"mismatches": mismatches, "scores": means}
 
 
 def _report(result: dict[str, Any], folder: Path) -> None:
@@ -304,6 +321,9 @@ def _report(result: dict[str, Any], folder: Path) -> None:
     for layer, summary in result["layers"].items():
         dead = f", {summary['dead']} of them dead" if summary["dead"] else ""
         log.info(f"  {layer:<24} {summary['feature_maps']:>5} feature maps{dead}")
+        if summary["scores"]:
+            means = [f"{name} {found['mean']:.2f}" for name, found in summary["scores"].items()]
+            log.info(f"    mean {', '.join(means)}")
         if summary["nans"]:
             log.warning(f"{layer} held NaN in {summary['nans']} feature maps.")
         if summary["mismatches"]:

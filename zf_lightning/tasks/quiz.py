@@ -3,22 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from zf_lightning.analysis import ObservedNetwork
 from zf_lightning.analysis.intervals import Interval, mean_interval
-from zf_lightning.analysis.quiz import KINDS, OTHER, Encoder, Questions, answer, askable, questions
+from zf_lightning.analysis.quiz import (
+    KINDS,
+    OTHER,
+    Encoder,
+    Questions,
+    answer,
+    ask,
+    askable,
+)
 from zf_lightning.data import Preprocessing
-from zf_lightning.deconv import Deconvnet, Units
+from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.figures.comparison import Panel, Series, comparison_figure
 from zf_lightning.figures.style import to_image
-from zf_lightning.graph import capture
+from zf_lightning.graph import Graph
+from zf_lightning.inspection.encoder import network_encoder
 from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import (
     Subject,
@@ -33,8 +39,6 @@ from zf_lightning.report.quiz_page import choose_trials, remove_quiz, write_quiz
 from zf_lightning.results.tables import Column, Table
 from zf_lightning.training import build as assembly
 
-#: Pictures that go through the encoder together.
-BATCH = 32
 READING = (
     "right: how often, of two further patches, the one that excites the feature map is more like "
     "the references; 0.5 is chance. Mean over feature maps with its 95 % bootstrap interval. "
@@ -51,7 +55,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     deconvnet = Deconvnet(subject.network, method=options.method, norm=options.norm)
     # Before the data is prepared, which may take long: a mistake is reported at once.
     layers = layers_asked(options.layers, deconvnet.graph)
-    encode = _encoder(config, subject)
+    encode = _encoder(config, subject, deconvnet.graph)
     files = assembly.build_source(config).split(options.split)
     chosen = spread_indices(files, options.images)
     count = len(chosen)
@@ -64,8 +68,6 @@ def run(config: DictConfig) -> dict[str, Any]:
     images = load_top_images(files, chosen, subject.classifier)
     batches = images.inputs.split(deconvnet.batch_size)
     top = deconvnet.top_activations(batches, layers=layers, k=count)
-    size = (subject.input_size, subject.input_size)
-    fields = deconvnet.receptive_fields(layers, size)
     results: dict[str, Any] = {}
     figures: dict[str, Image.Image] = {}
     lines: list[str] = []
@@ -83,22 +85,16 @@ def run(config: DictConfig) -> dict[str, Any]:
             min(options.maps, len(possible)), len(possible), layer=layer, seed=config.seed
         )
         maps = [possible[place] for place in places]
-        asked = []
-        for number in tqdm(maps, desc=f"quiz, {layer}", unit="map"):
-            order = (found.indices, found.rows, found.columns)
-            image, row, column = (values[number].to(images.inputs.device) for values in order)
-            units = Units(layer, image, torch.full_like(image, number), row, column)
-            asked.append(
-                questions(
-                    deconvnet,
-                    images.inputs,
-                    images.display,
-                    units,
-                    fields[layer],
-                    k=options.references,
-                    trials=options.trials,
-                )
-            )
+        asked = ask(
+            deconvnet,
+            images.inputs,
+            images.display,
+            layer,
+            found,
+            tqdm(maps, desc=f"quiz, {layer}", unit="map"),
+            k=options.references,
+            trials=options.trials,
+        )
         people[layer] = (maps, asked)
         right = {name: values.mean(1) for name, values in answer(asked, encode).items()}
         intervals = {name: mean_interval(values.tolist()) for name, values in right.items()}
@@ -163,35 +159,16 @@ def _table(
     )
 
 
-def _encoder(config: DictConfig, subject: Subject) -> Encoder:
-    """What goes into the last layer of the network, or of one of torchvision, over positions."""
+def _encoder(config: DictConfig, subject: Subject, graph: Graph) -> Encoder:
+    """The network's own, or one of torchvision."""
     name, weights = config.quiz.encoder, config.quiz.encoder_weights
     if (name is None) != (weights is None):
         raise UserError("quiz.encoder and quiz.encoder_weights belong together: give both.")
+    if name is None:
+        return network_encoder(graph, subject.classifier.preprocessing)
     device = subject.classifier.device
-    network: nn.Module = subject.network
-    prepare: nn.Module = subject.classifier.preprocessing
-    if name is not None:
-        tensors = read_weights(weights)
-        network = torchvision_network(name, 1000)
-        load_weights(network, tensors, path=weights)
-        network = network.eval().to(device)
-        prepare = Preprocessing(input_size=224, mean="imagenet", scale="imagenet").to(device)
-    graph = ObservedNetwork(network).graph
-    last = graph.node(graph.layers[-1])
-    while not graph.is_layer(last):
-        last = last.all_input_nodes[0]
-    below = graph.sources(last)[0].name
-
-    def encode(pictures: Tensor) -> Tensor:
-        found = []
-        for some in pictures.split(BATCH):
-            # The stored size, of which the preprocessing takes the centre.
-            stored = F.interpolate(some.float().to(device), (256, 256), mode="bilinear")
-            with torch.no_grad():
-                inputs = prepare(stored)
-            features = capture(graph, inputs, [below], only=True)[1][below]
-            found.append(features.flatten(2).mean(2) if features.dim() > 2 else features)
-        return torch.cat(found)
-
-    return encode
+    tensors = read_weights(weights)
+    network = torchvision_network(name, 1000)
+    load_weights(network, tensors, path=weights)
+    prepare = Preprocessing(input_size=224, mean="imagenet", scale="imagenet")
+    return network_encoder(Graph(network.eval().to(device)), prepare.to(device))

@@ -214,7 +214,7 @@ def alert(loggers: Sequence[Logger], title: str, text: str) -> None:
     _to_wandb(loggers, lambda run: run.alert(title=title, text=text))
 
 
-def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Sequence[Any]]) -> None:
+def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Mapping[str, Any]]) -> None:
     """Give wandb the table of `wandb_runs.feature_map_table`."""
     if rows:
         _to_wandb(loggers, lambda run: run.log({"feature_maps": feature_map_table(rows)}))

@@ -6,7 +6,6 @@ them.
 
 import contextlib
 import importlib
-import itertools
 import logging
 import os
 import shlex
@@ -220,32 +219,20 @@ def close_wandb(*, failed: bool = False) -> str | None:
     return f"cd {shlex.quote(str(folder))} && wandb sync {record.relative_to(folder)}"
 
 
-def feature_map_table(rows: Sequence[Sequence[Any]]) -> Any:
+def feature_map_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A table whose rows are feature maps, to be sorted and filtered, from `report.wall`'s rows."""
     import wandb
 
-    columns: list[str | int] = [
-        "layer",
-        "feature map",
-        "strongest activation",
-        "classes",
-        "share of images that excite it",
-        "class that it detects best",
-        "average precision",
-        "settled at epoch",
-        "picture",
-    ]
-    data = [[*values, wandb.Image(str(picture))] for *values, picture in rows]
     # The probe of a training knows nothing of all images.
-    known = [any(row[place] is not None for row in data) for place in range(len(columns))]
-    return wandb.Table(
-        columns=list(itertools.compress(columns, known)),
-        data=[list(itertools.compress(row, known)) for row in data],
-    )
+    columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    data = [[row[name] for name in columns] for row in rows]
+    for values in data:
+        values[-1] = wandb.Image(str(values[-1]))
+    return wandb.Table(columns=[*columns], data=data)
 
 
 def log_figures(
-    config: DictConfig, figures: Mapping[str, Path], feature_maps: Sequence[Sequence[Any]] = ()
+    config: DictConfig, figures: Mapping[str, Path], feature_maps: Sequence[Mapping[str, Any]] = ()
 ) -> str | None:
     """Log the pictures of a task without a Trainer as a run; returns how to upload it if offline.
 

@@ -69,6 +69,13 @@ function precision(map) {
   return best ? make("span", {title: `average precision for ${best.class}`}, `AP ${best.precision}`) : "";
 }
 
+// What was measured of a map's pictures, each with its meaning as a title.
+function scores(map, exact) {
+  return Object.entries(map.scores ?? {}).map(([name, {mean, error}]) =>
+    make("span", {title: wall.meanings[name]},
+      `${name} ${mean.toFixed(2)}${exact && error !== null ? ` ± ${error.toFixed(2)}` : ""}`));
+}
+
 function tile(entry) {
   const {of, map} = entry, {width, height} = sizes(of);
   const strongest = map.activations[0] ?? "dead";
@@ -80,7 +87,8 @@ function tile(entry) {
     make("img", {alt, width, height, loading: "lazy", decoding: "async", src: entry.picture}),
     make("span", {class: "line"}, make("b", {}, name),
       make("span", {class: "faint"}, strongest)),
-    make("span", {class: "line faint"}, make("span", {}, caption), precision(map))));
+    make("span", {class: "line faint"}, make("span", {}, caption), precision(map)),
+    make("span", {class: "line faint scores"}, ...scores(map))));
 }
 
 function showWall() {
@@ -240,6 +248,7 @@ function open(entry) {
       button("next ›", "Next feature map (right arrow)", () => step(1), where < listed.length - 1),
       button("close", "Close (Escape)", leave)),
     make("p", {class: "faint"}, told.filter(Boolean).join(" · ")),
+    make("p", {class: "faint scores"}, ...scores(map, true)),
     make("ol", {}, ...map.activations.map((_, rank) => image(entry, rank))));
   if (map.all) dialog.append(...overAll(entry));
   if (map.history?.length)
