@@ -106,6 +106,9 @@ def test_an_offline_run_keeps_rows_pictures_and_artifacts_for_the_upload(
     for one in rows["artifact"]:
         for file in one["manifest"]["contents"]:
             assert (moved / file["local_path"]).is_file() and file["local_path"][0] != "/"
+            # The disk holds each picture once.
+            staged = moved / file["local_path"]
+            assert staged.stat().st_nlink > 1 or not file["path"].endswith(".webp")
     shown = str(rows["config"])
     assert "batch_size" in shown and str(tmp_path) not in shown and "_target_" not in shown
     # The table of feature maps and its pictures.

@@ -21,6 +21,7 @@ from zf_lightning.training.wandb_runs import (
     describe_run,
     feature_map_table,
     run_options,
+    share_staged,
     shown_configuration,
 )
 
@@ -216,8 +217,13 @@ def alert(loggers: Sequence[Logger], title: str, text: str) -> None:
 
 def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Mapping[str, Any]]) -> None:
     """Give wandb the table of `wandb_runs.feature_map_table`."""
+
+    def give(run: Any) -> None:
+        run.log({"feature_maps": feature_map_table(rows)})
+        share_staged([Path(picture) for *_, picture in rows])
+
     if rows:
-        _to_wandb(loggers, lambda run: run.log({"feature_maps": feature_map_table(rows)}))
+        _to_wandb(loggers, give)
 
 
 def log_confusion(

@@ -25,7 +25,7 @@ from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Table
 from zf_lightning.system.compat import keep_paths_relative, use_artifact_offline
-from zf_lightning.system.files import write_whole
+from zf_lightning.system.files import share, write_whole
 from zf_lightning.system.processes import is_first_process
 
 log = logging.getLogger(__name__)
@@ -231,6 +231,15 @@ def feature_map_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     return wandb.Table(columns=[*columns], data=data)
 
 
+def share_staged(pictures: Sequence[Path]) -> None:
+    """Let the disk hold once what wandb copied of a table's pictures, to be uploaded."""
+    by_size = {picture.stat().st_size: picture for picture in pictures}
+    for copy in Path(os.environ["WANDB_DATA_DIR"], "artifacts", "staging").glob("*"):
+        picture = by_size.get(copy.stat().st_size)
+        if picture is not None:
+            share(picture, copy)
+
+
 def log_figures(
     config: DictConfig, figures: Mapping[str, Path], feature_maps: Sequence[Mapping[str, Any]] = ()
 ) -> str | None:
@@ -253,6 +262,7 @@ def log_figures(
         if feature_maps:
             shown["feature_maps"] = feature_map_table(feature_maps)
         run.log(shown)
+        share_staged([Path(picture) for *_, picture in feature_maps])
     except wandb.Error as problem:
         log.warning(f"The figures were not logged to Weights & Biases: {reason_of(problem)}")
     return close_wandb()
