@@ -220,7 +220,7 @@ def log_feature_maps(loggers: Sequence[Logger], rows: Sequence[Mapping[str, Any]
 
     def give(run: Any) -> None:
         run.log({"feature_maps": feature_map_table(rows)})
-        share_staged([Path(picture) for *_, picture in rows])
+        share_staged([row["picture"] for row in rows])
 
     if rows:
         _to_wandb(loggers, give)

@@ -262,7 +262,7 @@ def log_figures(
         if feature_maps:
             shown["feature_maps"] = feature_map_table(feature_maps)
         run.log(shown)
-        share_staged([Path(picture) for *_, picture in feature_maps])
+        share_staged([row["picture"] for row in feature_maps])
     except wandb.Error as problem:
         log.warning(f"The figures were not logged to Weights & Biases: {reason_of(problem)}")
     return close_wandb()
