@@ -166,7 +166,7 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if result.get("confused"):
         taken = (f"{one['class']} for {one['as']} ({one['images']})" for one in result["confused"])
-        rows.append(("most often taken", ", ".join(taken)))
+        rows.append(("most often mistaken", ", ".join(taken)))
     paper = result.get("paper")
     if paper:
         errors = f"{paper['row']}: validation error {shown_errors(paper, 'val')}"
