@@ -32,6 +32,9 @@ def test_a_sound_atlas_and_then_a_byte_a_picture_and_a_tile(
     assert result["verdict"] == "as it says" and result["findings"] == []
     assert result["units_projected_again"] >= 8 and result["images_compared"] > 2
     assert "as it says" in (tmp_path / "run" / "report" / "index.html").read_text()
+    # The same code and versions: they stand beside the digests.
+    digests = tmp_path / "made" / "atlas" / "digests.json"
+    assert result["made_with"] == [] and "safetensors" in digests.read_text()
 
     found = Atlas.load(next((tmp_path / "made" / "atlas" / "last").glob("*.safetensors")))
     index = int(found.layers["last"].indices[0, 0])

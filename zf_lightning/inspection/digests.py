@@ -10,13 +10,18 @@ from zf_lightning.errors import DamagedFile
 from zf_lightning.system.digests import digest_of
 from zf_lightning.system.sealed import read_json, write_json
 from zf_lightning.training.module import ImageClassifier
+from zf_lightning.training.provenance import code_and_versions
 
 NAME = "digests.json"
 
 
 def write_digests(folder: Path, classifier: ImageClassifier, content: str) -> None:
-    """Write the digests of a network, tensor by tensor, and of its data (`content_key`)."""
-    write_json(folder / NAME, {"data": content, "weights": digests_of_weights(classifier)})
+    """Write the digests of a network, tensor by tensor, and of its data (`content_key`).
+
+    Beside them stand the code and the versions that the atlas is made with.
+    """
+    digests = {"data": content, "weights": digests_of_weights(classifier)}
+    write_json(folder / NAME, digests | {"code": code_and_versions()})
 
 
 def read_digests(folder: Path) -> Mapping[str, Any] | None:
@@ -37,6 +42,18 @@ def digests_of_weights(classifier: ImageClassifier) -> dict[str, str]:
         for part, module in modules.items()
         for name, value in sorted(module.state_dict().items())
     }
+
+
+def other_code(recorded: Mapping[str, Any]) -> list[str]:
+    """Versions and revision that an atlas was made with and that are others now."""
+    made, now = (_flat(code) for code in (recorded.get("code", {}), code_and_versions()))
+    others = {name: one for name, one in made.items() if one != now.get(name)}
+    return [f"{name} {one}, now {now.get(name)}" for name, one in others.items()]
+
+
+def _flat(code: Mapping[str, Any]) -> dict[str, Any]:
+    lists = ("packages", "changed")
+    return {name: one for name, one in code.items() if name not in lists} | code.get("packages", {})
 
 
 def changed_weights(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -21,7 +21,12 @@ from zf_lightning.deconv.precision import full_precision
 from zf_lightning.deconv.receptive_field import crop
 from zf_lightning.errors import UserError
 from zf_lightning.graph import Graph
-from zf_lightning.inspection.digests import changed_weights, digests_of_weights, read_digests
+from zf_lightning.inspection.digests import (
+    changed_weights,
+    digests_of_weights,
+    other_code,
+    read_digests,
+)
 from zf_lightning.inspection.outcome import facts, finish
 from zf_lightning.inspection.subject import configuration_to_inspect, load_subject
 from zf_lightning.inspection.tile_files import Tiles
@@ -75,13 +80,18 @@ def run(config: DictConfig) -> dict[str, Any]:
                 findings += _projected_again(graph, atlas, layer, image, here, plain=plain)
     counts["images"] = len(checked)
     findings = list(dict.fromkeys(findings))
+    # No finding: what numbers depend on may change and leave them as they are.
+    others = other_code(read_digests(folder / "atlas") or {})
+    reading = _reading(counts)
+    if others:
+        reading += f" Made with {'; '.join(others)}."
     verdict = f"not as it says: {counted(len(findings), 'finding')}" if findings else "as it says"
     table = Table(
         "verify",
         f"The atlas of {folder.name} is {verdict}",
         ("what", "which", "finding"),
         tuple(findings),
-        (_reading(counts),),
+        (reading,),
     )
     table.write(Path(config.paths.run))
     shown = table.lines()[: NAMED + 1] if findings else []
@@ -92,8 +102,9 @@ def run(config: DictConfig) -> dict[str, Any]:
         "units_projected_again": counts["units"],
         "images_compared": counts["images"],
         "findings": [list(finding) for finding in findings],
+        "made_with": others,
     }
-    return finish(config, result, {}, [f"\n{table.title}", *shown, _reading(counts)])
+    return finish(config, result, {}, [f"\n{table.title}", *shown, reading])
 
 
 def _atlas_folder(config: DictConfig) -> Path:

@@ -42,16 +42,23 @@ def record_run(config: DictConfig, folder: str | Path, source: "ImageSource | No
         {
             "command": _command(Path(folder)),
             "seed": config.seed,
-            "zf_lightning": __version__,
-            **_revision(),
-            "python": platform.python_version(),
-            "packages": {name: found for name in PACKAGES if (found := _version(name))},
+            **code_and_versions(),
             "platform": platform.platform(),
             "threads": torch.get_num_threads(),
             "gpus": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
             "data": None if source is None else _fingerprint(source),
         },
     )
+
+
+def code_and_versions() -> dict[str, Any]:
+    """Versions of this package and of those that numbers depend on, and the git revision."""
+    return {
+        "zf_lightning": __version__,
+        **_revision(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
 
 
 def _command(folder: Path) -> str | None:
