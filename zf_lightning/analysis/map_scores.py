@@ -173,8 +173,5 @@ class MapScorer:
 
 
 def in_words(scores: Mapping[str, Score]) -> list[str]:
-    """Each score with its standard error."""
-    return [
-        f"{name} {score.mean:.2f}" + ("" if score.error is None else f" ± {score.error:.2f}")
-        for name, score in scores.items()
-    ]
+    """Each score in short."""
+    return [f"{name} {score.mean:.2f}" for name, score in scores.items()]

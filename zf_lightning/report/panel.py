@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from zf_lightning.analysis.distributions import MapDistribution
-from zf_lightning.analysis.map_scores import in_words
+from zf_lightning.analysis.map_scores import MEANINGS, in_words
 from zf_lightning.atlas import Atlas
 from zf_lightning.figures.grid import class_caption, layer_panel
 from zf_lightning.report.page import images_of
@@ -42,8 +42,11 @@ def _caption(atlas: Atlas, layer: str, number: int, described: Sequence[MapDistr
     """The classes of the images, scores, and how well the feature map detects its best class."""
     parts = [class_caption(atlas.class_names(layer, number))]
     found = atlas.layers[layer]
-    parts += in_words(found.scores_of(found.drawn.tolist().index(number)))
-    for best in described[number].classes[:1] if described else ():
-        name = atlas.classes[best.label]
-        parts.append(f"average precision {best.average_precision:.2f} for {name}")
+    scores = found.scores_of(found.drawn.tolist().index(number))
+    parts += in_words(scores)
+    # There is no room for more than four numbers.
+    if described and len(scores) < len(MEANINGS):
+        for best in described[number].classes[:1]:
+            name = atlas.classes[best.label]
+            parts.append(f"average precision {best.average_precision:.2f} for {name}")
     return "; ".join(filter(None, parts))
