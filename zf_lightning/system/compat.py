@@ -45,9 +45,11 @@ def read_mode_from_command_line() -> None:
 def read_configurations_once() -> None:
     """Let Hydra read each file of `conf/` once a process (hydra-core 1.3.8).
 
-    It reads them for each job of a sweep, three times, which is most of the time before the first.
+    It reads them for each job of a sweep, three times, which is most of the time before the first,
+    and copies the schema each time, which is a singleton, and of which it hands out copies only.
     """
     from hydra._internal.config_repository import ConfigRepository
+    from hydra.core.config_store import ConfigStore
     from hydra.plugins.config_source import ConfigResult
 
     read: dict[tuple[object, ...], ConfigResult] = {}
@@ -68,6 +70,7 @@ def read_configurations_once() -> None:
         return copy.deepcopy(read[key])
 
     ConfigRepository.load_config = load_once  # type: ignore[method-assign]
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 
 def serve_through(server: Any, wrap: Callable[[Any], Any]) -> None:
