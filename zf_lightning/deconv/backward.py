@@ -80,6 +80,7 @@ def rectify(
     slope: float = 0.0,
     top: float = math.inf,
     output: Tensor | None = None,
+    alone: bool = False,
 ) -> Tensor:
     """ReLU and its relatives: `slope` below 0 (leaky ReLU), cut off at `top` (ReLU6).
 
@@ -106,7 +107,10 @@ def rectify(
 
     def backward(signal: Tensor) -> Tensor:
         if method.name != "gradient":
-            signal = F.leaky_relu(signal, slope) if slope else signal.clamp(min=0)
+            if slope:
+                signal = F.leaky_relu(signal, slope)
+            else:
+                signal = signal.clamp_(min=0) if alone else signal.clamp(min=0)
         if passed is not None:
             signal = signal.where(passed, slope * signal) if slope else signal * passed
         return signal

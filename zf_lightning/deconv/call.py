@@ -30,6 +30,8 @@ class Call:
     native: Any
     #: What it gives, or a blank of that shape, where that is known: its input may be a blank then.
     output: Tensor | None = None
+    #: Whether the signal that comes down to it is nobody else's, and may be changed in place.
+    alone: bool = False
 
 
 def derivative(call: Call, *args: Any, **kwargs: Any) -> Result:

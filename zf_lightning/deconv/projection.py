@@ -256,7 +256,8 @@ class Projector:
             taken = crop_inputs(plan, positions, node, values, ready)
             locality = plan.localities[node]
             known = shared.values(plan, node, positions) if shared else None
-            operations = replace(self.operations, output=known)
+            # What max pooling alone takes has its signal from there alone.
+            operations = replace(self.operations, output=known, alone=node in plan.pooled)
             output, _ = run_operation(self.graph, operations, node, taken, crop=locality)
             return fill_output(plan, positions, node, output)
 

@@ -67,7 +67,8 @@ def rectify_by_slopes(method: Method, values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _relu(call: Call, values: Tensor, inplace: bool = False) -> Result:
-    return backward.rectify(call.method, values, output=call.output), Locality()
+    output = backward.rectify(call.method, values, output=call.output, alone=call.alone)
+    return output, Locality()
 
 
 def _leaky_relu(
