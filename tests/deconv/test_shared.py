@@ -30,6 +30,20 @@ class Gated(nn.Module):
         return torch.relu(self.last(pooled))
 
 
+class Squeezed(nn.Module):
+    """A convolution whose maps are multiplied with one gate each, and one of single positions."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        self.below, self.above = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, 2, 1)
+        self.inner, self.outer, self.gate = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1), gate
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = nn.functional.silu(self.below(images))
+        squeezed = torch.relu(self.inner(found.mean((2, 3), keepdim=True)))
+        return torch.relu(self.above(found * self.gate(self.outer(squeezed))))
+
+
 def plan_of(deconvnet: Deconvnet, layer: str, size: int) -> CropPlan:
     plan = deconvnet.crop_plan(layer, (3, size, size))
     assert plan is not None
@@ -51,6 +65,33 @@ def test_layers_with_and_without_gates_share_a_pass(method: MethodName) -> None:
         assert expected.pixels.any()
         torch.testing.assert_close(one.pixels, expected.pixels)
         torch.testing.assert_close(one.activations, expected.activations)
+
+
+@pytest.mark.parametrize("method", ["deconvnet", "guided"])
+@pytest.mark.parametrize("gate", [nn.Sigmoid(), nn.Hardsigmoid(), nn.Softmax(1)])
+def test_gates_of_whole_maps_are_those_of_the_image(gate: nn.Module, method: MethodName) -> None:
+    torch.manual_seed(0)
+    network, images = Squeezed(gate).double(), some_images(3, size=16)
+    whole = Deconvnet(network, crops=False, method=method)
+    units = units_of("above", whole.forward(images, ["above"]).outputs["above"])
+    crops = Deconvnet(network, crops=True, method=method)
+    plan = crops._geometries.of(["above"], (3, 16, 16))["above"].plan
+    assert plan is not None and len(plan.constants) == 1
+    # What computes units anew, as with a part of the image hidden, has to compute the gate anew.
+    assert crops.crop_plan("above", (3, 16, 16)) is None
+    found, expected = crops.project(images, units), whole.project(images, units)
+    assert expected.pixels.any()
+    torch.testing.assert_close(found.pixels, expected.pixels)
+    torch.testing.assert_close(found.activations, expected.activations)
+    tiles, same = crops.project_windows(images, units), whole.project_windows(images, units)
+    torch.testing.assert_close(tiles.pixels, same.pixels)
+
+
+def test_what_may_change_with_the_signal_is_no_gate_of_whole_maps() -> None:
+    network = Squeezed(nn.ReLU()).double()
+    for method in ("deconvnet", "gradient"):
+        geometry = Deconvnet(network, method=method)._geometries.of(["above"], (3, 16, 16))
+        assert geometry["above"].plan is None
 
 
 def test_only_what_is_looked_at_is_kept() -> None:

@@ -16,6 +16,7 @@ from zf_lightning.deconv.locality import EVERYWHERE, Locality, axes_of, position
 
 def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
     """Sums of anything; products and quotients with numbers, weights and gates."""
+    gates = [value for value in tensors_in((args, kwargs)) if held_by(value)]
     if call.name == "mul" and call.method.name != "gradient":
         args = held.hold_rectified_gate(args)
     tensors = [*tensors_in((args, kwargs))]
@@ -32,12 +33,22 @@ def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
             )
     computed = [value for value in tensors if value.requires_grad or held_by(value)]
     axes = axes_of(from_image[0])
-    by_position = axes is not None and all(
-        axes_of(value) == axes
-        and value.dim() == output.dim()
-        and positions_of(value, axes) == positions_of(output, axes)
-        for value in computed
-    )
+    by_position = gated = False
+    if axes is not None:
+        others = [
+            value
+            for value in computed
+            if axes_of(value) != axes
+            or value.dim() != output.dim()
+            or positions_of(value, axes) != positions_of(output, axes)
+        ]
+        gated = bool(others) and all(
+            any(value is gate for gate in gates)
+            and value.dim() == output.dim()
+            and positions_of(value, axes) == (1, 1)
+            for value in others
+        )
+        by_position = gated or not others
     of_one_shape = {value.shape for value in from_image} == {output.shape}
     if not by_position and not of_one_shape:
         return output, Locality(EVERYWHERE, in_crops=False)
@@ -47,7 +58,7 @@ def _arithmetic(call: Call, *args: Any, **kwargs: Any) -> Result:
     everywhere_one = all(
         value.dim() < -axis or value.shape[axis] == 1 for value in weights for axis in from_right
     )
-    return output, Locality(in_crops=by_position and everywhere_one)
+    return output, Locality(in_crops=by_position and everywhere_one, gated=gated)
 
 
 def _sum_with_product(

@@ -54,6 +54,8 @@ class CropPlan:
     cuts: Mapping[fx.Node, list[Cut]]
     #: The nodes that only max pooling takes, and takes as they are.
     pooled: frozenset[fx.Node]
+    #: Gates of whole maps, which are those of the whole image.
+    constants: frozenset[fx.Node]
     #: `(C, H, W)` of every operation's output in whole images.
     shapes: Mapping[fx.Node, tuple[int, ...]]
     #: Values computed in a unit's crops, as a share of those of a whole image.
@@ -76,6 +78,7 @@ def plan_crops(
     fields: Mapping[fx.Node, ReceptiveField],
     localities: Mapping[fx.Node, Locality],
     shapes: Mapping[fx.Node, tuple[int, ...]],
+    constants: frozenset[fx.Node],
 ) -> CropPlan | None:
     """The crops of the units of a node, for images of one size.
 
@@ -84,7 +87,7 @@ def plan_crops(
 
     Args:
         fields: what the units see, from `fields_below`.
-        localities, shapes: see there.
+        localities, shapes, constants: see there.
     """
     order = [node for node in graph.below([target]) if node in fields and node in localities]
     if not all(localities[node].in_crops and len(shapes[node]) == 3 for node in order):
@@ -92,7 +95,8 @@ def plan_crops(
     cuts = {node: _cuts(graph, node, fields, localities[node]) for node in order}
     for node, asked in graph.askers_for_sizes(target).items():
         # A view of the same positions may ask for the sizes that its input's crops have.
-        same = node in fields and all(fields[one].size == fields[node].size for one in asked)
+        same = node in fields and asked <= fields.keys()
+        same = same and all(fields[one].size == fields[node].size for one in asked)
         if not same or name_of(node.target) not in VIEWS or any(any(c.sides) for c in cuts[node]):
             return None
     if any(name_of(n.target) in VIEWS and _names_sizes(n, localities[n].axes) for n in order):
@@ -105,6 +109,7 @@ def plan_crops(
         {node: localities[node] for node in order},
         cuts,
         _pooled(cuts, localities),
+        frozenset(source for node in order for source in graph.sources(node)) & constants,
         {node: shapes[node] for node in order},
         inside / whole,
     )
@@ -120,7 +125,7 @@ def _cuts(
     graph: Graph, node: fx.Node, fields: Mapping[fx.Node, ReceptiveField], locality: Locality
 ) -> list[Cut]:
     assert isinstance(locality.support, Support)
-    sources = graph.sources(node)
+    sources = [source for source in graph.sources(node) if source in fields]
     # Beyond the border an operation on single positions hands on what is never looked at.
     # Padding at the right and the bottom is on single positions too, but moves the border.
     sees_border = locality.support != POINTWISE or any(

@@ -208,9 +208,10 @@ class Deconvnet:
         """How units of `layer` are computed in crops, for images of `shape` (C, H, W).
 
         None where they are not: the layer has no positions, or an operation below it cannot be run
-        on crops.
+        on crops, or only on those of an image that is known as a whole.
         """
-        return self._geometry([layer], shape)[layer].plan
+        plan = self._geometry([layer], shape)[layer].plan
+        return None if plan is None or plan.constants else plan
 
     def _geometry_for_size(
         self, layers: Collection[str], input_size: tuple[int, int]
@@ -311,7 +312,7 @@ class Deconvnet:
                 field = fields[part.units.layer]
                 tops, lefts = field.tiles(part.units.rows, part.units.columns)
                 windows = part.pixels
-                if part.starts is None or field.exceeds_input:
+                if part.starts is None or tuple(windows.shape[2:]) != field.tile_size:
                     top, left = part.starts or (0, 0)
                     each = torch.arange(len(part.units), device=images.device)
                     windows, _ = crop(windows, each, tops - top, lefts - left, field.tile_size)
@@ -351,7 +352,7 @@ class Deconvnet:
         """`[U]` bool: which units of a layer are projected in crops, given the image of each."""
         if plan is None or self.crops is not None:
             return torch.full_like(images, plan is not None and bool(self.crops), dtype=torch.bool)
-        return in_crops_is_less_work(plan.share, images)
+        return in_crops_is_less_work(plan.share, images, shared=bool(plan.constants))
 
 
 def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjections:

@@ -1,12 +1,14 @@
 """Geometry: what of a layer depends on the size of the images alone."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
 
 from zf_lightning.deconv.crops import CropPlan, plan_crops
+from zf_lightning.deconv.locality import Locality
 from zf_lightning.deconv.projection import ForwardState
 from zf_lightning.deconv.receptive_field import ReceptiveField, fields_below
 from zf_lightning.errors import UserError
@@ -54,12 +56,30 @@ class Geometries:
         node, shape = state.nodes[layer], tuple(state.outputs[layer].shape[1:])
         where = state.localities, state.shapes
         try:
-            fields = fields_below(self._graph, node, *where)
+            seen = fields_below(self._graph, node, *where)[self._graph.input]
         except UserError:
             # Branches of different strides, or one that sees everything: that is then taken of all.
             _, height, width = state.shapes[self._graph.input]
             size = height, width
             maps = (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1)
-            return Geometry(shape, None, ReceptiveField(size, (0, 0), (0, 0), maps, size))
-        plan = plan_crops(self._graph, node, fields, *where)
-        return Geometry(shape, plan, fields[self._graph.input])
+            seen = ReceptiveField(size, (0, 0), (0, 0), maps, size)
+        constants = self._constants(*where)
+        plan = None
+        with suppress(UserError):
+            fields = fields_below(self._graph, node, *where, constants=constants)
+            plan = plan_crops(self._graph, node, fields, *where, constants)
+        return Geometry(shape, plan, seen)
+
+    def _constants(
+        self,
+        localities: Mapping[fx.Node, Locality],
+        shapes: Mapping[fx.Node, tuple[int, ...]],
+    ) -> frozenset[fx.Node]:
+        """Gates of whole maps: no signal goes down from them."""
+        return frozenset(
+            source
+            for node, locality in localities.items()
+            if locality.gated
+            for source in self._graph.sources(node)
+            if source in localities and localities[source].held and shapes[source][1:] == (1, 1)
+        )

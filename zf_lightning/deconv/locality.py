@@ -42,6 +42,8 @@ class Locality:
         border_value: what the operation sees beyond the border of its input.
         axes: of rows and columns in its output.
         held: whether its output is a constant on the way down, as a gate is.
+        gated: whether it multiplies with gates of whole maps, which in crops are those of the
+            whole image.
     """
 
     support: Support | Literal["everywhere"] = POINTWISE
@@ -49,6 +51,7 @@ class Locality:
     border_value: float = 0.0
     axes: Pair = STANDARD
     held: bool = False
+    gated: bool = False
 
 
 def axes_of(value: Tensor) -> Pair | None:
@@ -73,6 +76,8 @@ def along(values: Tensor, dims: Collection[int], *, keepdim: bool = True) -> Loc
 
 def combined(parts: Sequence[Locality]) -> Locality:
     """The locality of several operations in a row, of which one at most is not pointwise."""
+    if any(part.gated for part in parts):
+        return Locality(EVERYWHERE, in_crops=False)
     wider = [part for part in parts if part.support != POINTWISE or part.border_value]
     # What comes before it would change what lies beyond the border.
     in_crops = all(part.in_crops for part in parts) and wider in ([], [*parts[:1]])

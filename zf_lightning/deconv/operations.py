@@ -289,6 +289,10 @@ MODULES: Mapping[type[nn.Module], tuple[str, tuple[str, ...]]] = {
     nn.Conv2d: ("conv2d", ("weight", "bias", "stride", "padding", "dilation", "groups")),
     nn.MaxPool2d: ("max_pool2d", ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
     nn.ReLU: ("relu", ()),
+    nn.ReLU6: ("relu6", ()),
+    nn.SiLU: ("silu", ()),
+    nn.GELU: ("gelu", ("approximate",)),
+    nn.Hardswish: ("hardswish", ()),
     nn.BatchNorm2d: ("batch_norm", ("running_mean", "running_var", "weight", "bias", "eps")),
     LocalResponseNorm: ("local_response_norm", ("size", "alpha", "beta", "k")),
 }

@@ -141,19 +141,21 @@ def _ranks(values: Tensor) -> Tensor:
     return ranks
 
 
-def in_crops_is_less_work(share: float, images: Tensor) -> Tensor:
+def in_crops_is_less_work(share: float, images: Tensor, *, shared: bool = False) -> Tensor:
     """`[U]` bool: whether a unit is less work in its crop than with its whole image.
 
     Args:
         share: values computed in a crop, as a share of those of a whole image.
         images: `[U]` int64, the image of each unit.
+        shared: whether crops need a pass of the whole image.
     """
     # In a crop a unit has a pass down of its own, and one up unless a pass of the whole image is
     # less work than one of all its crops. Whole images go down whole, and up for some units each.
     _, inverse, counts = images.unique(return_inverse=True, return_counts=True)
     units = counts[inverse]
     passes_up = (units / PASSES).ceil() / units
-    return share + (1 / units).clamp(max=share) < passes_up + 1
+    up = 1 / units if shared else (1 / units).clamp(max=share)
+    return share + up < passes_up + 1
 
 
 @contextmanager
@@ -253,6 +255,10 @@ class Projector:
         positions = Positions(units.images, units.rows, units.columns)
 
         def run(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+            if shared and node in plan.constants:
+                return shared.constant(node, positions)
+            if node not in plan.localities:
+                return None
             taken = crop_inputs(plan, positions, node, values, ready)
             locality = plan.localities[node]
             known = shared.values(plan, node, positions) if shared else None

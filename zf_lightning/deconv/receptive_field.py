@@ -3,7 +3,7 @@
 A window may lie beyond the image's border, where a convolution or a pool was padded.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -109,12 +109,15 @@ def fields_below(
     target: fx.Node,
     localities: Mapping[fx.Node, Locality],
     shapes: Mapping[fx.Node, tuple[int, ...]],
+    *,
+    constants: Collection[fx.Node] = (),
 ) -> dict[fx.Node, ReceptiveField]:
     """What a node's units see of every node below it, from the target to the graph's input.
 
     Args:
         localities, shapes: of the operations below and of the input, as a pass of whole images
             found them.
+        constants: nodes that are left out, with what they alone are computed from.
 
     Raises UserError where that is not a rectangle, the same for all units.
     """
@@ -129,7 +132,11 @@ def fields_below(
         if node not in localities or node not in found:
             continue
         support = localities[node].support
+        if localities[node].gated and not constants:
+            support = EVERYWHERE
         for source in graph.sources(node):
+            if source in constants:
+                continue
             seen = map_size(source)
             # Every position sees the whole map, wherever it is.
             through = Support(seen, (0, 0)) if support == EVERYWHERE else support

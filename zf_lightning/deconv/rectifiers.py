@@ -31,13 +31,19 @@ SIGNED = {"tanh": torch.tanh, "softsign": F.softsign}
 
 
 def rectify_smoothly(
-    method: Method, values: Tensor, function: Callable[[Tensor], Tensor], *, signed: bool = False
+    method: Method,
+    values: Tensor,
+    function: Callable[[Tensor], Tensor],
+    *,
+    signed: bool = False,
+    output: Tensor | None = None,
 ) -> Tensor:
     """A smooth relative of ReLU, or a function of both signs: see the head of `held`."""
     if method.name == "gradient":
         return function(values)
-    with torch.no_grad():
-        output = function(values)
+    if output is None:
+        with torch.no_grad():
+            output = function(values)
 
     def down(signal: Tensor) -> Tensor:
         signal = signal if signed else signal.clamp(min=0)
@@ -94,7 +100,9 @@ def _smooth_rectifier(call: Call, values: Tensor, *args: Any, **kwargs: Any) -> 
     options = {name: value for name, value in kwargs.items() if name != "inplace"}
     numbers = [value for value in args if not isinstance(value, bool)]
     function = SMOOTH_RECTIFIERS[call.name]
-    output = rectify_smoothly(call.method, values, lambda v: function(v, *numbers, **options))
+    output = rectify_smoothly(
+        call.method, values, lambda v: function(v, *numbers, **options), output=call.output
+    )
     return output, Locality()
 
 

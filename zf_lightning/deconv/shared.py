@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, fx
 
 from zf_lightning.deconv.crops import CropPlan, Positions, blank
+from zf_lightning.deconv.held import hold
 from zf_lightning.deconv.locality import STANDARD
 from zf_lightning.deconv.operations import Operations
 from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.deconv.rectifiers import SMOOTH_RECTIFIERS
 from zf_lightning.deconv.units import Units
 from zf_lightning.graph.capture import run
 from zf_lightning.graph.network import Graph
@@ -69,7 +71,7 @@ class SharedPass:
         for plan in plans:
             blind = _blind_nodes(graph, operations, plan)
             self._known[plan.node] = blind | {graph.input}
-            needed |= _needed_nodes(graph, operations, plan, blind)
+            needed |= _needed_nodes(graph, operations, plan, blind) | plan.constants
         self._maps = {graph.input: images} if graph.input in needed else {}
 
         def keep(node: fx.Node, value: Tensor) -> None:
@@ -83,6 +85,11 @@ class SharedPass:
     def pooled(self, plan: CropPlan) -> set[fx.Node]:
         """The nodes whose crops, given by `values`, are as max pooling takes them."""
         return {*(plan.pooled & self._known[plan.node] & self._maps.keys())}
+
+    def constant(self, node: fx.Node, units: Positions) -> Tensor:
+        """A gate of whole maps, of each unit's image: `[U, C, 1, 1]`."""
+        gate: Tensor = hold(self._maps[node][torch.searchsorted(self._these, units.images)], "gate")
+        return gate
 
     def values(self, plan: CropPlan, node: fx.Node, units: Positions) -> Tensor | None:
         """What an operation, or the graph's input, gives in crops of units: `[U, C, h, w]`.
@@ -108,6 +115,9 @@ def sharing_is_less_work(groups: Sequence[CropUnits], images: int) -> Tensor:
     for group in groups:
         plan = group.plan
         number = group.units.images.bincount(minlength=images).cpu()
+        if plan.constants:
+            # They are computed from the whole image anyway.
+            crops[number > 0] = math.inf
         crops += number * plan.share * plan.values
         whole = whole.maximum((number > 0) * float(plan.values))
     return crops > whole
@@ -119,6 +129,8 @@ def _blind_nodes(graph: Graph, operations: Operations, plan: CropPlan) -> set[fx
         # What is held has another rule.
         return set()
     blind = BLIND if operations.method.norm == "identity" else BLIND - {"local_response_norm"}
+    if operations.method.name == "deconvnet":
+        blind |= SMOOTH_RECTIFIERS.keys()
     return {
         node
         for node, locality in plan.localities.items()
