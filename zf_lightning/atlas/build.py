@@ -230,12 +230,15 @@ class _LayerBuilder:
         tops, lefts = atlas.tiles[places].unbind(-1)
         patches, inside = crop(batch.display.cpu(), images, tops, lefts, self.field.tile_size)
         atlas.patches[places], atlas.inside[places] = patches, inside
-        # An activation that is not finite leaves nothing to draw.
-        projections = projections.float().nan_to_num(0, 0, 0)
-        peaks = projections.abs().amax((1, 2, 3))
-        atlas.peaks[places] = peaks
-        divisor = peaks.where(peaks > 0, 1)[:, None, None, None]
-        atlas.scaled_projections[places] = rounded(projections / divisor)
+        # Some at a time: new memory for all of them costs more than the arithmetic.
+        parts = (values.split(16) for values in (projections, *places))
+        for some, *drawn in zip(*parts, strict=True):
+            # An activation that is not finite leaves nothing to draw.
+            found = some.float().nan_to_num(0, 0, 0)
+            peaks = found.abs().amax((1, 2, 3))
+            atlas.peaks[*drawn] = peaks
+            found /= peaks.where(peaks > 0, 1)[:, None, None, None]
+            atlas.scaled_projections[*drawn] = rounded(found)
         at = (atlas.drawn[places[0]], places[1])
         atlas.labels[at] = batch.labels.cpu()[images]
         recorded, recomputed = atlas.activations[at].double(), activations.double()

@@ -17,7 +17,7 @@ PIXELS_LEVEL, LEVEL = 3, 1
 
 def rounded(scaled: Tensor) -> Tensor:
     """Projections divided by their peaks as they are kept: float16 multiples of 1 / `STEPS`."""
-    return (scaled.float() * STEPS).round().div(STEPS).half()
+    return (scaled.float() * STEPS).round_().div_(STEPS).half()
 
 
 def packed(values: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ from zf_lightning.errors import UserError
 MethodName = Literal["deconvnet", "guided", "gradient"]
 NormName = Literal["identity", "jacobian"]
 Pair = tuple[int, int]
+#: Positions from which on a transposed convolution on a CPU is worth having its channels last: for
+#: conv2 of ZFNet, in crops of conv4 and conv5, it takes a quarter less time.
+MANY = 64
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ def convolve(
         # So thin an input, as an image is, libraries are slow to fill.
         if groups == 1 and dilation == (1, 1) and max(stride) > 1 and weight.shape[1] <= 4:
             return _transpose_by_phases(signal, weight, stride, padding, (height, width))
+        if signal.device.type == "cpu" and groups == 1 and signal[0, 0].numel() > MANY:
+            signal = signal.contiguous(memory_format=torch.channels_last)
         # Pixels at the right and the bottom that no filter reaches get nothing.
         unreached = [
             (height, width)[axis]
@@ -200,6 +205,13 @@ def keep_switches(
     shape = values.shape
 
     def backward(signal: Tensor) -> Tensor:
+        if signal.device.type == "cpu" and not signal.is_contiguous():
+            last = signal.permute(0, 2, 3, 1)
+            if last.is_contiguous():
+                places = switches.permute(0, 2, 3, 1).flatten(1, 2)
+                pixels = last.new_zeros(shape[0], shape[2] * shape[3], shape[1])
+                pixels.scatter_add_(1, places, last.flatten(1, 2))
+                return pixels.unflatten(1, shape[2:]).permute(0, 3, 1, 2)
         pixels = signal.new_zeros(*shape[:2], shape[2] * shape[3])
         for rows, columns in disjoint_windows(signal.device, extent, stride):
             pixels.scatter_add_(

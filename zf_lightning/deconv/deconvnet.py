@@ -356,6 +356,12 @@ class Deconvnet:
 
 
 def _in_order(parts: list[tuple[Tensor, WindowProjections]]) -> WindowProjections:
-    order = torch.cat([places for places, _ in parts]).argsort()
-    columns = zip(*(vars(part).values() for _, part in parts), strict=True)
-    return WindowProjections(*(torch.cat(column)[order] for column in columns))
+    number = sum(len(places) for places, _ in parts)
+    whole = {
+        name: values.new_empty(number, *values.shape[1:])
+        for name, values in vars(parts[0][1]).items()
+    }
+    for places, part in parts:
+        for name, values in vars(part).items():
+            whole[name][places] = values
+    return WindowProjections(**whole)
