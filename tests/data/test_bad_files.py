@@ -131,6 +131,7 @@ def test_a_run_counts_what_it_leaves_out(
     assert result["train/bad_files"] == 2
     assert result["val/bad_files"] == result["test/bad_files"] == 1
     assert result["val/images"] == result["test/images"] == 5
+    assert result["tested_on"] == "val" and "confused" in result
     assert "val/red/001.png cannot be read as an image (its format is not known)" in caplog.text
     with pytest.raises(UserError, match="evaluation"):
         train.run(compose_config(*options, allowed[0]))

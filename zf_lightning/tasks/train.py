@@ -123,8 +123,9 @@ def _log_confusion(
     result: dict[str, Any],
 ) -> None:
     """Log which classes are taken for which, and put the most frequent into the result."""
-    labels = data.source.split(result["tested_on"]).labels
-    answers = classifier.answers_by_image[result["tested_on"]]
+    # What is tested on may be the validation images; to the classifier they are the test's then.
+    labels = data.source.split("test").labels
+    answers = classifier.answers_by_image["test"]
     known = [labels[index] for index in answers]
     log_confusion(trainer.loggers, known, [*answers.values()], classifier.class_names)
     pairs = Counter(pair for pair in zip(known, answers.values(), strict=True) if len({*pair}) > 1)
