@@ -15,6 +15,10 @@ from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 
 
+#: Values from which on a window is copied by itself: of small ones the loop would take longer.
+LARGE = 4096
+
+
 class Window(NamedTuple):
     """A rectangle of pixels; `top` and `left` are negative where it begins beyond the border."""
 
@@ -172,7 +176,7 @@ def crop(
         The windows `[U, C, h, w]`, and where they lie inside the image, `[U, h, w]` bool.
     """
     inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
-    if images.device.type == "cpu":
+    if images.device.type == "cpu" and images.shape[1] * size[0] * size[1] > LARGE:
         # In a third of the time that indices take. On a GPU it would wait for the numbers.
         windows = images.new_empty(len(which), *size, images.shape[1]).permute(0, 3, 1, 2)
         for window, (high, wide), same in _overlaps(windows, images, which, tops, lefts):
