@@ -14,7 +14,6 @@ from zf_lightning.deconv.locality import EVERYWHERE, Locality, Pair, Support
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
 
-
 #: Values from which on a window is copied by itself: of small ones the loop would take longer.
 LARGE = 4096
 
@@ -192,7 +191,7 @@ def crop(
         rows.clamp(0, images.shape[2] - 1)[:, :, None],
         columns.clamp(0, images.shape[3] - 1)[:, None, :],
     ]
-    return found.permute(0, 3, 1, 2).where(inside[:, None], beyond), inside
+    return found.permute(0, 3, 1, 2).masked_fill(~inside[:, None], beyond), inside
 
 
 def inside_image(tops: Tensor, lefts: Tensor, size: Pair, image_size: Pair) -> Tensor:
