@@ -29,9 +29,7 @@ from torchvision.models import squeezenet1_0
 
 from zf_lightning.analysis.faithfulness import (
     faithfulness,
-    magnitude,
-    mean_of_others,
-    times_image,
+    projected_importances,
     trivial_importances,
 )
 from zf_lightning.analysis.place_response import PlaceResponse
@@ -98,13 +96,7 @@ def everything(network: nn.Module, images: Tensor, layer: str, maps: int) -> tup
     importances = trivial_importances(first, images, units)
     for method, deconvnet in deconvnets.items():
         found = specificity(deconvnet, images, units)
-        importances |= {
-            method: magnitude(found.plain),
-            f"{method}, contrastive": magnitude(found.contrastive),
-            f"{method}, of another map": magnitude(found.other),
-            f"{method}, mean of other units": mean_of_others(magnitude(found.plain)),
-            f"{method} × image": times_image(deconvnet, images, units, found.plain),
-        }
+        importances |= projected_importances(method, deconvnet, images, units, found)
     faithfulness(first, images, units, importances, pairs=PAIRS)
     return units, time.process_time() - began
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zf_lightning.analysis.place_response import PlaceResponse
+from zf_lightning.analysis.specificity import Specificity
 from zf_lightning.analysis.two_squares import hide_two_squares
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.deconv.receptive_field import crop
@@ -97,6 +98,20 @@ def times_image(deconvnet: Deconvnet, images: Tensor, units: Units, projections:
     For the gradient it is the first-order effect of setting a pixel to 0; it may be negative.
     """
     return (projections * _tiles(deconvnet, images, units)[0].to(projections)).sum(1)
+
+
+def projected_importances(
+    method: str, deconvnet: Deconvnet, images: Tensor, units: Units, found: Specificity
+) -> dict[str, Tensor]:
+    """Importances `[U, h, w]` by the projections of a method, and their controls, by name."""
+    of_units = magnitude(found.plain)
+    return {
+        method: of_units,
+        f"{method}, contrastive": magnitude(found.contrastive),
+        f"{method}, of another map": magnitude(found.other),
+        f"{method}, mean of other units": mean_of_others(of_units),
+        f"{method} × image": times_image(deconvnet, images, units, found.plain),
+    }
 
 
 def trivial_importances(

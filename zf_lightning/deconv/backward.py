@@ -205,13 +205,13 @@ def keep_switches(
     shape = values.shape
 
     def backward(signal: Tensor) -> Tensor:
-        if signal.device.type == "cpu" and not signal.is_contiguous():
-            last = signal.permute(0, 2, 3, 1)
-            if last.is_contiguous():
-                places = switches.permute(0, 2, 3, 1).flatten(1, 2)
-                pixels = last.new_zeros(shape[0], shape[2] * shape[3], shape[1])
-                pixels.scatter_add_(1, places, last.flatten(1, 2))
-                return pixels.unflatten(1, shape[2:]).permute(0, 3, 1, 2)
+        last = signal.permute(0, 2, 3, 1)
+        if signal.device.type == "cpu" and last.is_contiguous() and not signal.is_contiguous():
+            # Its channels stay last: to move them takes as long as the rest.
+            places = switches.permute(0, 2, 3, 1).flatten(1, 2)
+            pixels = last.new_zeros(shape[0], shape[2] * shape[3], shape[1])
+            pixels.scatter_add_(1, places, last.flatten(1, 2))
+            return pixels.unflatten(1, shape[2:]).permute(0, 3, 1, 2)
         pixels = signal.new_zeros(*shape[:2], shape[2] * shape[3])
         for rows, columns in disjoint_windows(signal.device, extent, stride):
             pixels.scatter_add_(

@@ -1,8 +1,10 @@
 """A call of an operation on the way up, and what running it gives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zf_lightning.deconv.backward import Method
@@ -32,6 +34,13 @@ class Call:
     output: Tensor | None = None
     #: Whether the signal that comes down to it is nobody else's, and may be changed in place.
     alone: bool = False
+
+    def given(self, compute: Callable[[], Tensor]) -> Tensor:
+        """The output as it is known, or computed without a gradient."""
+        if self.output is not None:
+            return self.output
+        with torch.no_grad():
+            return compute()
 
 
 def derivative(call: Call, *args: Any, **kwargs: Any) -> Result:

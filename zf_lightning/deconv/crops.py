@@ -8,10 +8,9 @@ border of a feature map it holds what the next operation would see there, so tha
 that of whole images, also at the borders.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any, NamedTuple
 
 import torch
@@ -56,20 +55,14 @@ class CropPlan:
     pooled: frozenset[fx.Node]
     #: Gates of whole maps, which are those of the whole image.
     constants: frozenset[fx.Node]
-    #: `(C, H, W)` of every operation's output in whole images.
-    shapes: Mapping[fx.Node, tuple[int, ...]]
+    #: Of every operation's output.
+    channels: Mapping[fx.Node, int]
+    #: How many values are computed of a whole image.
+    values: int
+    #: How many the largest of a unit's crops has.
+    largest: int
     #: Values computed in a unit's crops, as a share of those of a whole image.
     share: float
-
-    @property
-    def largest(self) -> int:
-        """How many values the largest of a unit's crops has."""
-        return max(self.shapes[node][0] * prod(self.nodes[node].size) for node in self.shapes)
-
-    @property
-    def values(self) -> int:
-        """How many values are computed of a whole image."""
-        return sum(map(prod, self.shapes.values()))
 
 
 def plan_crops(
@@ -101,7 +94,8 @@ def plan_crops(
             return None
     if any(name_of(n.target) in VIEWS and _names_sizes(n, localities[n].axes) for n in order):
         return None
-    inside = sum(shapes[node][0] * prod(fields[node].size) for node in order)
+    channels = {node: shapes[node][0] for node in order}
+    inside = [channels[node] * prod(fields[node].size) for node in order]
     whole = sum(prod(shapes[node]) for node in order)
     return CropPlan(
         target,
@@ -110,8 +104,10 @@ def plan_crops(
         cuts,
         _pooled(cuts, localities),
         frozenset(source for node in order for source in graph.sources(node)) & constants,
-        {node: shapes[node] for node in order},
-        inside / whole,
+        channels,
+        whole,
+        max(inside),
+        sum(inside) / whole,
     )
 
 
@@ -160,7 +156,7 @@ def _pooled(
     takers: dict[fx.Node, list[bool]] = {}
     for node, found in cuts.items():
         for cut in found:
-            pools = localities[node].border_value == -math.inf and not any(cut.sides)
+            pools = localities[node].border_value == -inf and not any(cut.sides)
             takers.setdefault(cut.source, []).append(pools)
     return frozenset(node for node, pools in takers.items() if pools == [True])
 
@@ -269,7 +265,7 @@ def _cut(
     left, right, top, bottom = sides
 
     def backward(signal: Tensor) -> Tensor:
-        if border_value == -math.inf:
+        if border_value == -inf:
             # No maximum lies there, so that nothing comes back to it.
             return F.pad(signal, sides) if any(sides) else signal
         whole = F.pad(signal, sides) if any(sides) else signal.clone()

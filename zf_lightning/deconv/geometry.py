@@ -48,25 +48,31 @@ class Geometries:
             # Two images, so that an axis of images is known from one of a single map.
             blank = torch.zeros(2, *shape, dtype=weights.dtype, device=weights.device)
             state = self._forward(blank, self._graph.nodes(unknown))
+            constants = self._constants(state.localities, state.shapes)
             for layer in unknown:
-                self._known[layer, shape] = self._find(state, layer)
+                self._known[layer, shape] = self._find(state, layer, constants)
         return {layer: self._known[layer, shape] for layer in layers}
 
-    def _find(self, state: ForwardState, layer: str) -> Geometry:
+    def _find(self, state: ForwardState, layer: str, constants: frozenset[fx.Node]) -> Geometry:
         node, shape = state.nodes[layer], tuple(state.outputs[layer].shape[1:])
         where = state.localities, state.shapes
-        try:
-            seen = fields_below(self._graph, node, *where)[self._graph.input]
-        except UserError:
+        fields = None
+        with suppress(UserError):
+            fields = fields_below(self._graph, node, *where)
+        if fields is not None:
+            seen = fields[self._graph.input]
+        else:
             # Branches of different strides, or one that sees everything: that is then taken of all.
             _, height, width = state.shapes[self._graph.input]
             size = height, width
             maps = (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1)
             seen = ReceptiveField(size, (0, 0), (0, 0), maps, size)
-        constants = self._constants(*where)
+        if constants:
+            fields = None
+            with suppress(UserError):
+                fields = fields_below(self._graph, node, *where, constants=constants)
         plan = None
-        with suppress(UserError):
-            fields = fields_below(self._graph, node, *where, constants=constants)
+        if fields is not None:
             plan = plan_crops(self._graph, node, fields, *where, constants)
         return Geometry(shape, plan, seen)
 

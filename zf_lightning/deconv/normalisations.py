@@ -28,10 +28,7 @@ def _contrast_normalisation(
     """The arXiv text does not say how it goes down; the ECCV text leaves it out there."""
     if call.method.norm == "jacobian":
         return contrast_normalisation(values, size, alpha, beta, k), Locality()
-    output = call.output
-    if output is None:
-        with torch.no_grad():
-            output = contrast_normalisation(values, size, alpha, beta, k)
+    output = call.given(lambda: contrast_normalisation(values, size, alpha, beta, k))
     return backward.pass_through(values, output), Locality()
 
 
@@ -57,10 +54,10 @@ def _batch_norm(
             "batch normalisation by the statistics of the batch has no backward rule: a unit's "
             "projection would depend on the other images."
         )
-    output = call.output
+    output = call.given(
+        lambda: F.batch_norm(values, running_mean, running_var, weight, bias, False, 0.0, eps)
+    )
     with torch.no_grad():
-        if output is None:
-            output = F.batch_norm(values, running_mean, running_var, weight, bias, False, 0.0, eps)
         scale = (running_var + eps).rsqrt()
     return backward.scale_maps(values, output, scale if weight is None else weight * scale), (
         Locality()

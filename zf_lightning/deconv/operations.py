@@ -64,7 +64,7 @@ class Operations:
         kind = operation_class(self.whole_modules, module)
         if kind in self.rules:
             return _by_user(self.rules[kind], (module, *args), kwargs)
-        if type(module) not in MODULES or kwargs or not _is_plain(module):
+        if kwargs or not _is_plain(module):
             return None
         name, attributes = MODULES[type(module)]
         options = {attribute: getattr(module, attribute) for attribute in attributes}
@@ -77,7 +77,7 @@ class Operations:
             module = network.get_submodule(target)
             if operation_class(self.whole_modules, module) in self.rules or node.kwargs:
                 return None
-            if type(module) not in MODULES or not _is_plain(module):
+            if not _is_plain(module):
                 return None
             target = getattr(F, MODULES[type(module)][0])
         if not isinstance(target, str) and not is_torch(target):
@@ -172,10 +172,7 @@ def _convolution(
     margins = pair(padding)
     support = Support((reach[0] + 1, reach[1] + 1), strides, (-margins[0], -margins[1]))
     inner = (0, 0) if call.crop else margins
-    output = call.output
-    if output is None:
-        with torch.no_grad():
-            output = F.conv2d(values, weight, bias, strides, inner, dilations, groups)
+    output = call.given(lambda: F.conv2d(values, weight, bias, strides, inner, dilations, groups))
     output = backward.convolve(values, output, weight, strides, inner, dilations, groups)
     return output, Locality(support)
 
@@ -299,7 +296,9 @@ MODULES: Mapping[type[nn.Module], tuple[str, tuple[str, ...]]] = {
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a module of MODULES does what its class does, without hooks or another padding."""
+    """Whether a module is of MODULES and does that alone, without hooks or another padding."""
+    if type(module) not in MODULES:
+        return False
     replaced = vars(module).keys() & {"forward", "_conv_forward"}
     padding, switches = (getattr(module, name, None) for name in ("padding_mode", "return_indices"))
     return not (has_hooks(module) or replaced or switches) and padding in (None, "zeros")

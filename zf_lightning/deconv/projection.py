@@ -229,10 +229,13 @@ class Projector:
         The units of an image share its forward pass where that is less work.
         """
         shared = sharing_is_less_work(groups, len(images)).to(images.device)
+        if not shared.any():
+            for group in groups:
+                yield from self._in_crops(images, group, None)
+            return
         for group in groups:
             yield from self._in_crops(images, group[~shared[group.units.images]], None)
-        each = max(1, self.batch_size // PASSES)
-        for these in shared.nonzero()[:, 0].split(each) if shared.any() else ():
+        for these in shared.nonzero()[:, 0].split(max(1, self.batch_size // PASSES)):
             here = [group[torch.isin(group.units.images, these)] for group in groups]
             plans = [group.plan for group in here if len(group)]
             up = SharedPass(self.graph, self.operations, images, these, plans)
@@ -245,9 +248,8 @@ class Projector:
         rows = self.batch_size
         if images.device.type == "cpu":
             rows = max(1, min(rows, ROOM // (group.plan.largest * images.element_size())))
-        for some in torch.arange(len(group), device=images.device).split(rows):
-            if len(some):
-                yield self._batch_in_crops(images, group[some], shared)
+        for start in range(0, len(group), rows):
+            yield self._batch_in_crops(images, group[start : start + rows], shared)
 
     def _batch_in_crops(self, images: Tensor, group: CropUnits, shared: SharedPass | None) -> Part:
         """Project units in crops, at most `batch_size` of them."""

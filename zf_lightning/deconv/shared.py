@@ -42,7 +42,7 @@ class CropUnits:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, which: Tensor) -> "CropUnits":
+    def __getitem__(self, which: Tensor | slice) -> "CropUnits":
         return replace(self, units=self.units[which], places=self.places[which])
 
 
@@ -88,8 +88,12 @@ class SharedPass:
 
     def constant(self, node: fx.Node, units: Positions) -> Tensor:
         """A gate of whole maps, of each unit's image: `[U, C, 1, 1]`."""
-        gate: Tensor = hold(self._maps[node][torch.searchsorted(self._these, units.images)], "gate")
+        gate: Tensor = hold(self._maps[node][self._of(units)], "gate")
         return gate
+
+    def _of(self, units: Positions) -> Tensor:
+        """`[U]`: which of the images that were run is each unit's."""
+        return torch.searchsorted(self._these, units.images)
 
     def values(self, plan: CropPlan, node: fx.Node, units: Positions) -> Tensor | None:
         """What an operation, or the graph's input, gives in crops of units: `[U, C, h, w]`.
@@ -102,9 +106,8 @@ class SharedPass:
         if node in self._maps:
             starts = field.starts(units.rows, units.columns)
             beyond = -math.inf if node in plan.pooled else 0.0
-            places = torch.searchsorted(self._these, units.images)
-            return crop(self._maps[node], places, *starts, field.size, beyond=beyond)[0]
-        channels = plan.shapes[node][0] if node in plan.shapes else self._images.shape[1]
+            return crop(self._maps[node], self._of(units), *starts, field.size, beyond=beyond)[0]
+        channels = plan.channels.get(node, self._images.shape[1])
         return blank(self._images, (len(units.images), channels, *field.size))
 
 

@@ -20,8 +20,9 @@ PANELS = (
     ("loss (nats)", ((names.TRAIN_LOSS, "training"), (names.VAL_LOSS, "validation"))),
     ("learning rate", ((names.LEARNING_RATE, "learning rate"),)),
 )
-#: What of a panel is for its curves, from left, top, right and bottom, and how large it is.
-LEFT, TOP, RIGHT, BOTTOM, WIDTH, HEIGHT = 52, 48, 448, 292, 460, 340
+#: What of a panel is for its curves; `curves.html` draws around it.
+LEFT, TOP, RIGHT, BOTTOM = 52, 48, 448, 292
+BOX = {"left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM}
 #: Of a line; of more, the lowest and the highest of each few are drawn.
 MOST_POINTS = 1000
 Point = tuple[float, float]

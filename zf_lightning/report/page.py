@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zf_lightning.report.curves import read_curves
+from zf_lightning.report.curves import BOX, read_curves
 from zf_lightning.report.html import write_page
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.result import counted, shown_errors
@@ -35,6 +35,7 @@ def write_report(folder: Path) -> Path:
         name=folder.resolve().name,
         result=_rows(result),
         curves=read_curves(folder / "metrics.csv"),
+        box=BOX,
         # Those of a whole task stand one below the other.
         figures=[] if layered else [file for one in pictures.values() for file in one.values()],
         pictures=pictures if layered else {},

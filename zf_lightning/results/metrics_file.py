@@ -36,7 +36,7 @@ def format_rows(
 
 
 def read_rows(path: Path, *, keep_damaged: bool = False) -> list[dict[str, Any]]:
-    """The values of each row by column, as text; empty if there is no file.
+    """The rows, each from column to text; an empty list if there is no file.
 
     Rows that are damaged are left out with a warning. With `keep_damaged` the damaged file is
     copied to `metrics.damaged.csv` beside it: its reader is about to write another.

@@ -13,9 +13,7 @@ from tqdm import tqdm
 from zf_lightning.analysis.faithfulness import (
     Faithfulness,
     faithfulness,
-    magnitude,
-    mean_of_others,
-    times_image,
+    projected_importances,
     trivial_importances,
 )
 from zf_lightning.analysis.intervals import Interval, mean_interval
@@ -157,13 +155,7 @@ class _Layer:
         for method, deconvnet in deconvnets.items():
             found = specificity(deconvnet, images, units, k=options.contrast, seed=config.seed)
             self.specificity[method] = found
-            importances |= {
-                method: magnitude(found.plain),
-                f"{method}, contrastive": magnitude(found.contrastive),
-                f"{method}, of another map": magnitude(found.other),
-                f"{method}, mean of other units": mean_of_others(magnitude(found.plain)),
-                f"{method} × image": times_image(deconvnet, images, units, found.plain),
-            }
+            importances |= projected_importances(method, deconvnet, images, units, found)
             bar.update()
         importances |= trivial_importances(self.deconvnet, images, units, seed=config.seed)
         self.faithfulness: dict[str, Faithfulness] = faithfulness(
