@@ -33,7 +33,7 @@ def main() -> None:
     )
     parser.add_argument("other", type=Path, help="the other checkout's folder")
     parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--units", type=int, default=18, help="of each layer")
+    parser.add_argument("--units", type=int, default=96, help="of each layer; an atlas has more")
     parser.add_argument("--layers", nargs="+", default=LAYERS)
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--whole", action="store_true", help="also fc7, and conv5 of whole images")

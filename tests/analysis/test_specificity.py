@@ -51,7 +51,23 @@ def test_contrastive_projections_are_those_of_contrast() -> None:
     torch.testing.assert_close(found.share, expected.share, rtol=1e-4, atol=1e-6)
 
 
-def test_without_others_there_is_nothing_to_compare() -> None:
+def test_another_map_is_the_strongest_where_all_are_removed() -> None:
     images, deconvnet = pictures(), Deconvnet(network())
     found = specificity(deconvnet, images, units(), k=50)
-    assert found.cosines.isnan().all() and not found.other.any()
+    assert found.cosines.isnan().all()
+    maps = deconvnet.feature_maps(images, ["2"])["2"]
+    for number, (image, own, at) in enumerate([(0, 4, 3), (2, 7, 9)]):
+        here = maps[image, :, at, at].clone()
+        here[own] = -1
+        strongest = Unit(image, "2", int(here.argmax()), at, at)
+        expected = deconvnet.project_windows(images, [strongest]).pixels[0]
+        torch.testing.assert_close(found.other[number], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_others_there_is_nothing_to_compare() -> None:
+    layers = network()
+    with torch.no_grad():
+        layers[2].bias[torch.arange(12) != 4] = -1e6
+    alone = Units("2", *(torch.tensor([value]) for value in (0, 4, 3, 3)))
+    found = specificity(Deconvnet(layers), pictures(), alone)
+    assert found.cosines.isnan().all() and not found.other.any() and found.share.item() == 1

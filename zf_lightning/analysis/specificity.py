@@ -23,7 +23,8 @@ class Specificity:
     #: `[U, 3, h, w]` in the tiles of the receptive field: the projections, plain and contrastive.
     plain: Tensor
     contrastive: Tensor
-    #: `[U, 3, h, w]`: the projection of another map at the same position; zero if there is none.
+    #: `[U, 3, h, w]`: the projection of another map at the same position, one of those that were not
+    #: removed, else the strongest; zero if no other map is active there.
     other: Tensor
     #: `[U]` in 0..1: share of the projection's squared norm that the `k` strongest maps leave.
     share: Tensor
@@ -70,7 +71,8 @@ def _compared(values: Tensor, strongest: Tensor, held_out: int) -> tuple[Tensor,
     taken = strongest.flatten(1).expand(len(flat), -1, -1)
     left = take_away(flat, taken)[0]
     share = left[0].square().sum() / flat[0].square().sum()
-    other = values[1] if len(values) > 1 else torch.zeros_like(values[0])
+    others = torch.cat([values[1:], strongest])
+    other = others[0] if len(others) else torch.zeros_like(values[0])
     contrastive = left[0].view_as(values[0]).to(values.dtype)
     return values[0], contrastive, other, share, _cosines(flat, held_out), _cosines(left, held_out)
 

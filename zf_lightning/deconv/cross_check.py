@@ -71,17 +71,20 @@ class CrossCheck:
 
 def _state_of(network: nn.Module) -> int:
     """A digest that changes with weights, buffers, hooks and modes."""
+    # One walk over the modules: it is taken at every call.
     return hash(
-        (
-            *(
-                (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-                for tensors in (network.parameters(), network.buffers())
-                for tensor in tensors
-            ),
-            *(
-                (module.training, *(hooks_of(module, before=before) for before in (True, False)))
-                for module in network.modules()
-            ),
+        tuple(
+            (
+                module.training,
+                *(hooks_of(module, before=before) for before in (True, False)),
+                *(
+                    (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+                    for tensors in (module._parameters, module._buffers)
+                    for tensor in tensors.values()
+                    if tensor is not None
+                ),
+            )
+            for module in network.modules()
         )
     )
 

@@ -271,7 +271,7 @@ class Deconvnet:
         """
         check_images(images, self.graph.weights)
         groups = by_layer(units, images.device)
-        with projecting(self.graph.network, images.device):
+        with projecting(self._graph.network, images.device):
             # Here no tensors of an inference mode, which could not be filled.
             pixels = images.new_zeros(len(units), *images.shape[1:])
             activations = images.new_zeros(len(units))
@@ -304,9 +304,9 @@ class Deconvnet:
         check_images(images, self.graph.weights)
         size = (images.shape[2], images.shape[3])
         parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
-        with projecting(self.graph.network, images.device):
+        with projecting(self._graph.network, images.device):
             shape = tuple(images.shape[1:])
-            geometries = self._geometry({group.layer for group in groups}, shape)
+            geometries = self._geometries.of({group.layer for group in groups}, shape)
             fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
             for part in self._parts(images, groups):
                 field = fields[part.units.layer]
@@ -328,12 +328,12 @@ class Deconvnet:
             self._cross_check(self._graph, images, projected)
 
     def _parts(self, images: Tensor, groups: Sequence[Units]) -> Iterator[Part]:
-        """The units of several layers, projected some at a time.
+        """The units of several layers, projected some at a time, by the graph as it was last seen.
 
         Raises UserError for a unit that does not exist.
         """
         shape = tuple(images.shape[1:])
-        geometry = self._geometry({group.layer for group in groups}, shape)
+        geometry = self._geometries.of({group.layer for group in groups}, shape)
         projector = self._projector
         crops, whole = [], []
         for number, group in enumerate(groups):

@@ -113,6 +113,10 @@ class SharedPass:
 
 def sharing_is_less_work(groups: Sequence[CropUnits], images: int) -> Tensor:
     """`[N]` bool: for which images one pass of the whole is less work than one of each crop."""
+    if not any(group.plan.constants for group in groups):
+        # Often they are few, and small, even if all were of one image.
+        if sum(len(group) * group.plan.share for group in groups) <= 1:
+            return torch.zeros(images, dtype=torch.bool)
     crops = torch.zeros(images, dtype=torch.float64)
     whole = torch.zeros(images, dtype=torch.float64)
     for group in groups:
