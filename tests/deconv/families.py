@@ -206,9 +206,13 @@ def expected_outputs(
 
 
 def _copied(graph: Graph, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
-    """A node's value, which no later operation in place changes."""
-    value = evaluate(graph.network, node, values)
-    return value.clone() if node in graph.overwritten and isinstance(value, Tensor) else value
+    """A node's value, computed from copies of what it may change in place."""
+    given = {
+        source: values[source].clone()
+        for source in graph.sources(node)
+        if source in graph.overwritten and isinstance(values[source], Tensor)
+    }
+    return evaluate(graph.network, node, {**values, **given})
 
 
 def as_maps(value: Tensor, maps: Tensor) -> Tensor:
@@ -248,7 +252,7 @@ def compare(name: str, *, most_layers: int = 10**6) -> Found:
     found.layers = len(every)
     step = max(1.0, found.layers / most_layers)
     layers = [every[int(n * step)] for n in range(min(found.layers, most_layers))]
-    layers = list(dict.fromkeys([*layers, every[-1]]))
+    layers = list(dict.fromkeys([*layers, *every[-1:]]))
     for method in METHODS:
         _compare_method(found, network, images, layers, method)
     if found.checked:

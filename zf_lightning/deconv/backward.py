@@ -198,7 +198,8 @@ def keep_switches(
     overwrite there, in no fixed order.
 
     Args:
-        switches: `[N, C, h, w]`, the place of each maximum in its flattened input map.
+        switches: `[N, C, h, w]`, the place of each maximum in its flattened input map; what is
+            returned has them as an attribute.
         extent: the largest pooling window.
         stride: the shortest step between two of them.
     """
@@ -221,7 +222,9 @@ def keep_switches(
             )
         return pixels.view(shape)
 
-    return with_backward(values, output, backward)
+    found = with_backward(values, output, backward)
+    found.switches = switches  # type: ignore[attr-defined]
+    return found
 
 
 def disjoint_windows(device: torch.device, extent: Pair, stride: Pair) -> list[tuple[slice, slice]]:

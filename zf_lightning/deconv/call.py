@@ -32,6 +32,8 @@ class Call:
     native: Any
     #: What it gives, or a blank of that shape, where that is known: its input may be a blank then.
     output: Tensor | None = None
+    #: Of max pooling, where they are known.
+    switches: Tensor | None = None
     #: Whether the signal that comes down to it is nobody else's, and may be changed in place.
     alone: bool = False
 

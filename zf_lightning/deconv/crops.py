@@ -8,7 +8,7 @@ border of a feature map it holds what the next operation would see there, so tha
 that of whole images, also at the borders.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
 from typing import Any, NamedTuple
@@ -51,8 +51,8 @@ class CropPlan:
     #: Of every operation, in whole images.
     localities: Mapping[fx.Node, Locality]
     cuts: Mapping[fx.Node, list[Cut]]
-    #: The nodes that only max pooling takes, and takes as they are.
-    pooled: frozenset[fx.Node]
+    #: Max pooling that takes all of a crop, which nothing else takes, and what it takes.
+    pooled: Mapping[fx.Node, fx.Node]
     #: Gates of whole maps, which are those of the whole image.
     constants: frozenset[fx.Node]
     #: Of every operation's output.
@@ -152,13 +152,16 @@ def is_blank(values: Tensor) -> bool:
 
 def _pooled(
     cuts: Mapping[fx.Node, list[Cut]], localities: Mapping[fx.Node, Locality]
-) -> frozenset[fx.Node]:
-    takers: dict[fx.Node, list[bool]] = {}
+) -> dict[fx.Node, fx.Node]:
+    takers: dict[fx.Node, list[tuple[fx.Node, Cut]]] = {}
     for node, found in cuts.items():
         for cut in found:
-            pools = localities[node].border_value == -inf and not any(cut.sides)
-            takers.setdefault(cut.source, []).append(pools)
-    return frozenset(node for node, pools in takers.items() if pools == [True])
+            takers.setdefault(cut.source, []).append((node, cut))
+    return {
+        node: source
+        for source, ((node, cut), *others) in takers.items()
+        if not others and localities[node].border_value == -inf and not any(cut.sides)
+    }
 
 
 class Positions:
@@ -209,20 +212,11 @@ def crop_pixels(graph: Graph, plan: CropPlan, images: Tensor, units: Positions) 
 
 
 def crop_inputs(
-    plan: CropPlan,
-    units: Positions,
-    node: fx.Node,
-    values: Mapping[fx.Node, Any],
-    ready: Collection[fx.Node] = (),
+    plan: CropPlan, units: Positions, node: fx.Node, values: Mapping[fx.Node, Any]
 ) -> dict[fx.Node, Any]:
-    """The values that an operation takes, cropped to what it sees, its border value beyond.
-
-    Those of `ready` are so already.
-    """
+    """The values that an operation takes, cropped to what it sees, its border value beyond."""
     taken = dict(values)
     for source, part, sides, sees_border in plan.cuts[node]:
-        if source in ready:
-            continue
         beyond = units.beyond(part) if sees_border else None
         axes = plan.localities[source].axes if source in plan.localities else STANDARD
         border_value = plan.localities[node].border_value

@@ -43,13 +43,14 @@ class Operations:
         method: how a signal goes down through what is not linear.
         rules: operations of the user's own, which go before the built-in ones.
         places: whether it is followed where rows and columns are, for crops to be planned.
-        output, alone: of the operation that is run, see `Call`.
+        output, switches, alone: of the operation that is run, see `Call`.
     """
 
     method: Method
     rules: Mapping[Operation, Callable[..., Tensor]] = field(default_factory=dict)
     places: bool = False
     output: Tensor | None = None
+    switches: Tensor | None = None
     alone: bool = False
 
     @property
@@ -103,7 +104,7 @@ class Operations:
             if key in self.rules:
                 return _by_user(self.rules[key], args, kwargs)
         native = getattr(torch.Tensor, function) if isinstance(function, str) else function
-        call = Call(self.method, crop, name, native, self.output, self.alone)
+        call = Call(self.method, crop, name, native, self.output, self.switches, self.alone)
         known = isinstance(function, str) or is_torch(function)
         is_held, refusal = held.among(name, args, kwargs)
         if is_held and (refusal or name != "mean"):

@@ -29,8 +29,10 @@ def _max_pooling(
     steps = pair(stride) if stride else kernel
     extent = spacing[0] * (kernel[0] - 1) + 1, spacing[1] * (kernel[1] - 1) + 1
     inner, ceil = ((0, 0), False) if call.crop else (margins, ceil_mode)
-    with torch.no_grad():
-        output, switches = F.max_pool2d(values, kernel, steps, inner, spacing, ceil, True)
+    output, switches = call.output, call.switches
+    if output is None or switches is None:
+        with torch.no_grad():
+            output, switches = F.max_pool2d(values, kernel, steps, inner, spacing, ceil, True)
     output = backward.keep_switches(values, output, switches, extent, steps)
     support = Support(extent, steps, (-margins[0], -margins[1]))
     return output, Locality(support, border_value=-math.inf)

@@ -261,15 +261,20 @@ class Projector:
                 return shared.constant(node, positions)
             if node not in plan.localities:
                 return None
-            taken = crop_inputs(plan, positions, node, values, ready)
+            taken = crop_inputs(plan, positions, node, values)
             locality = plan.localities[node]
-            known = shared.values(plan, node, positions) if shared else None
             # What max pooling alone takes has its signal from there alone.
-            operations = replace(self.operations, output=known, alone=node in plan.pooled)
+            operations = replace(self.operations, alone=node in alone)
+            if shared:
+                operations = replace(
+                    operations,
+                    output=shared.values(plan, node, positions),
+                    switches=shared.switches(plan, node, positions),
+                )
             output, _ = run_operation(self.graph, operations, node, taken, crop=locality)
             return fill_output(plan, positions, node, output)
 
-        ready = shared.pooled(plan) if shared else ()
+        alone = {*plan.pooled.values()}
         pixels = shared.values(plan, self.graph.input, positions) if shared else None
         if pixels is None:
             pixels = crop_pixels(self.graph, plan, images, positions)

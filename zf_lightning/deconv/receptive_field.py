@@ -159,8 +159,6 @@ def crop(
     tops: Tensor,
     lefts: Tensor,
     size: Pair,
-    *,
-    beyond: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Cut windows of one size out of images.
 
@@ -169,10 +167,10 @@ def crop(
         which: `[U]` int64, the image of each window.
         tops, lefts: `[U]` int64, first row and column of each window, may be negative.
         size: height and width of the windows.
-        beyond: what the windows hold beyond the border.
 
     Returns:
-        The windows `[U, C, h, w]`, and where they lie inside the image, `[U, h, w]` bool.
+        The windows `[U, C, h, w]`, zero beyond the border, and where they lie inside the image,
+        `[U, h, w]` bool.
     """
     inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
     if images.device.type == "cpu" and images.shape[1] * size[0] * size[1] > LARGE:
@@ -180,8 +178,8 @@ def crop(
         windows = images.new_empty(len(which), *size, images.shape[1]).permute(0, 3, 1, 2)
         for window, (high, wide), same in _overlaps(windows, images, which, tops, lefts):
             window[:, high, wide] = same
-            window[:, : high.start] = window[:, high.stop :] = beyond
-            window[:, high, : wide.start] = window[:, high, wide.stop :] = beyond
+            window[:, : high.start] = window[:, high.stop :] = 0
+            window[:, high, : wide.start] = window[:, high, wide.stop :] = 0
         return windows, inside
     rows = tops[:, None] + torch.arange(size[0], device=images.device)
     columns = lefts[:, None] + torch.arange(size[1], device=images.device)
@@ -191,7 +189,7 @@ def crop(
         rows.clamp(0, images.shape[2] - 1)[:, :, None],
         columns.clamp(0, images.shape[3] - 1)[:, None, :],
     ]
-    return found.permute(0, 3, 1, 2).masked_fill(~inside[:, None], beyond), inside
+    return found.permute(0, 3, 1, 2).masked_fill(~inside[:, None], 0), inside
 
 
 def inside_image(tops: Tensor, lefts: Tensor, size: Pair, image_size: Pair) -> Tensor:

@@ -1,14 +1,15 @@
 """One forward pass of whole images, shared by the crops of all the units in them.
 
-On the way down a crop needs little of the way up: where max pooling took its maxima and, for the
+On the way down a crop needs little of the way up: the switches of max pooling and, for the
 gradient, where a ReLU was positive. Nobody looks at what else a convolution, a ReLU or a batch
 normalisation gave. So an image goes up once: crops of what is needed are cut out of its feature
-maps, and elsewhere a blank stands for them, of which only the shape counts.
+maps and switches, and elsewhere a blank stands for them, of which only the shape counts.
 """
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from math import inf
 
 import torch
 from torch import Tensor, fx
@@ -17,8 +18,9 @@ from zf_lightning.deconv.crops import CropPlan, Positions, blank
 from zf_lightning.deconv.held import hold
 from zf_lightning.deconv.locality import STANDARD
 from zf_lightning.deconv.operations import Operations
-from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.deconv.receptive_field import ReceptiveField, crop
 from zf_lightning.deconv.rectifiers import SMOOTH_RECTIFIERS
+from zf_lightning.deconv.running import run_operation
 from zf_lightning.deconv.units import Units
 from zf_lightning.graph.capture import run
 from zf_lightning.graph.network import Graph
@@ -27,6 +29,8 @@ from zf_lightning.graph.network import Graph
 RECTIFIERS = frozenset({"relu", "relu6", "hardtanh"})
 #: Operations whose rule looks at no input if its output is known.
 BLIND = RECTIFIERS | {"conv2d", "batch_norm", "local_response_norm"}
+#: Operations whose rule looks at no input if their switches are known.
+MAX_POOLING = frozenset({"max_pool2d", "adaptive_max_pool2d"})
 
 
 @dataclass(frozen=True)
@@ -65,26 +69,37 @@ class SharedPass:
     ) -> None:
         self._images, self._these = images, these
         images = images[these]
-        #: Of each layer the nodes whose output is known in crops, if only as a blank.
+        #: Of each layer the nodes whose output is known in crops, and those of which it is not but
+        #: a blank, because it is looked at.
         self._known: dict[fx.Node, set[fx.Node]] = {}
-        needed: set[fx.Node] = set()
+        self._looked_at: dict[fx.Node, set[fx.Node]] = {}
+        #: Max pooling whose switches are known, by what it takes.
+        pools: dict[fx.Node, fx.Node] = {}
         for plan in plans:
             blind = _blind_nodes(graph, operations, plan)
             self._known[plan.node] = blind | {graph.input}
-            needed |= _needed_nodes(graph, operations, plan, blind) | plan.constants
+            self._looked_at[plan.node] = _needed_nodes(graph, operations, plan, blind)
+            pools |= {plan.pooled[node]: node for node in blind & plan.pooled.keys()}
+        needed = {*chain.from_iterable([*self._looked_at.values(), *(p.constants for p in plans)])}
         self._maps = {graph.input: images} if graph.input in needed else {}
+        #: `[M, C, H, W]`: the places of maxima in their flattened maps; and those in crops of a
+        #: width, but for where a crop begins.
+        self._switches: dict[fx.Node, Tensor] = {}
+        self._places: dict[tuple[fx.Node, int], Tensor] = {}
 
         def keep(node: fx.Node, value: Tensor) -> None:
             if node in needed:
                 self._maps[node] = value.clone() if node in graph.overwritten else value
+            if node in pools:
+                # Its rule is that of a value that carries a signal.
+                with torch.enable_grad():
+                    carries = value.detach().requires_grad_()
+                    output, _ = run_operation(graph, operations, pools[node], {node: carries})
+                self._switches[pools[node]] = output.switches
 
         # On a CPU max pooling is fifteen times as fast so, and crops are cut out in rows.
         images = images.contiguous(memory_format=torch.channels_last)
         run(graph, images, keep, up_to=[plan.node for plan in plans])
-
-    def pooled(self, plan: CropPlan) -> set[fx.Node]:
-        """The nodes whose crops, given by `values`, are as max pooling takes them."""
-        return {*(plan.pooled & self._known[plan.node] & self._maps.keys())}
 
     def constant(self, node: fx.Node, units: Positions) -> Tensor:
         """A gate of whole maps, of each unit's image: `[U, C, 1, 1]`."""
@@ -102,13 +117,35 @@ class SharedPass:
         """
         if node not in self._known[plan.node]:
             return None
-        field = plan.nodes[node]
-        if node in self._maps:
-            starts = field.starts(units.rows, units.columns)
-            beyond = -math.inf if node in plan.pooled else 0.0
-            return crop(self._maps[node], self._of(units), *starts, field.size, beyond=beyond)[0]
+        if node in self._looked_at[plan.node]:
+            return self._cropped(self._maps[node], plan.nodes[node], units)
         channels = plan.channels.get(node, self._images.shape[1])
-        return blank(self._images, (len(units.images), channels, *field.size))
+        return blank(self._images, (len(units.images), channels, *plan.nodes[node].size))
+
+    def switches(self, plan: CropPlan, node: fx.Node, units: Positions) -> Tensor | None:
+        """Where max pooling took its maxima, in crops of units; None where it has to be computed.
+
+        `[U, C, h, w]` int64: places in the flattened crop of what it takes.
+        """
+        if node not in self._known[plan.node] or node not in self._switches:
+            return None
+        taken = plan.nodes[plan.pooled[node]]
+        height, width = taken.size
+        if (node, width) not in self._places:
+            whole, wide = self._switches[node], taken.input_size[1]
+            rows = whole.div(wide, rounding_mode="floor")
+            self._places[node, width] = whole + rows * (width - wide)
+        places = self._cropped(self._places[node, width], plan.nodes[node], units)
+        tops, lefts = taken.starts(units.rows, units.columns)
+        places -= (tops * width + lefts)[:, None, None, None]
+        if units.beyond(plan.nodes[node]) is not None:
+            # Where there is no window, any place will do: no signal comes down there.
+            places.clamp_(0, height * width - 1)
+        return places
+
+    def _cropped(self, whole: Tensor, field: ReceptiveField, units: Positions) -> Tensor:
+        starts = field.starts(units.rows, units.columns)
+        return crop(whole, self._of(units), *starts, field.size)[0]
 
 
 def sharing_is_less_work(groups: Sequence[CropUnits], images: int) -> Tensor:
@@ -124,7 +161,7 @@ def sharing_is_less_work(groups: Sequence[CropUnits], images: int) -> Tensor:
         number = group.units.images.bincount(minlength=images).cpu()
         if plan.constants:
             # They are computed from the whole image anyway.
-            crops[number > 0] = math.inf
+            crops[number > 0] = inf
         crops += number * plan.share * plan.values
         whole = whole.maximum((number > 0) * float(plan.values))
     return crops > whole
@@ -138,10 +175,16 @@ def _blind_nodes(graph: Graph, operations: Operations, plan: CropPlan) -> set[fx
     blind = BLIND if operations.method.norm == "identity" else BLIND - {"local_response_norm"}
     if operations.method.name == "deconvnet":
         blind |= SMOOTH_RECTIFIERS.keys()
+    rules = {
+        node: operations.rule_of(graph.network, node)
+        for node, locality in plan.localities.items()
+        if locality.axes == STANDARD
+    }
+    pooled = plan.pooled.keys()
     return {
         node
-        for node, locality in plan.localities.items()
-        if locality.axes == STANDARD and operations.rule_of(graph.network, node) in blind
+        for node, rule in rules.items()
+        if rule in blind or (rule in MAX_POOLING and node in pooled)
     }
 
 
