@@ -19,7 +19,7 @@ from zf_lightning.analysis.observed import ObservedNetwork, check_scores
 from zf_lightning.deconv.backward import Method
 from zf_lightning.deconv.locality import POINTWISE, Locality, Pair, Support
 from zf_lightning.deconv.operations import Operations
-from zf_lightning.deconv.receptive_field import crop, inside_image
+from zf_lightning.deconv.receptive_field import cut_out, inside_image
 from zf_lightning.deconv.running import run_operation
 from zf_lightning.errors import UserError
 from zf_lightning.graph.network import Graph
@@ -64,7 +64,7 @@ class Changed:
         number, device = len(self.windows), self.common.device
         starts = tops.to(device), lefts.to(device)
         which = torch.zeros(number, dtype=torch.int64, device=device)
-        found, _ = crop(self.common, which, *starts, size)
+        found = cut_out(self.common, which, *starts, size)
         if border_value and _crosses(tops, lefts, size, self.map_size):
             inside = inside_image(*starts, size, self.map_size)
             found = found.masked_fill(~inside[:, None], border_value)
@@ -90,7 +90,7 @@ class Changed:
         device = self.common.device
         which = torch.zeros(len(self.windows), dtype=torch.int64, device=device)
         common = self.common[:, feature_map : feature_map + 1].double()
-        before, _ = crop(common, which, self.tops.to(device), self.lefts.to(device), self.size)
+        before = cut_out(common, which, self.tops.to(device), self.lefts.to(device), self.size)
         after = self.windows[:, feature_map].double()
         return common.sum() - before.sum((1, 2, 3)) + after.sum((1, 2))
 

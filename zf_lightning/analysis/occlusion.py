@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zf_lightning.analysis.changed import Changed, ChangedPass
 from zf_lightning.analysis.observed import ObservedNetwork
 from zf_lightning.analysis.squares import grid_starts, hide
-from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.deconv.receptive_field import cut_out
 from zf_lightning.errors import UserError
 
 
@@ -196,8 +196,8 @@ def _run_windows(
         starts = torch.minimum(positions, ends)
         tops, lefts = starts.to(image.device).unbind(1)
         each = torch.zeros(len(positions), dtype=torch.int64, device=image.device)
-        around, _ = crop(image[None], each, tops, lefts, (size, size))
-        filling, _ = crop(filled[None], each, tops, lefts, (size, size))
+        around = cut_out(image[None], each, tops, lefts, (size, size))
+        filling = cut_out(filled[None], each, tops, lefts, (size, size))
         windows = hide(around, positions - starts, size, filling)
         return changed_pass.run(windows, tops, lefts, observe)
 

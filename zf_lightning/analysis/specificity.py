@@ -23,8 +23,8 @@ class Specificity:
     #: `[U, 3, h, w]` in the tiles of the receptive field: the projections, plain and contrastive.
     plain: Tensor
     contrastive: Tensor
-    #: `[U, 3, h, w]`: the projection of another map at the same position, one of those that were not
-    #: removed, else the strongest; zero if no other map is active there.
+    #: `[U, 3, h, w]`: the projection of another map at the same position: one that was not removed,
+    #: else the strongest; zero if no other map is active there.
     other: Tensor
     #: `[U]` in 0..1: share of the projection's squared norm that the `k` strongest maps leave.
     share: Tensor

@@ -19,7 +19,7 @@ from torch import Tensor, fx
 
 from zf_lightning.deconv.backward import with_backward
 from zf_lightning.deconv.locality import POINTWISE, STANDARD, Locality, Pair, Support
-from zf_lightning.deconv.receptive_field import ReceptiveField, crop
+from zf_lightning.deconv.receptive_field import ReceptiveField, cut_out
 from zf_lightning.graph.network import Graph
 from zf_lightning.graph.operations import name_of
 
@@ -206,7 +206,7 @@ class Positions:
 def crop_pixels(graph: Graph, plan: CropPlan, images: Tensor, units: Positions) -> Tensor:
     """What units see of images `[N, C, H, W]`: `[U, C, h, w]`, zero beyond the border."""
     field = plan.nodes[graph.input]
-    pixels, _ = crop(images, units.images, *field.starts(units.rows, units.columns), field.size)
+    pixels = cut_out(images, units.images, *field.starts(units.rows, units.columns), field.size)
     # On a CPU max pooling is fifteen times as fast so, convolution twice.
     return pixels.contiguous(memory_format=torch.channels_last)
 

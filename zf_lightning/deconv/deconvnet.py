@@ -22,7 +22,7 @@ from zf_lightning.deconv.projection import (
 )
 from zf_lightning.deconv.receptive_field import (
     ReceptiveField,
-    crop,
+    cut_out,
     inside_image,
     paste,
 )
@@ -315,7 +315,7 @@ class Deconvnet:
                 if part.starts is None or tuple(windows.shape[2:]) != field.tile_size:
                     top, left = part.starts or (0, 0)
                     each = torch.arange(len(part.units), device=images.device)
-                    windows, _ = crop(windows, each, tops - top, lefts - left, field.tile_size)
+                    windows = cut_out(windows, each, tops - top, lefts - left, field.tile_size)
                 inside = inside_image(tops, lefts, field.tile_size, size)
                 found = WindowProjections(windows, part.activations, tops, lefts, inside)
                 parts[part.group].append((part.places, found))

@@ -154,33 +154,30 @@ def fields_below(
 
 
 def crop(
-    images: Tensor,
-    which: Tensor,
-    tops: Tensor,
-    lefts: Tensor,
-    size: Pair,
+    images: Tensor, which: Tensor, tops: Tensor, lefts: Tensor, size: Pair
 ) -> tuple[Tensor, Tensor]:
-    """Cut windows of one size out of images.
+    """`cut_out`, and where the windows lie inside the image, `[U, h, w]` bool."""
+    inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
+    return cut_out(images, which, tops, lefts, size), inside
+
+
+def cut_out(images: Tensor, which: Tensor, tops: Tensor, lefts: Tensor, size: Pair) -> Tensor:
+    """Cut windows of one size out of images: `[U, C, h, w]`, zero beyond the border.
 
     Args:
         images: `[N, C, H, W]`.
         which: `[U]` int64, the image of each window.
         tops, lefts: `[U]` int64, first row and column of each window, may be negative.
         size: height and width of the windows.
-
-    Returns:
-        The windows `[U, C, h, w]`, zero beyond the border, and where they lie inside the image,
-        `[U, h, w]` bool.
     """
-    inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
     if images.device.type == "cpu" and images.shape[1] * size[0] * size[1] > LARGE:
         # In a third of the time that indices take. On a GPU it would wait for the numbers.
         windows = images.new_empty(len(which), *size, images.shape[1]).permute(0, 3, 1, 2)
         for window, (high, wide), same in _overlaps(windows, images, which, tops, lefts):
+            if same.shape != window.shape:
+                window.zero_()
             window[:, high, wide] = same
-            window[:, : high.start] = window[:, high.stop :] = 0
-            window[:, high, : wide.start] = window[:, high, wide.stop :] = 0
-        return windows, inside
+        return windows
     rows = tops[:, None] + torch.arange(size[0], device=images.device)
     columns = lefts[:, None] + torch.arange(size[1], device=images.device)
     found = images[
@@ -189,7 +186,8 @@ def crop(
         rows.clamp(0, images.shape[2] - 1)[:, :, None],
         columns.clamp(0, images.shape[3] - 1)[:, None, :],
     ]
-    return found.permute(0, 3, 1, 2).masked_fill(~inside[:, None], 0), inside
+    inside = inside_image(tops, lefts, size, (images.shape[2], images.shape[3]))
+    return found.permute(0, 3, 1, 2).masked_fill(~inside[:, None], 0)
 
 
 def inside_image(tops: Tensor, lefts: Tensor, size: Pair, image_size: Pair) -> Tensor:

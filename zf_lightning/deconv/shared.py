@@ -18,7 +18,7 @@ from zf_lightning.deconv.crops import CropPlan, Positions, blank
 from zf_lightning.deconv.held import hold
 from zf_lightning.deconv.locality import STANDARD
 from zf_lightning.deconv.operations import Operations
-from zf_lightning.deconv.receptive_field import ReceptiveField, crop
+from zf_lightning.deconv.receptive_field import ReceptiveField, cut_out
 from zf_lightning.deconv.rectifiers import SMOOTH_RECTIFIERS
 from zf_lightning.deconv.running import run_operation
 from zf_lightning.deconv.units import Units
@@ -145,7 +145,7 @@ class SharedPass:
 
     def _cropped(self, whole: Tensor, field: ReceptiveField, units: Positions) -> Tensor:
         starts = field.starts(units.rows, units.columns)
-        return crop(whole, self._of(units), *starts, field.size)[0]
+        return cut_out(whole, self._of(units), *starts, field.size)
 
 
 def sharing_is_less_work(groups: Sequence[CropUnits], images: int) -> Tensor:

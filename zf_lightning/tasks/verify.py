@@ -18,7 +18,7 @@ from zf_lightning.analysis.plain_backward import PlainBackward, has_plain_path
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas
 from zf_lightning.data import LabelledImages
 from zf_lightning.deconv.precision import full_precision
-from zf_lightning.deconv.receptive_field import crop
+from zf_lightning.deconv.receptive_field import cut_out
 from zf_lightning.errors import UserError
 from zf_lightning.graph import Graph
 from zf_lightning.inspection.digests import (
@@ -144,7 +144,7 @@ def _same_patches(layer: LayerAtlas, index: int, image: ImageBatch) -> bool:
     places, rank = (layer.indices[layer.drawn, :ranks] == index).nonzero(as_tuple=True)
     tops, lefts = layer.tiles[places, rank].unbind(-1)
     size = (layer.patches.shape[-2], layer.patches.shape[-1])
-    now, _ = crop(image.display, torch.zeros_like(tops), tops, lefts, size)
+    now = cut_out(image.display, torch.zeros_like(tops), tops, lefts, size)
     return torch.equal(now, layer.patches[places, rank])
 
 
@@ -180,7 +180,7 @@ def _same_projection(layer: LayerAtlas, place: int, rank: int, found: Tensor) ->
     top, left = layer.tiles[place, rank].tolist()
     size = (layer.patches.shape[-2], layer.patches.shape[-1])
     at = torch.tensor([top]), torch.tensor([left])
-    now, _ = crop(found[None].cpu(), torch.tensor([0]), *at, size)
+    now = cut_out(found[None].cpu(), torch.tensor([0]), *at, size)
     outside = float(found.abs().sum()) - float(now.abs().sum())
     peak = float(now.abs().max())
     kept = layer.projections[place, rank]
