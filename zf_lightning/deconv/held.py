@@ -210,7 +210,7 @@ def _attention(call: Call, query: Tensor, key: Tensor, *args: Any, **kwargs: Any
     if call.method.name != "gradient":
         query, key = query.detach(), key.detach()
         # A mask may depend on the image too: SAM computes its biases of positions from the queries.
-        args = [*args[:1], *_detached(args[1:])]
+        args = (*args[:1], *_detached(args[1:]))
         kwargs = {name: of if name == "value" else _detached(of) for name, of in kwargs.items()}
     output = call.native(query, key, *args, **kwargs)
     return output, Locality(EVERYWHERE, in_crops=False)

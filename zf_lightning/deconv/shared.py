@@ -82,9 +82,9 @@ class SharedPass:
             pools |= {plan.pooled[node]: node for node in blind & plan.pooled.keys()}
         needed = {*chain.from_iterable([*self._looked_at.values(), *(p.constants for p in plans)])}
         self._maps = {graph.input: images} if graph.input in needed else {}
-        #: `[M, C, H, W]`: the places of maxima in their flattened maps; and those in crops of a
-        #: width, but for where a crop begins.
-        self._switches: dict[fx.Node, Tensor] = {}
+        #: `[M, C, H, W]`: the places of maxima in their flattened maps, and their rows; the places
+        #: in crops of a width, but for where a crop begins.
+        self._switches: dict[fx.Node, tuple[Tensor, Tensor]] = {}
         self._places: dict[tuple[fx.Node, int], Tensor] = {}
 
         def keep(node: fx.Node, value: Tensor) -> None:
@@ -95,7 +95,8 @@ class SharedPass:
                 with torch.enable_grad():
                     carries = value.detach().requires_grad_()
                     output, _ = run_operation(graph, operations, pools[node], {node: carries})
-                self._switches[pools[node]] = output.switches
+                rows = output.switches.div(value.shape[3], rounding_mode="floor")
+                self._switches[pools[node]] = output.switches, rows
 
         # On a CPU max pooling is fifteen times as fast so, and crops are cut out in rows.
         images = images.contiguous(memory_format=torch.channels_last)
@@ -132,9 +133,8 @@ class SharedPass:
         taken = plan.nodes[plan.pooled[node]]
         height, width = taken.size
         if (node, width) not in self._places:
-            whole, wide = self._switches[node], taken.input_size[1]
-            rows = whole.div(wide, rounding_mode="floor")
-            self._places[node, width] = whole + rows * (width - wide)
+            whole, rows = self._switches[node]
+            self._places[node, width] = whole + rows * (width - taken.input_size[1])
         places = self._cropped(self._places[node, width], plan.nodes[node], units)
         tops, lefts = taken.starts(units.rows, units.columns)
         places -= (tops * width + lefts)[:, None, None, None]
