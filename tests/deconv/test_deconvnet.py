@@ -232,3 +232,16 @@ def test_wrong_arguments() -> None:
 def test_no_units() -> None:
     found = Deconvnet(small_convnet("zfnet_like")).project(some_images(), [])
     assert found.pixels.shape == (0, 3, 41, 41) and found.activations.shape == (0,)
+
+
+def test_values_of_more_than_four_axes_are_no_feature_maps() -> None:
+    class Blocks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.mix(x.unfold(2, 4, 4).unfold(3, 4, 4)).relu()
+
+    with pytest.raises(UserError, match=r"mix gives \[2, 3, 2, 2, 4, 5\] for 2 images"):
+        Deconvnet(Blocks()).shapes(["mix"], (8, 8))

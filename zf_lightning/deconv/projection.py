@@ -99,10 +99,11 @@ def _laid_out(output: Any, locality: Locality) -> tuple[Locality, tuple[int, ...
 
 def _units_of(layer: str, output: Any, images: int) -> Tensor:
     """A layer's output, if it has units of each image that a signal can go down from."""
-    if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != images:
+    if not isinstance(output, Tensor) or output.dim() not in (2, 4) or len(output) != images:
         found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UserError(
-            f"{layer} gives {found} for {images} images: it has no units of each image."
+            f"{layer} gives {found} for {images} images: it has no units [N, C, H, W] or [N, C] of "
+            "each image."
         )
     if not output.requires_grad:
         if refusal := getattr(output, "refusal", None):
