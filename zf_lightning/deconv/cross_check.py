@@ -16,7 +16,7 @@ from zf_lightning.deconv.units import Units
 from zf_lightning.errors import UserError
 from zf_lightning.graph.capture import capture, own_outputs
 from zf_lightning.graph.network import Graph
-from zf_lightning.system.compat import hooks_of
+from zf_lightning.system.compat import hooks_of, own_tensors
 
 #: Relative difference up to which activations are the same; with fewer bits than float32 has, ten
 #: times what they tell apart.
@@ -79,9 +79,7 @@ def _state_of(network: nn.Module) -> int:
                 *(hooks_of(module, before=before) for before in (True, False)),
                 *(
                     (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-                    for tensors in (module._parameters, module._buffers)
-                    for tensor in tensors.values()
-                    if tensor is not None
+                    for tensor in own_tensors(module)
                 ),
             )
             for module in network.modules()

@@ -102,8 +102,8 @@ def _units_of(layer: str, output: Any, images: int) -> Tensor:
     if not isinstance(output, Tensor) or output.dim() not in (2, 4) or len(output) != images:
         found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UserError(
-            f"{layer} gives {found} for {images} images: it has no units [N, C, H, W] or [N, C] of "
-            "each image."
+            f"{layer} gives {found} for {images} images: it has no units of each image, as "
+            "[N, C, H, W] and [N, C] have."
         )
     if not output.requires_grad:
         if refusal := getattr(output, "refusal", None):

@@ -7,14 +7,14 @@ callers need one library of these, and some of them are slow to import.
 import copy
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import wandb
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
-    from torch import nn
+    from torch import Tensor, nn
     from torchmetrics import Metric
 
 
@@ -104,6 +104,12 @@ def hooks_of(module: "nn.Module", *, before: bool) -> "tuple[tuple[Callable[...,
         module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
     )
     return tuple((hook, number in with_keywords) for number, hook in hooks.items())
+
+
+def own_tensors(module: "nn.Module") -> "Iterator[Tensor]":
+    """The own weights and buffers of a module, without their names (torch 2.15.0)."""
+    for tensors in (module._parameters, module._buffers):
+        yield from (tensor for tensor in tensors.values() if tensor is not None)
 
 
 def is_compile_error(exception: BaseException) -> bool:
