@@ -69,8 +69,8 @@ class SharedPass:
     ) -> None:
         self._images, self._these = images, these
         images = images[these]
-        #: Of each layer the nodes whose output is known in crops, and those of which it is not but
-        #: a blank, because it is looked at.
+        #: Of each layer the nodes whose output is known in crops, and those among them whose values
+        #: are looked at: the others are blanks.
         self._known: dict[fx.Node, set[fx.Node]] = {}
         self._looked_at: dict[fx.Node, set[fx.Node]] = {}
         #: Max pooling whose switches are known, by what it takes.
@@ -82,9 +82,9 @@ class SharedPass:
             pools |= {plan.pooled[node]: node for node in blind & plan.pooled.keys()}
         needed = {*chain.from_iterable([*self._looked_at.values(), *(p.constants for p in plans)])}
         self._maps = {graph.input: images} if graph.input in needed else {}
-        #: `[M, C, H, W]`: the places of maxima in their flattened maps, and their rows; the places
-        #: in crops of a width, but for where a crop begins.
+        #: `[M, C, H, W]`: the places of maxima in their flattened maps, and the rows of these.
         self._switches: dict[fx.Node, tuple[Tensor, Tensor]] = {}
+        #: The same places if the maps had another width, that of a crop.
         self._places: dict[tuple[fx.Node, int], Tensor] = {}
 
         def keep(node: fx.Node, value: Tensor) -> None:
