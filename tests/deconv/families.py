@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import re
 import resource
+import signal
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -250,9 +251,12 @@ def compare(name: str, *, most_layers: int = 10**6) -> Found:
     found.input_size = images.shape[-1]
     every = Deconvnet(network).layers
     found.layers = len(every)
+    if not every:
+        found.failed = "it has no layer by name, because it cannot be traced"
+        return found
     step = max(1.0, found.layers / most_layers)
     layers = [every[int(n * step)] for n in range(min(found.layers, most_layers))]
-    layers = list(dict.fromkeys([*layers, *every[-1:]]))
+    layers = list(dict.fromkeys([*layers, every[-1]]))
     for method in METHODS:
         _compare_method(found, network, images, layers, method)
     if found.checked:
@@ -357,6 +361,8 @@ def _run(name: str, most_layers: int, limit: int, log: Path) -> None:
     torch.manual_seed(0)
     try:
         found = compare(name, most_layers=most_layers)
+    except UserError as problem:
+        found = Found(name, failed=str(problem))
     except Exception as problem:  # Whatever it is, it is what came of this network.
         found = Found(name, failed=f"{type(problem).__name__}: {str(problem)[:500]}")
     with log.open("a") as file:
@@ -417,7 +423,9 @@ def main() -> None:
         process.start()
         process.join()
         if process.exitcode:
-            failed = f"ended by signal {-process.exitcode}, after {options.limit} s at most"
+            failed = f"ended by signal {-process.exitcode}"
+            if process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL):
+                failed = f"not compared: it takes more than {options.limit} s of processor time"
             with options.log.open("a") as file:
                 file.write(json.dumps(asdict(Found(name, failed=failed))) + "\n")
         print(options.log.read_text().splitlines()[-1][:300], flush=True)

@@ -136,13 +136,17 @@ class Biased(Attention):
 class Masked(Attention):
     """A mask is computed from the queries, as the biases of positions of SAM are."""
 
+    def __init__(self, *, by_keyword: bool) -> None:
+        super().__init__(by_hand=False)
+        self.by_keyword = by_keyword
+
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x.flatten(2).transpose(1, 2)).chunk(3, 2)
         mask = q @ torch.linspace(-1, 1, 4 * q.shape[1]).to(q).view(4, -1)
-        if self.by_hand:
-            mixed = F.scaled_dot_product_attention(q, k, v, mask)
-        else:
+        if self.by_keyword:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, mask)
         return x + mixed.transpose(1, 2).view_as(x)
 
 
@@ -174,8 +178,8 @@ OPERATIONS: dict[str, Callable[[], Any]] = {
     "softmax gate": lambda: SqueezeAndExcite(nn.Softmax(1)),
     "attention": lambda: Attention(by_hand=False),
     "attention with biases of its queries": lambda: Biased(by_hand=True),
-    "attention with a mask of its queries": lambda: Masked(by_hand=True),
-    "with a mask by keyword": lambda: Masked(by_hand=False),
+    "attention with a mask of its queries": lambda: Masked(by_keyword=False),
+    "with a mask by keyword": lambda: Masked(by_keyword=True),
     "sum with a product": lambda: lambda x: torch.addcmul(torch.ones(4, 1, 1), x, x.sigmoid()),
     "attention by hand": lambda: Attention(by_hand=True),
     "permuted": lambda: lambda x: x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 2, 1),

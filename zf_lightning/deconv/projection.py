@@ -265,13 +265,12 @@ class Projector:
             taken = crop_inputs(plan, positions, node, values)
             locality = plan.localities[node]
             # What max pooling alone takes has its signal from there alone.
-            operations = replace(self.operations, alone=node in alone)
-            if shared:
-                operations = replace(
-                    operations,
-                    output=shared.values(plan, node, positions),
-                    switches=shared.switches(plan, node, positions),
-                )
+            operations = replace(
+                self.operations,
+                output=shared.values(plan, node, positions) if shared else None,
+                switches=shared.switches(plan, node, positions) if shared else None,
+                alone=node in alone,
+            )
             output, _ = run_operation(self.graph, operations, node, taken, crop=locality)
             return fill_output(plan, positions, node, output)
 

@@ -36,7 +36,7 @@ def format_rows(
 
 
 def read_rows(path: Path, *, keep_damaged: bool = False) -> list[dict[str, Any]]:
-    """The rows, each from column to text; an empty list if there is no file.
+    """Read the rows as dictionaries of text by column; without a file there are none.
 
     Rows that are damaged are left out with a warning. With `keep_damaged` the damaged file is
     copied to `metrics.damaged.csv` beside it: its reader is about to write another.

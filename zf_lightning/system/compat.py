@@ -107,7 +107,7 @@ def hooks_of(module: "nn.Module", *, before: bool) -> "tuple[tuple[Callable[...,
 
 
 def own_tensors(module: "nn.Module") -> "Iterator[Tensor]":
-    """The own weights and buffers of a module, without their names (torch 2.15.0)."""
+    """A module's weights and buffers, without those of its children (torch 2.15.0)."""
     for tensors in (module._parameters, module._buffers):
         yield from (tensor for tensor in tensors.values() if tensor is not None)
 
