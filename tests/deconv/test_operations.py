@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.deconv.oracles import randomise
 from zf_lightning.deconv import Method
-from zf_lightning.deconv.backward import disjoint_windows, keep_switches
+from zf_lightning.deconv.backward import disjoint_windows, keep_switches, unpool_apart
 from zf_lightning.deconv.operations import NoRule, Operations
 from zf_lightning.deconv.running import run_module
 from zf_lightning.errors import UserError
@@ -239,23 +239,26 @@ def test_windows_that_overlap_are_scattered_apart_on_a_gpu() -> None:
     for kernel, stride in (((3, 3), (2, 2)), ((3, 2), (1, 3)), ((4, 4), (4, 4))):
         _, switches = F.max_pool2d(values, kernel, stride, return_indices=True)
         covered = torch.zeros(switches.shape[2:], dtype=torch.int64)
-        for rows, columns in disjoint_windows(torch.device("cuda"), kernel, stride):
+        for rows, columns in disjoint_windows(kernel, stride):
             covered[rows, columns] += 1
             for some in switches[:, :, rows, columns].flatten(2).flatten(0, 1):
                 assert len(some.unique()) == len(some)
         assert torch.equal(covered, torch.ones_like(covered))
 
 
-def test_windows_scattered_apart_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = noise(2, 3, 9, 9).requires_grad_()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_windows_scattered_apart_give_the_same(layout: torch.memory_format) -> None:
+    values = noise(2, 3, 9, 9).contiguous(memory_format=layout).requires_grad_()
     output, switches = F.max_pool2d(values, 3, 2, return_indices=True)
-    signal = noise(*output.shape, seed=1)
-    kept = (values, output.detach(), switches, (3, 3), (2, 2))
-    (at_once,) = torch.autograd.grad(keep_switches(*kept), values, signal)
-    apart = disjoint_windows(torch.device("cuda"), (3, 3), (2, 2))
+    signal = noise(*output.shape, seed=1).contiguous(memory_format=layout)
+    kept = keep_switches(values, output.detach(), switches, (3, 3), (2, 2))
+    (at_once,) = torch.autograd.grad(kept, values, signal)
+    assert at_once.is_contiguous(memory_format=layout)
+    (expected,) = torch.autograd.grad(output, values, signal)
+    assert torch.equal(at_once, expected)
+    apart = disjoint_windows((3, 3), (2, 2))
     assert len(apart) == 4
-    monkeypatch.setattr("zf_lightning.deconv.backward.disjoint_windows", lambda *_: apart)
-    (found,) = torch.autograd.grad(keep_switches(*kept), values, signal)
+    found = unpool_apart(signal, switches, values.shape, apart)
     torch.testing.assert_close(found, at_once)
 
 

@@ -10,7 +10,7 @@ pooling and batch normalisation have the same derivative here, written out for a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -206,34 +206,46 @@ def keep_switches(
     shape = values.shape
 
     def backward(signal: Tensor) -> Tensor:
-        last = signal.permute(0, 2, 3, 1)
-        if signal.device.type == "cpu" and last.is_contiguous() and not signal.is_contiguous():
-            # Its channels stay last: to move them takes as long as the rest.
-            places = switches.permute(0, 2, 3, 1).flatten(1, 2)
-            pixels = last.new_zeros(shape[0], shape[2] * shape[3], shape[1])
-            pixels.scatter_add_(1, places, last.flatten(1, 2))
-            return pixels.unflatten(1, shape[2:]).permute(0, 3, 1, 2)
-        pixels = signal.new_zeros(*shape[:2], shape[2] * shape[3])
-        for rows, columns in disjoint_windows(signal.device, extent, stride):
-            pixels.scatter_add_(
-                2,
-                switches[:, :, rows, columns].flatten(2),
-                signal[:, :, rows, columns].flatten(2),
-            )
-        return pixels.view(shape)
+        if signal.device.type == "cpu":
+            return _unpool(signal, switches, shape)
+        return unpool_apart(signal, switches, shape, disjoint_windows(extent, stride))
 
     found = with_backward(values, output, backward)
     found.switches = switches  # type: ignore[attr-defined]
     return found
 
 
-def disjoint_windows(device: torch.device, extent: Pair, stride: Pair) -> list[tuple[slice, slice]]:
-    """Sets of pooling windows that share no switch, to be scattered one set after the other.
+def _unpool(signal: Tensor, switches: Tensor, shape: Sequence[int]) -> Tensor:
+    """Each value of the signal at its switch in maps of a shape `[N, C, H, W]`, added in order.
+
+    This is PyTorch's way back of a pooling whose windows it need not know. On a CPU it takes half
+    the time of `scatter_add_`, for the same sums.
+    """
+    last = signal.is_contiguous(memory_format=torch.channels_last)
+    # Its channels stay last: to move them takes as long as the rest.
+    layout = torch.channels_last if last else torch.contiguous_format
+    pixels = torch.empty(*shape, dtype=signal.dtype, memory_format=layout)
+    unpool = torch.ops.aten.adaptive_max_pool2d_backward.grad_input
+    # Of the maps below it asks for the shape alone: no memory is needed beside its result's.
+    return unpool(signal, pixels, switches, grad_input=pixels)  # type: ignore[no-any-return]
+
+
+def unpool_apart(
+    signal: Tensor, switches: Tensor, shape: Sequence[int], windows: Sequence[tuple[slice, slice]]
+) -> Tensor:
+    """The same by sets of pooling windows that share no switch, one set after the other.
 
     On a GPU values that meet would be added in any order: so the sums are the same in every run.
     """
-    if device.type == "cpu":
-        return [(slice(None), slice(None))]
+    pixels = signal.new_zeros(*shape[:2], shape[2] * shape[3])
+    for rows, columns in windows:
+        some = (values[:, :, rows, columns].flatten(2) for values in (switches, signal))
+        pixels.scatter_add_(2, *some)
+    return pixels.view(*shape)
+
+
+def disjoint_windows(extent: Pair, stride: Pair) -> list[tuple[slice, slice]]:
+    """Sets of pooling windows that share no switch, as rows and columns of the pooled map."""
     apart = [math.ceil(extent[axis] / stride[axis]) for axis in (0, 1)]
     return [
         (slice(row, None, apart[0]), slice(column, None, apart[1]))
