@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zf_lightning.atlas import Atlas, LayerAtlas
+from zf_lightning.atlas.levels import in_steps
 from zf_lightning.report.page import write_report
 from zf_lightning.report.wall import MapWall
 
@@ -72,8 +73,8 @@ def atlas_of(layer: str) -> Atlas:
     patches = smooth((maps * IMAGES, 3, field, field), generator)
     edges = functional.pad(patches.diff(dim=-1), (0, 1))
     edges *= torch.randn(edges.shape, generator=generator)
-    edges /= edges.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
     shape = (maps, IMAGES, 3, field, field)
+    levels, steps, peaks = in_steps(edges.view(shape))
     found = LayerAtlas(
         layer=layer,
         receptive_field=(field, field),
@@ -88,8 +89,9 @@ def atlas_of(layer: str) -> Atlas:
         tiles=corners,
         patches=(255 * patches).to(torch.uint8).view(shape),
         inside=torch.ones(maps, IMAGES, field, field, dtype=torch.bool),
-        scaled_projections=edges.half().view(shape),
-        peaks=torch.ones(maps, IMAGES),
+        levels=levels,
+        steps=steps,
+        peaks=peaks,
     )
     classes = tuple(f"class {number}, with a synonym" for number in range(CLASSES))
     names = {

@@ -6,7 +6,7 @@ import torch
 
 from zf_lightning.analysis.distributions import Detection, Example, MapDistribution
 from zf_lightning.atlas import Atlas, LayerAtlas
-from zf_lightning.atlas.packing import rounded
+from zf_lightning.atlas.levels import in_steps
 
 
 def described(maps: int, *, label: int) -> list[MapDistribution]:
@@ -46,6 +46,8 @@ def noise_atlas(
         indices = torch.arange(maps * images).view(maps, images)
         corners = torch.randint(0, size - tile + 1, (maps, images, 2), generator=generator)
         shape = (number, images, 3, tile, tile)
+        noise = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+        levels, steps, peaks = in_steps(noise * 2 - 1)
         found[name] = LayerAtlas(
             layer=name,
             receptive_field=(field, field),
@@ -60,8 +62,9 @@ def noise_atlas(
             tiles=corners[:number],
             patches=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
             inside=torch.ones(number, images, tile, tile, dtype=torch.bool),
-            scaled_projections=rounded(torch.rand(shape, generator=generator) * 2 - 1),
-            peaks=torch.ones(number, images),
+            levels=levels,
+            steps=steps,
+            peaks=peaks,
         )
     most = max(maps for _, maps, _ in layers)
     names = {

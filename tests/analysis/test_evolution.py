@@ -1,5 +1,6 @@
 """Jaccard, similarity and settling of atlases whose contents are known."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -15,9 +16,9 @@ def atlas(epoch: int | None, images: Sequence[Sequence[int]], *, turned: float =
     """One layer of two feature maps with top 3 `images` each, the first of them drawn."""
     indices = torch.tensor(images)
     activations = torch.where(indices >= 0, 1.0, 0.0)
-    projections = torch.zeros(1, 3, 3, 2, 2, dtype=torch.float16)
-    projections[0, :, 0, 0, 0] = torch.cos(torch.tensor(turned)).half()
-    projections[0, :, 0, 0, 1] = torch.sin(torch.tensor(turned)).half()
+    levels = torch.zeros(1, 3, 3, 2, 2, dtype=torch.int16)
+    levels[0, :, 0, 0, 0] = round(10_000 * math.cos(turned))
+    levels[0, :, 0, 0, 1] = round(10_000 * math.sin(turned))
     layer = LayerAtlas(
         "conv1",
         (2, 2),
@@ -32,7 +33,8 @@ def atlas(epoch: int | None, images: Sequence[Sequence[int]], *, turned: float =
         tiles=torch.zeros(1, 3, 2, dtype=torch.int64),
         patches=torch.zeros(1, 3, 3, 2, 2, dtype=torch.uint8),
         inside=torch.ones(1, 3, 2, 2, dtype=torch.bool),
-        scaled_projections=projections,
+        levels=levels,
+        steps=torch.full((1, 3), 10_000),
         peaks=torch.ones(1, 3),
     )
     return Atlas({"conv1": layer}, (2, 2), "deconvnet", "identity", epoch=epoch)

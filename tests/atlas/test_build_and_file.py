@@ -4,10 +4,8 @@ import errno
 import json
 import math
 import os
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,8 +13,7 @@ from torch import Tensor
 
 from tests.deconv.oracles import small_convnet, some_images
 from zf_lightning.atlas import Atlas, ImageBatch, LayerAtlas, TopActivations, build_atlas
-from zf_lightning.atlas.file import FORMAT_1, FORMAT_2, TENSORS
-from zf_lightning.atlas.packing import STEPS, packed, rounded, unpacked
+from zf_lightning.atlas.earlier import FORMAT_1, NAMES
 from zf_lightning.deconv import Deconvnet, Unit
 from zf_lightning.errors import UserError
 from zf_lightning.models import ConvNet
@@ -92,8 +89,9 @@ def test_tiles_belong_to_their_units() -> None:
                 projection = padded(whole.pixels[0])[:, here[0], here[1]].float()
                 peak = float(projection.abs().max())
                 assert float(found.peaks[place, rank]) == pytest.approx(peak, rel=1e-6)
+                half = 0.501 * peak / int(found.steps[place, rank])
                 torch.testing.assert_close(
-                    found.projections[place, rank], projection, rtol=0, atol=peak / 1024
+                    found.projections[place, rank], projection, rtol=0, atol=half
                 )
                 assert int(found.labels[feature_map, rank]) == index % 3
 
@@ -149,59 +147,37 @@ def test_survives_the_disk(tmp_path: Path) -> None:
     assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == first
 
 
-def test_files_of_before_and_files_with_the_strongest_tiles_alone(tmp_path: Path) -> None:
+def test_files_of_before(tmp_path: Path) -> None:
     _, atlas = made(small_convnet("zfnet_like"), Images())
     path = tmp_path / "a.safetensors"
-    plain = {
-        f"{layer}/{name}": getattr(found, name).contiguous()
-        for layer, found in atlas.layers.items()
-        for name in (*TENSORS, "inside")
-    }
+    plain = {}
+    for layer, found in atlas.layers.items():
+        plain |= {f"{layer}/{name}": getattr(found, name).contiguous() for name in NAMES}
+        scaled = found.projections / found.peaks[..., None, None, None]
+        plain[f"{layer}/scaled_projections"] = scaled.half()
     save_file(plain, path, {FORMAT_1: json.dumps(atlas._header())})
     for _ in range(2):
         before = Atlas.load(path)
         for layer, found in atlas.layers.items():
-            assert torch.equal(before.layers[layer].patches, found.patches)
-            assert torch.equal(before.layers[layer].inside, found.inside)
+            other = before.layers[layer]
+            for name in (*NAMES, "inside"):
+                assert torch.equal(getattr(other, name), getattr(found, name)), name
+            steps = (found.peaks / found.steps.minimum(other.steps))[..., None, None, None]
+            assert ((other.projections - found.projections).abs() <= steps).all()
         before.save(path)
-    # Pixels by rows, and the bytes of float16 apart.
-    for layer in atlas.layers:
-        for name, rows in (("patches", True), ("scaled_projections", False)):
-            array = plain[f"{layer}/{name}"].numpy()
-            array = np.diff(array, axis=-1, prepend=np.uint8(0)) if rows else array
-            planes = array.reshape(-1, 1).view(np.uint8).T.tobytes()
-            data = np.frombuffer(zlib.compress(planes), np.uint8).copy()
-            plain[f"{layer}/{name}"] = torch.from_numpy(data)
-    save_file(plain, path, {FORMAT_2: json.dumps(atlas._header())})
-    before = Atlas.load(path)
-    for layer, found in atlas.layers.items():
-        for name in TENSORS:
-            assert torch.equal(getattr(before.layers[layer], name), getattr(found, name)), name
-    kept = atlas
+
+
+def test_files_with_the_strongest_tiles_alone(tmp_path: Path) -> None:
+    _, atlas = made(small_convnet("zfnet_like"), Images())
+    kept, path = atlas, tmp_path / "a.safetensors"
     for _ in range(2):
         kept.strongest().save(path)
         kept = Atlas.load(path)
         for layer, found in atlas.layers.items():
             assert torch.equal(kept.layers[layer].activations, found.activations)
+            assert torch.equal(kept.layers[layer].patches, found.patches[:, :1])
             assert torch.equal(kept.layers[layer].projections, found.projections[:, :1])
             assert torch.equal(kept.layers[layer].inside, found.inside[:, :1])
-
-
-def test_tensors_are_packed() -> None:
-    generator = torch.Generator().manual_seed(0)
-    shape = (2, 3, 3, 5, 7)
-    scaled = torch.rand(shape, generator=generator) * 2 - 1
-    scaled[0, 0] = 0
-    scaled[1, 1, 0, 0, :2] = torch.tensor([1.0, -1.0])
-    kept = rounded(scaled)
-    assert float((kept.float() - scaled).abs().max()) <= 0.5 / STEPS
-    assert torch.equal(rounded(kept), kept)
-    pixels = torch.randint(0, 256, shape, generator=generator).to(torch.uint8)
-    counts = torch.randint(-(2**40), 2**40, (4, 2), generator=generator)
-    for values in (kept, pixels, counts, torch.zeros(0, 9, 3, 7, 7, dtype=torch.uint8)):
-        kind = str(values.dtype).removeprefix("torch.")
-        again = unpacked(packed(values), kind, tuple(values.shape))
-        assert torch.equal(again, values) and again.dtype == values.dtype
 
 
 def test_index(tmp_path: Path) -> None:
@@ -276,7 +252,7 @@ def test_fewer_images_than_places_and_dead_maps(tmp_path: Path) -> None:
         label_of=lambda index: index % 3,
     )
     found = atlas.layers["conv1"]
-    assert not found.peaks[0].any() and not found.scaled_projections[0].any()
+    assert not found.peaks[0].any() and not found.levels[0].any()
     assert found.peaks[1, :6].all() and not found.inside[1, 6:].any()
     assert found.labels[3, 6:].tolist() == [-1, -1, -1]
     # A class that does not excite the map is not its class.

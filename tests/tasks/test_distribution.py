@@ -89,7 +89,7 @@ def test_every_map_over_all_images(
         assert best["average_precision"] == pytest.approx(scores[number].max(), abs=1e-5)
         assert best["share"] == pytest.approx((labels == best["label"]).mean(), abs=1e-5)
     assert not atlas.mismatches and examples.drawn.tolist() == [0, 3]
-    assert float(examples.scaled_projections.abs().max()) == 1
+    assert torch.equal(examples.levels.abs().amax((2, 3, 4)).max(), examples.steps.max())
     with (folder / "feature_maps.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[3]["excited"]) == pytest.approx((values[:, 3] > 0).mean(), abs=1e-4)

@@ -62,7 +62,7 @@ def test_an_atlas_whose_projections_were_changed(
 ) -> None:
     path = next((tmp_path / "made" / "atlas" / "last").glob("*.safetensors"))
     found = Atlas.load(path)
-    found.layers["last"].scaled_projections.neg_()
+    found.layers["last"].levels.neg_()
     found.save(path)
     (tmp_path / "made" / "atlas" / "digests.json").unlink()
     findings = verify.run(compose_config(*asked, "verify.share=1"))["findings"]

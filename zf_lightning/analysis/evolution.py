@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zf_lightning.atlas.file import Atlas, LayerAtlas
+from zf_lightning.atlas import Atlas, LayerAtlas
 from zf_lightning.errors import UserError
 
 #: The epochs of Fig. 4, counted from 1.
@@ -108,8 +108,8 @@ def jaccard(first: LayerAtlas, second: LayerAtlas) -> Tensor:
 
 def similarity(first: LayerAtlas, second: LayerAtlas) -> Tensor:
     """`[M]` float64: cosine of the strongest projections of the drawn feature maps."""
-    one = first.scaled_projections[:, 0].double().flatten(1)
-    other = second.scaled_projections[:, 0].double().flatten(1)
+    one = first.levels[:, 0].double().flatten(1)
+    other = second.levels[:, 0].double().flatten(1)
     norms = one.norm(dim=1) * other.norm(dim=1)
     return torch.where(norms > 0, (one * other).sum(1) / norms, torch.nan)
 

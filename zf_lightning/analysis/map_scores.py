@@ -25,7 +25,7 @@ from zf_lightning.analysis.place_response import PlaceResponse
 from zf_lightning.analysis.quiz import Encoder, answer, ask, askable
 from zf_lightning.analysis.two_squares import hide_two_squares
 from zf_lightning.atlas import ImageBatch
-from zf_lightning.atlas.file import Score
+from zf_lightning.atlas.layer import Score
 from zf_lightning.deconv import Deconvnet, Units
 from zf_lightning.deconv.contrast import projections_beside, strongest_others
 from zf_lightning.errors import UserError

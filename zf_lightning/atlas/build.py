@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from zf_lightning.atlas.file import Atlas, LayerAtlas, Mismatch
-from zf_lightning.atlas.packing import rounded
+from zf_lightning.atlas.file import Atlas
+from zf_lightning.atlas.layer import LayerAtlas, Mismatch
+from zf_lightning.atlas.levels import in_steps
 from zf_lightning.atlas.top_activations import TopImages
 from zf_lightning.deconv.deconvnet import Deconvnet
-from zf_lightning.deconv.receptive_field import ReceptiveField, crop
-from zf_lightning.deconv.units import Units
+from zf_lightning.deconv.receptive_field import ReceptiveField, cut_out
+from zf_lightning.deconv.units import Units, WindowProjections
 from zf_lightning.errors import UserError
 
 
@@ -108,21 +109,16 @@ def build_atlas(
             builders[layer].units(places, some, deconvnet.device) for layer, places in here.items()
         ]
         inputs = batch.inputs.to(deconvnet.device)
-        projected = deconvnet.project_layers(inputs, units)
-        for (layer, places), of_layer, found in zip(here.items(), units, projected, strict=True):
-            builders[layer].put(
-                places,
-                batch,
-                of_layer.images.cpu(),
-                found.pixels.cpu(),
-                found.activations.cpu(),
-                tolerance,
-            )
+        layers = [*here]
+        for number, part, found in deconvnet.project_parts(inputs, units):
+            layer, asked = layers[number], units[number][part]
+            places = here[layer][0][part.cpu()], here[layer][1][part.cpu()]
+            builders[layer].put(places, batch, asked.images.cpu(), found, tolerance)
             if scorer is not None:
-                of_units = scorer.of_units(of_layer, places[1], inputs, found.pixels)
+                of_units = scorer.of_units(asked, places[1], inputs, found.pixels)
                 builders[layer].score(places, of_units)
             if on_projected is not None:
-                on_projected(len(of_layer))
+                on_projected(len(asked))
     if scorer is not None:
         for layer, builder in builders.items():
             builder.atlas.scores |= scorer.of_maps(layer, builder.atlas.drawn.tolist())
@@ -191,7 +187,8 @@ class _LayerBuilder:
             tiles=torch.stack([tops, lefts], -1),
             patches=torch.zeros(shape, dtype=torch.uint8),
             inside=torch.zeros(*shape[:2], *shape[3:], dtype=torch.bool),
-            scaled_projections=torch.zeros(shape, dtype=torch.float16),
+            levels=torch.zeros(shape, dtype=torch.int16),
+            steps=torch.ones(shape[:2], dtype=torch.int64),
             peaks=torch.zeros(shape[:2]),
         )
 
@@ -221,24 +218,20 @@ class _LayerBuilder:
         places: tuple[Tensor, Tensor],
         batch: ImageBatch,
         images: Tensor,
-        projections: Tensor,
-        activations: Tensor,
+        projected: WindowProjections,
         tolerance: float,
     ) -> None:
         """Fill the tiles at `places` from a batch, and compare the activations."""
-        atlas = self.atlas
+        atlas, activations = self.atlas, projected.activations.cpu()
         tops, lefts = atlas.tiles[places].unbind(-1)
-        patches, inside = crop(batch.display.cpu(), images, tops, lefts, self.field.tile_size)
-        atlas.patches[places], atlas.inside[places] = patches, inside
+        patches = cut_out(batch.display.cpu(), images, tops, lefts, self.field.tile_size)
+        atlas.patches[places], atlas.inside[places] = patches, projected.inside.cpu()
         # Some at a time: new memory for all of them costs more than the arithmetic.
-        parts = (values.split(16) for values in (projections, *places))
+        parts = (values.split(16) for values in (projected.pixels.cpu(), *places))
         for some, *drawn in zip(*parts, strict=True):
             # An activation that is not finite leaves nothing to draw.
-            found = some.float().nan_to_num(0, 0, 0)
-            peaks = found.abs().amax((1, 2, 3))
-            atlas.peaks[*drawn] = peaks
-            found /= peaks.where(peaks > 0, 1)[:, None, None, None]
-            atlas.scaled_projections[*drawn] = rounded(found)
+            levels, steps, peaks = in_steps(some.nan_to_num(0, 0, 0))
+            atlas.levels[*drawn], atlas.steps[*drawn], atlas.peaks[*drawn] = levels, steps, peaks
         at = (atlas.drawn[places[0]], places[1])
         atlas.labels[at] = batch.labels.cpu()[images]
         recorded, recomputed = atlas.activations[at].double(), activations.double()

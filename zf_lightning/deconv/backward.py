@@ -227,7 +227,7 @@ def _unpool(signal: Tensor, switches: Tensor, shape: Sequence[int]) -> Tensor:
     pixels = torch.empty(*shape, dtype=signal.dtype, memory_format=layout)
     unpool = torch.ops.aten.adaptive_max_pool2d_backward.grad_input
     # Of the maps below it asks for the shape alone: no memory is needed beside its result's.
-    return unpool(signal, pixels, switches, grad_input=pixels)  # type: ignore[no-any-return]
+    return unpool(signal, pixels, switches, grad_input=pixels)
 
 
 def unpool_apart(

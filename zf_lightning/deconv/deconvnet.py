@@ -301,27 +301,48 @@ class Deconvnet:
 
     def project_layers(self, images: Tensor, groups: Sequence[Units]) -> list[WindowProjections]:
         """Like `project_windows` for several layers, which share what they have in common."""
-        check_images(images, self.graph.weights)
-        size = (images.shape[2], images.shape[3])
         parts: list[list[tuple[Tensor, WindowProjections]]] = [[] for _ in groups]
-        with projecting(self._graph.network, images.device):
-            shape = tuple(images.shape[1:])
-            geometries = self._geometries.of({group.layer for group in groups}, shape)
-            fields = {layer: geometry.receptive_field for layer, geometry in geometries.items()}
-            for part in self._parts(images, groups):
-                field = fields[part.units.layer]
-                tops, lefts = field.tiles(part.units.rows, part.units.columns)
-                windows = part.pixels
-                if part.starts is None or tuple(windows.shape[2:]) != field.tile_size:
-                    top, left = part.starts or (0, 0)
-                    each = torch.arange(len(part.units), device=images.device)
-                    windows = cut_out(windows, each, tops - top, lefts - left, field.tile_size)
-                inside = inside_image(tops, lefts, field.tile_size, size)
-                found = WindowProjections(windows, part.activations, tops, lefts, inside)
-                parts[part.group].append((part.places, found))
-        layers = [_in_order(found) for found in parts]
-        self._check(images, [(g, f.activations) for g, f in zip(groups, layers, strict=True)])
-        return layers
+        for number, places, found in self.project_parts(images, groups):
+            parts[number].append((places, found))
+        return [_in_order(found) for found in parts]
+
+    def project_parts(
+        self, images: Tensor, groups: Sequence[Units]
+    ) -> Iterator[tuple[int, Tensor, WindowProjections]]:
+        """Like `project_layers`, some units at a time, without memory for all of them.
+
+        Yields the number of a group, places `[U]` among its units, and what they project to. At the
+        end the cross-check may raise UserError.
+        """
+        check_images(images, self.graph.weights)
+        device, size = images.device, (images.shape[2], images.shape[3])
+        parts = self._parts(images, groups)
+        with projecting(self._graph.network, device):
+            activations = [images.new_zeros(len(group)) for group in groups]
+        while True:
+            # Between two parts the modes are the caller's.
+            with projecting(self._graph.network, device):
+                part = next(parts, None)
+                if part is None:
+                    break
+                activations[part.group][part.places] = part.activations
+                found = self._windows_of(part, tuple(images.shape[1:]), size)
+            yield part.group, part.places, found
+        self._check(images, [*zip(groups, activations, strict=True)])
+
+    def _windows_of(
+        self, part: Part, shape: tuple[int, ...], size: tuple[int, int]
+    ) -> WindowProjections:
+        layer = part.units.layer
+        field = self._geometries.of({layer}, shape)[layer].receptive_field
+        tops, lefts = field.tiles(part.units.rows, part.units.columns)
+        windows = part.pixels
+        if part.starts is None or tuple(windows.shape[2:]) != field.tile_size:
+            top, left = part.starts or (0, 0)
+            each = torch.arange(len(part.units), device=windows.device)
+            windows = cut_out(windows, each, tops - top, lefts - left, field.tile_size)
+        inside = inside_image(tops, lefts, field.tile_size, size)
+        return WindowProjections(windows, part.activations, tops, lefts, inside)
 
     def _check(self, images: Tensor, projected: Sequence[tuple[Units, Tensor]]) -> None:
         if self.cross_check:

@@ -33,6 +33,13 @@ class Window(NamedTuple):
         right = min(self.left + self.width, input_size[1])
         return Window(top, left, max(bottom - top, 0), max(right - left, 0))
 
+    def union(self, other: "Window") -> "Window":
+        """The smallest that holds both."""
+        top, left = min(self.top, other.top), min(self.left, other.left)
+        bottom = max(self.top + self.height, other.top + other.height)
+        right = max(self.left + self.width, other.left + other.width)
+        return Window(top, left, bottom - top, right - left)
+
 
 @dataclass(frozen=True)
 class ReceptiveField:

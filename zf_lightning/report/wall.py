@@ -328,10 +328,10 @@ def _bars(histogram: Sequence[tuple[float, float, int]]) -> dict[str, Any] | Non
 def _picture(found: LayerAtlas, place: int, ranks: slice, size: tuple[int, int]) -> Image.Image:
     """Of a drawn feature map, some of its images."""
     # In NumPy: torch would start threads for each, and there are threads already.
-    peaks = found.peaks[place, ranks].numpy()[:, None, None, None]
+    a_step = (found.peaks[place, ranks] / found.steps[place, ranks]).numpy()
     return map_picture(
         found.patches[place, ranks].numpy(),
-        found.scaled_projections[place, ranks].numpy().astype(np.float32) * peaks,
+        found.levels[place, ranks].numpy() * a_step[:, None, None, None],
         found.inside[place, ranks].numpy(),
         found.activations[found.drawn[place], ranks].numpy(),
         size,

@@ -35,8 +35,8 @@ from zf_lightning.results.result import counted
 from zf_lightning.results.tables import Table
 from zf_lightning.training import build as assembly
 
-#: Relative differences that rounding explains: of activations, and of projections, which are kept
-#: in 16 bits, from their largest value.
+#: Relative differences that rounding explains: of activations, and of projections, from their
+#: largest value and beside the half of the steps in which they are kept.
 ACTIVATION, PROJECTION = 1e-4, 2e-3
 #: So many findings are named; the table has all.
 NAMED = 20
@@ -184,9 +184,10 @@ def _same_projection(layer: LayerAtlas, place: int, rank: int, found: Tensor) ->
     outside = float(found.abs().sum()) - float(now.abs().sum())
     peak = float(now.abs().max())
     kept = layer.projections[place, rank]
-    return bool(
-        ((now[0] - kept).abs() <= PROJECTION * peak).all()
-    ) and outside <= PROJECTION * float(found.abs().sum())
+    allowed = (PROJECTION + 0.5 / int(layer.steps[place, rank])) * peak
+    return bool(((now[0] - kept).abs() <= allowed).all()) and outside <= PROJECTION * float(
+        found.abs().sum()
+    )
 
 
 def _reading(counts: dict[str, int]) -> str:
