@@ -48,7 +48,7 @@ def test_smooth_images_and_small_levels_take_less_room() -> None:
 
 
 def test_other_bytes_are_refused() -> None:
-    with pytest.raises(ValueError, match="bytes|frame|decompress"):
+    with pytest.raises(ValueError, match=r"bytes|frame|decompress"):
         unpacked_numbers(torch.zeros(9, dtype=torch.uint8), "int64", (1,))
     with pytest.raises(ValueError, match="0 bytes, not 12"):
         unpacked_images(packed_images([]), [(2, 2)])
