@@ -58,8 +58,8 @@ def write_atlas(
 
 def _draw(atlas: Atlas, layer: str, path: Path) -> None:
     panel = atlas_panel(atlas, layer)
-    # A fifth of the bytes of a PNG.
-    write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=2))
+    # A quarter of the bytes of a PNG, in half the time of the best that the format can do.
+    write_whole(path, partial(panel.save, format="webp", quality=QUALITY, method=0))
 
 
 def _leave_room(folder: Path) -> None:
@@ -119,8 +119,14 @@ def _log_pictures(logger: Any, atlas: Atlas, pictures: dict[str, Path], step: in
         import wandb
 
         run = logger.experiment
-        for layer, path in pictures.items():
-            row[f"probe/{layer}"] = wandb.Image(str(path), caption=captions[layer])
+
+        def as_image(layer: str) -> Any:
+            return wandb.Image(str(pictures[layer]), caption=captions[layer])
+
+        # It decodes each, to know its size, while other threads run.
+        with ThreadPoolExecutor(available_cores()) as threads:
+            images = threads.map(as_image, pictures)
+            row |= {f"probe/{layer}": image for layer, image in zip(pictures, images, strict=True)}
         for name in row.keys() - {EPOCH}:
             run.define_metric(name, step_metric=EPOCH)
     logger.log_metrics(row, step)

@@ -23,6 +23,7 @@ from zf_lightning.errors import UserError
 from zf_lightning.inspection.scoring import build_scorer
 from zf_lightning.inspection.top_images import (
     chosen_maps,
+    images_at_once,
     load_top_images,
     load_training_top_images,
 )
@@ -101,14 +102,18 @@ class DeconvProbe(Callback):
         if stage != "fit":
             return
         classifier = _classifier(pl_module)
+        size = classifier.preprocessing.input_size
         deconvnet = Deconvnet(
-            classifier.network, method=self.method, norm=self.norm, cross_check=self.cross_check
+            classifier.network,
+            method=self.method,
+            norm=self.norm,
+            batch_size=images_at_once(size),
+            cross_check=self.cross_check,
         )
         try:
             layers = deconvnet.find_layers(self.layers)
         except UserError as mistake:
             raise UserError(f"probe.layers: {mistake.sentence}") from None
-        size = classifier.preprocessing.input_size
         try:
             shapes = deconvnet.shapes(layers, (size, size))
         except UserError as mistake:

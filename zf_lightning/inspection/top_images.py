@@ -50,6 +50,14 @@ def spread_indices(files: LabelledImages, number: int) -> list[int]:
     return numpy.linspace(0, len(files) - 1, count).round().astype(int).tolist()
 
 
+def images_at_once(size: int) -> int:
+    """How many images of `size` by `size` pixels take as much memory as 32 of 224, at most 256.
+
+    What is done once a batch shows where images are small.
+    """
+    return min(256, max(32, 32 * 224**2 // size**2))
+
+
 class ReadOnce:
     """Files of which the last samples are kept: one image excites many feature maps."""
 

@@ -42,6 +42,7 @@ from zf_lightning.inspection.top_images import (
     ReadOnce,
     chosen_maps,
     image_batch,
+    images_at_once,
     load_top_images,
 )
 from zf_lightning.report.page import write_report
@@ -68,14 +69,15 @@ def run(config: DictConfig) -> dict[str, Any]:
     classifier = classifier_to_inspect(config)
     config = configuration_to_inspect(config)
     options = config.atlas
+    size = classifier.preprocessing.input_size
     deconvnet = Deconvnet(
         classifier.network,
         method=options.method,
         norm=options.norm,
+        batch_size=images_at_once(size),
         cross_check=options.cross_check,
     )
     layers = deconvnet.find_layers(plain(options.layers))
-    size = classifier.preprocessing.input_size
     shapes = deconvnet.shapes(layers, (size, size))
     drawn = {
         layer: _chosen(config, "maps", layer, list(range(shapes[layer][0]))) for layer in layers
