@@ -75,7 +75,9 @@ def unpacked_images(data: Tensor, sizes: Sequence[Pair]) -> list[Pixels]:
     parts = _unpacked(data, sum(numbers)).split(numbers)
     images = []
     for part, size in zip(parts, sizes, strict=True):
-        image = part.numpy().reshape(3, *size).cumsum(1, np.uint8).cumsum(2, np.uint8)
+        # PyTorch's takes a quarter of the time of NumPy's.
+        rows = part.view(3, *size).cumsum(1, dtype=torch.uint8)
+        image = rows.cumsum(2, dtype=torch.uint8).numpy()
         image[::2] += image[1]
         images.append(image)
     return images
@@ -87,13 +89,17 @@ def _packed(values: Tensor) -> Tensor:
 
 
 def _unpacked(data: Tensor, number: int) -> Tensor:
+    # One byte more than there should be, to see whether there are more.
+    values, found = np.empty(number + 1, np.uint8), 0
     try:
-        values = bytearray(zstandard.ZstdDecompressor().decompress(data.numpy().data))
+        with zstandard.ZstdDecompressor().stream_reader(data.numpy().data) as reader:
+            while read := reader.readinto(values[found:].data):
+                found += read
     except zstandard.ZstdError as problem:
         raise ValueError(str(problem)) from problem
-    if len(values) != number:
-        raise ValueError(f"{len(values)} bytes, not {number}")
-    return torch.from_numpy(np.frombuffer(values, np.uint8))
+    if found != number:
+        raise ValueError(f"not the {number} bytes that belong there")
+    return torch.from_numpy(values[:number])
 
 
 def _apart(levels: Tensor) -> Tensor:
