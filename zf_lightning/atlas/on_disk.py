@@ -25,7 +25,8 @@ from zf_lightning.deconv.locality import Pair
 from zf_lightning.deconv.receptive_field import Window, inside_image
 
 FORMAT = "zf-lightning atlas 4"
-#: The parts of images that tiles show, for all layers: no name of a layer's tensor has no slash.
+#: The parts of images that tiles show, of all layers; the tensors of one have a slash in their
+#: names.
 SEEN, BOXES = "seen", "boxes"
 #: Not compressed: the shapes of the others follow from theirs.
 PLAIN = ("activations", "peaks")

@@ -140,6 +140,7 @@ TARGET_OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
         "job_type": (TEXT, None),
         "notes": (TEXT, None),
         "mode": ("auto", "online", "offline", "disabled"),
+        "finish_timeout": (Number(0),),
     },
     "lightning.pytorch.loggers.TensorBoardLogger": {
         "save_dir": (TEXT,),

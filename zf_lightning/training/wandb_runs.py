@@ -47,12 +47,14 @@ def run_options(
     mode: str,
     job_type: str | None = None,
     notes: str | None = None,
+    finish_timeout: float = 0,
 ) -> dict[str, Any]:
     """Options of `wandb.init` for a run whose every file stays in `folder`.
 
     `mode` is `online`, `offline`, `disabled` or `auto`: online where there is an API key, offline
     otherwise. The environment variable WANDB_MODE comes before `mode`. A run that is resumed in
-    the same folder is the same run of wandb.
+    the same folder is the same run of wandb. At its end it waits for `finish_timeout` seconds at
+    most for what is not uploaded yet (0: for all of it); the rest stays in `folder`.
     Raises UserError for another mode.
     """
     modes = ("auto", "online", "offline", "disabled")
@@ -85,6 +87,7 @@ def run_options(
         "id": _run_id(folder),
         "resume": "allow",
         "mode": mode,
+        "settings": _settings(finish_timeout),
     }
 
 
@@ -101,6 +104,12 @@ def _import_wandb(folder: Path) -> None:
         importlib.import_module("wandb")
     finally:
         tempfile.tempdir = before
+
+
+def _settings(finish_timeout: float) -> Any:
+    import wandb
+
+    return wandb.Settings(finish_timeout=finish_timeout, finish_timeout_raises=True)
 
 
 def has_api_key() -> bool:
@@ -198,7 +207,10 @@ def _use_checkpoint(run: Any, ckpt: str | None) -> None:
 
 
 def close_wandb(*, failed: bool = False) -> str | None:
-    """Finish the wandb run of this process; returns how to upload it if it was offline."""
+    """Finish the wandb run of this process.
+
+    Returns how to upload it if it was offline, or if its server took too long.
+    """
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return None
@@ -206,6 +218,12 @@ def close_wandb(*, failed: bool = False) -> str | None:
     record = Path(run.settings.sync_dir) if run.offline else None
     try:
         wandb.finish(exit_code=int(failed))
+    except TimeoutError:
+        log.warning(
+            f"The server of Weights & Biases did not take all of the run in "
+            f"{run.settings.finish_timeout:g} s (logger.wandb.finish_timeout)."
+        )
+        record = Path(run.settings.sync_dir)
     except Exception as problem:
         # Its process is gone, of which it would complain again at the exit.
         log.warning(f"The run of Weights & Biases was not finished: {reason_of(problem)}")
@@ -233,10 +251,11 @@ def feature_map_table(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 def share_staged(pictures: Sequence[Path]) -> None:
     """Let the disk hold once what wandb copied of a table's pictures, to be uploaded."""
-    by_size = {picture.stat().st_size: picture for picture in pictures}
+    by_size: dict[int, list[Path]] = {}
+    for picture in pictures:
+        by_size.setdefault(picture.stat().st_size, []).append(picture)
     for copy in Path(os.environ["WANDB_DATA_DIR"], "artifacts", "staging").glob("*"):
-        picture = by_size.get(copy.stat().st_size)
-        if picture is not None:
+        for picture in by_size.get(copy.stat().st_size, []):
             share(picture, copy)
 
 
@@ -292,6 +311,8 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
         tags=["table"],
         job_type="sweep",
         mode=options.mode,
+        # A job of before this option waits for all.
+        finish_timeout=options.get("finish_timeout") or 0,
     )
     columns, rows = table.values()
     try:
