@@ -129,7 +129,12 @@ class LayerAtlas:
     @property
     def projections(self) -> Tensor:
         """`[M, k, 3, h, w]` float32, comparable between images and feature maps."""
-        return self.levels.float() * (self.peaks / self.steps)[..., None, None, None]
+        return self.levels.float() * self.step_sizes[..., None, None, None]
+
+    @property
+    def step_sizes(self) -> Tensor:
+        """`[M, k]` float32: what a step of `levels` is in units of the input."""
+        return self.peaks / self.steps
 
 
 #: What there is for each drawn feature map.

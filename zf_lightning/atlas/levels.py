@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 #: Steps to the root mean square of a projection. A picture is drawn with 127 steps from grey to
-#: black or white, a magnitude of two to six times that: rounding moves its pixels by one at most,
-#: nearly all by less.
+#: black or white, a magnitude of two to seven times that: rounding moves nearly all its pixels by
+#: one at most.
 STEPS = 20
 #: From zero to the peak, however near or far that is from the rest.
 FEWEST, MOST = 127, 1024
@@ -15,8 +15,8 @@ def in_steps(projections: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Round projections `[..., 3, h, w]`, each in steps of its own.
 
     Returns the numbers of steps, of that shape (int16), how many make the largest magnitude `[...]`
-    (int64), and that magnitude `[...]` (float32). The cosine between what is kept and
-    what was given is at least 0.9998.
+    (int64), and that magnitude `[...]` (float32). The cosine between what is kept and what was
+    given is at least 0.9998.
     """
     values = projections.float()
     axes = (-3, -2, -1)

@@ -11,7 +11,7 @@ from zf_lightning.system.memory import available_memory, size_in_words
 #: A top image of a feature map in memory: its row of the table (32), those that are merged and
 #: sorted with it, and what an atlas says of it.
 BYTES_A_TOP_IMAGE = 256
-#: A pixel of a tile: three colours as uint8, three float16 values, and whether it is in the image.
+#: A pixel of a tile: three colours as uint8, three steps as int16, and whether it is in the image.
 BYTES_A_PIXEL = 10
 #: The same while a layer is compressed and drawn; measured: 22.
 BYTES_A_PIXEL_DRAWN = 25

@@ -315,7 +315,7 @@ class Deconvnet:
         end the cross-check may raise UserError.
         """
         check_images(images, self.graph.weights)
-        device, size = images.device, (images.shape[2], images.shape[3])
+        device = images.device
         parts = self._parts(images, groups)
         with projecting(self._graph.network, device):
             activations = [images.new_zeros(len(group)) for group in groups]
@@ -326,13 +326,11 @@ class Deconvnet:
                 if part is None:
                     break
                 activations[part.group][part.places] = part.activations
-                found = self._windows_of(part, tuple(images.shape[1:]), size)
+                found = self._windows_of(part, tuple(images.shape[1:]))
             yield part.group, part.places, found
         self._check(images, [*zip(groups, activations, strict=True)])
 
-    def _windows_of(
-        self, part: Part, shape: tuple[int, ...], size: tuple[int, int]
-    ) -> WindowProjections:
+    def _windows_of(self, part: Part, shape: tuple[int, ...]) -> WindowProjections:
         layer = part.units.layer
         field = self._geometries.of({layer}, shape)[layer].receptive_field
         tops, lefts = field.tiles(part.units.rows, part.units.columns)
@@ -341,7 +339,7 @@ class Deconvnet:
             top, left = part.starts or (0, 0)
             each = torch.arange(len(part.units), device=windows.device)
             windows = cut_out(windows, each, tops - top, lefts - left, field.tile_size)
-        inside = inside_image(tops, lefts, field.tile_size, size)
+        inside = inside_image(tops, lefts, field.tile_size, field.input_size)
         return WindowProjections(windows, part.activations, tops, lefts, inside)
 
     def _check(self, images: Tensor, projected: Sequence[tuple[Units, Tensor]]) -> None:

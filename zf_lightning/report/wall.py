@@ -328,10 +328,10 @@ def _bars(histogram: Sequence[tuple[float, float, int]]) -> dict[str, Any] | Non
 def _picture(found: LayerAtlas, place: int, ranks: slice, size: tuple[int, int]) -> Image.Image:
     """Of a drawn feature map, some of its images."""
     # In NumPy: torch would start threads for each, and there are threads already.
-    a_step = (found.peaks[place, ranks] / found.steps[place, ranks]).numpy()
+    step_sizes = found.step_sizes[place, ranks].numpy()[:, None, None, None]
     return map_picture(
         found.patches[place, ranks].numpy(),
-        found.levels[place, ranks].numpy() * a_step[:, None, None, None],
+        found.levels[place, ranks].numpy() * step_sizes,
         found.inside[place, ranks].numpy(),
         found.activations[found.drawn[place], ranks].numpy(),
         size,
