@@ -22,6 +22,7 @@ from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
 from zf_lightning.inspection.scoring import build_scorer
 from zf_lightning.inspection.top_images import (
+    ReadOnce,
     chosen_maps,
     images_at_once,
     load_top_images,
@@ -94,6 +95,8 @@ class DeconvProbe(Callback):
         self._capture: Capture
         self._training: TrainingCandidates | None = None
         self._began = 0.0
+        #: Half of an epoch's images, or more, are also among the strongest of the next.
+        self._read_once: ReadOnce
         #: Of the last epoch drawn, until the training ends.
         self._newest: Atlas | None = None
 
@@ -150,6 +153,7 @@ class DeconvProbe(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock that the cost is compared with."""
         self._began = time.monotonic()
+        self._read_once = ReadOnce(_files(trainer, self.split))
         self._top.to(pl_module.device)
         if self._training is not None:
             self._training.to(pl_module.device, first=trainer.is_global_zero)
@@ -294,7 +298,7 @@ class DeconvProbe(Callback):
         atlas = build_atlas(
             self._deconvnet,
             top,
-            lambda indices: load(files, indices, classifier),
+            lambda indices: load(self._read_once, indices, classifier),
             input_size=(size, size),
             maps=self._drawn,
             label_of=lambda index: files.labels[index],

@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 
 from tests.conftest import Compose
 from zf_lightning.atlas import Atlas
-from zf_lightning.callbacks import atlas_pictures
+from zf_lightning.callbacks import atlas_pictures, deconv_probe
 from zf_lightning.data import FolderSource
+from zf_lightning.data.sources.base import LabelledFiles
 from zf_lightning.deconv import Deconvnet
 from zf_lightning.errors import UserError
-from zf_lightning.inspection.top_images import chosen_maps, load_top_images
+from zf_lightning.inspection.top_images import ReadOnce, chosen_maps, load_top_images
 from zf_lightning.tasks import train
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import load_classifier
@@ -142,6 +143,32 @@ def test_only_the_asked_epochs_and_the_last_are_drawn(
     older, last = (Atlas.load(tmp_path / "run" / "atlas" / name) for name in names)
     assert older.layers["conv5"].patches.shape[1] == 1
     assert last.layers["conv5"].patches.shape[1] == older.layers["conv5"].indices.shape[1] > 1
+
+
+def test_images_that_stay_among_the_strongest_are_read_once(
+    monkeypatch: pytest.MonkeyPatch, compose_config: Compose, tiny: list[str]
+) -> None:
+    drawn: list[list[int]] = []
+    read: list[int] = []
+    by_the_probe: list[int] = []
+    load, get = deconv_probe.load_top_images, LabelledFiles.__getitem__
+
+    def loading(files: ReadOnce, indices: list[int], classifier: Any) -> Any:
+        before = len(read)
+        batch = load(files, indices, classifier)
+        by_the_probe.extend(read[before:])
+        drawn.append(indices)
+        return batch
+
+    def reading(self: LabelledFiles, index: int) -> Any:
+        read.append(index)
+        return get(self, index)
+
+    monkeypatch.setattr(deconv_probe, "load_top_images", loading)
+    monkeypatch.setattr(LabelledFiles, "__getitem__", reading)
+    train.run(compose_config(*tiny, "trainer.max_epochs=3"))
+    assert len(drawn) == 3 and set(drawn[0]) & set(drawn[1])
+    assert sorted(by_the_probe) == sorted({index for indices in drawn for index in indices})
 
 
 def test_maps_are_a_seeded_subset_a_list_or_all() -> None:

@@ -14,7 +14,7 @@ from zf_lightning.data.sources.base import Sample
 from zf_lightning.errors import UserError
 from zf_lightning.training.module import ImageClassifier
 
-#: Images that a process keeps while it goes from file to file of tiles, 196 kB each.
+#: Images that a process keeps from one batch, file of tiles or epoch to the next, 196 kB each.
 KEPT_SAMPLES = 1024
 
 
@@ -76,7 +76,11 @@ def load_top_images(
 
 
 def load_training_top_images(
-    files: LabelledImages, indices: Sequence[int], classifier: ImageClassifier, *, epoch: int
+    files: LabelledImages | ReadOnce,
+    indices: Sequence[int],
+    classifier: ImageClassifier,
+    *,
+    epoch: int,
 ) -> ImageBatch:
     """Images of a split with the crop and the mirroring that an epoch trained on.
 
