@@ -25,6 +25,7 @@ from zf_lightning.training import loggers
 from zf_lightning.training.loggers import (
     MetricsFile,
     alert,
+    has_failed,
     log_configuration,
     log_summary,
     log_table,
@@ -257,11 +258,15 @@ def test_the_table_of_a_sweep_is_a_run_of_its_group(tmp_path: Path) -> None:
     assert "41.25" in stored.read_text()
 
 
+@pytest.mark.parametrize("kind", [wandb.Error, ConnectionResetError])
 def test_a_server_that_refuses_a_table_or_figures_is_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kind: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refusing(**options: object) -> None:
-        raise wandb.Error("permission denied\nwhile asking for the project")
+        raise kind("permission denied\nwhile asking for the project")
 
     (tmp_path / "job").mkdir()
     logged = "logger: {wandb: {project: p, entity: null, mode: auto}}"
@@ -375,6 +380,19 @@ def test_a_server_that_refuses_is_one_sentence() -> None:
 
     with pytest.raises(UserError, match=r"connection refused\); .* logger.wandb.mode=offline"):
         log_configuration([Refusing("metrics.csv")], {})
+
+
+def test_wandbs_own_process_that_ends_before_the_first_step_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(MetricsFile):
+        def log_hyperparams(self, *args: object, **options: object) -> None:
+            raise ConnectionResetError("Connection lost")
+
+    broken, other = Broken("metrics.csv"), MetricsFile(tmp_path / "metrics.csv")
+    log_configuration([broken, other], {})
+    assert has_failed(broken) and not has_failed(other)
+    assert "Broken has failed (Connection lost): nothing more is logged to it" in caplog.text
 
 
 def test_the_older_name_of_offline_is_known(

@@ -55,11 +55,15 @@ def attempt(logger: Logger, call: Callable[..., Any], *args: Any, **options: Any
         return call(*args, **options)
     except Exception as problem:
         # The errors of loggers have no class in common.
-        _FAILED.add(logger)
-        log.warning(
-            f"{type(logger).__name__} has failed ({reason_of(problem)}): nothing more is logged "
-            "to it; the run goes on."
-        )
+        _give_up(logger, problem)
+
+
+def _give_up(logger: Logger, problem: Exception) -> None:
+    _FAILED.add(logger)
+    log.warning(
+        f"{type(logger).__name__} has failed ({reason_of(problem)}): nothing more is logged "
+        "to it; the run goes on."
+    )
 
 
 def has_failed(logger: Logger) -> bool:
@@ -184,7 +188,7 @@ def wandb_logger(**of_run: Any) -> WandbLogger:
 def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
     """Give each logger the configuration; this is also where wandb first meets its server.
 
-    As `shown_configuration` has it.
+    As `shown_configuration` has it. Another failure of a logger is a warning, as later ones are.
     Raises UserError if wandb refuses the key, or cannot be reached within its 90 seconds.
     """
     for logger in loggers:
@@ -192,12 +196,12 @@ def log_configuration(loggers: Sequence[Logger], values: dict[str, Any]) -> None
             logger.log_hyperparams(shown_configuration(values))
         except Exception as problem:
             wandb = sys.modules.get("wandb")
-            if wandb is None or not isinstance(problem, wandb.Error):
-                raise
-            raise UserError(
-                f"Weights & Biases did not take the run ({reason_of(problem)}); to train without "
-                "its server use logger.wandb.mode=offline, and upload the run later."
-            ) from problem
+            if wandb is not None and isinstance(problem, wandb.Error):
+                raise UserError(
+                    f"Weights & Biases did not take the run ({reason_of(problem)}); to train "
+                    "without its server use logger.wandb.mode=offline, and upload the run later."
+                ) from problem
+            _give_up(logger, problem)
     _to_wandb(loggers, lambda run: describe_run(run, values))
 
 

@@ -266,7 +266,8 @@ def log_figures(
 
     `feature_maps` are rows of `feature_map_table`.
 
-    Nothing happens without `logger.wandb`; a server that refuses is a warning.
+    Nothing happens without `logger.wandb`; a server that refuses, and any other failure of wandb,
+    is a warning.
     """
     options = config.logger.get("wandb")
     if options is None or not (figures or feature_maps):
@@ -274,15 +275,17 @@ def log_figures(
     import wandb
 
     values = {key: plain(value) for key, value in options.items() if key != "_target_"}
+    options_of_run = run_options(**values)
     try:
-        run = wandb.init(**run_options(**values), config=shown_configuration(plain(config)))
+        run = wandb.init(**options_of_run, config=shown_configuration(plain(config)))
         describe_run(run, plain(config))
         shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in figures.items()}
         if feature_maps:
             shown["feature_maps"] = feature_map_table(feature_maps)
         run.log(shown)
         share_staged([row["picture"] for row in feature_maps])
-    except wandb.Error as problem:
+    except Exception as problem:
+        # Its own process may be gone, for which the error has no class of wandb's.
         log.warning(f"The figures were not logged to Weights & Biases: {reason_of(problem)}")
     return close_wandb()
 
@@ -320,7 +323,8 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
         if run.offline:
             keep_paths_relative(run, folder)
         run.log({"table": wandb.Table(columns=[*columns], data=rows)})
-    except wandb.Error as problem:
+    except Exception as problem:
+        # Its own process may be gone, for which the error has no class of wandb's.
         log.warning(f"The table was not logged to Weights & Biases: {reason_of(problem)}")
     if close_wandb() is None:
         return None
