@@ -49,6 +49,8 @@ EMPTY = {
     "atlas.maps",
     "atlas.pictures",
     "atlas.quantiles",
+    # No numbers beside the pictures.
+    "probe.scores",
     *("model.convs", "model.fcs", "ablation", "ablation.none.convs", "ablation.none.fcs"),
     *(
         "callbacks",

@@ -31,11 +31,11 @@ from zf_lightning.training.loggers import (
     log_table,
     wandb_logger,
 )
+from zf_lightning.training.wandb_options import run_options
 from zf_lightning.training.wandb_runs import (
     close_wandb,
     log_figures,
     log_sweep_table,
-    run_options,
 )
 
 
@@ -152,14 +152,14 @@ def test_a_logger_that_fails_is_a_warning_and_the_run_goes_on(
 @pytest.mark.slow
 def test_wandbs_own_process_may_be_killed(tmp_path: Path, image_folder: Path) -> None:
     command = [sys.executable, "main.py", *tiny_run(image_folder, tmp_path / "data")]
-    command += ["logger=wandb", "callbacks.probe=null", "trainer.max_epochs=9"]
+    command += ["logger=wandb", "callbacks.probe=null", "trainer.max_epochs=60"]
     command += [f"hydra.run.dir={tmp_path / 'run'}", "optimizer.lr=0.001"]
     environment = {**os.environ, "WANDB_MODE": "offline"}
     with (tmp_path / "said").open("w+") as said:
         run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
         table = tmp_path / "run" / "metrics.csv"
-        wait_for(table.exists)
-        wait_for(lambda: children(run.pid, named="wandb-core"))
+        wait_for(lambda: children(run.pid, named="wandb-core"), running=run)
+        wait_for(table.exists, running=run)
         (service,) = children(run.pid, named="wandb-core")
         os.kill(service, signal.SIGKILL)
         assert run.wait(300) == 0
@@ -168,7 +168,7 @@ def test_wandbs_own_process_may_be_killed(tmp_path: Path, image_folder: Path) ->
     assert text.count("WandbLogger has failed") == 1
     assert "Traceback" not in text
     assert (tmp_path / "run" / "result.json").exists()
-    assert max(int(row["epoch"]) for row in rows(table)) == 9
+    assert max(int(row["epoch"]) for row in rows(table)) == 60
 
 
 def children(process: int, *, named: str) -> list[int]:

@@ -16,7 +16,8 @@ import pytest
 #: A run that waits for a line before it ends, and then says how to upload it.
 RUN = """
 import sys
-from zf_lightning.training.wandb_runs import close_wandb, run_options
+from zf_lightning.training.wandb_options import run_options
+from zf_lightning.training.wandb_runs import close_wandb
 about = dict.fromkeys(("entity", "group", "name")) | {"project": "p", "tags": []}
 options = run_options(folder=sys.argv[1], mode="online", finish_timeout=2, **about)
 import wandb

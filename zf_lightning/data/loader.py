@@ -1,15 +1,21 @@
 """The data loader: batches in the epoch's order, resumed mid-epoch, without unreadable files."""
 
+import os
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from torch import multiprocessing
 from torch.utils.data import DataLoader, default_collate
 
 from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.errors import UserError
+
+#: Bytes of the temporary folder's path, at most: a Unix socket has 107, of which Python takes 32.
+LONGEST_TEMPORARY_FOLDER = 75
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -28,6 +34,7 @@ class BatchLoader(DataLoader[Batch]):
     _taken = 0
     _resume_from: dict[str, Any] | None = None
 
+    # Raises UserError where workers could not hand over what they read.
     # A generator: the workers start at the first `next`, when Lightning has set the epoch. It
     # calls `iter` before that, and workers would prefetch from the order of epoch 0.
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -36,6 +43,8 @@ class BatchLoader(DataLoader[Batch]):
             self.sampler.first_batch = self._taken
         if self.bad_files is not None:
             self.bad_files.start_epoch()
+        if self.num_workers:
+            _check_temporary_folder()
         batches = super().__iter__()
         while True:
             began = time.monotonic()
@@ -91,6 +100,22 @@ class BatchLoader(DataLoader[Batch]):
             "seed": sampler.seed,
             "stored_order": sampler.stored.order_key() if sampler.stored is not None else 0,
         }
+
+
+def _check_temporary_folder() -> None:
+    """Raise UserError where the path of the temporary folder is too long for workers' sockets.
+
+    PyTorch's loader would wait for ever for a worker that cannot hand over a tensor.
+    """
+    folder = tempfile.gettempdir()
+    length = len(os.fsencode(folder))
+    shares_by_socket = multiprocessing.get_sharing_strategy() == "file_descriptor"
+    if shares_by_socket and length > LONGEST_TEMPORARY_FOLDER:
+        raise UserError(
+            f"The path of the temporary folder, {folder}, has {length} characters: workers that "
+            f"read images can use {LONGEST_TEMPORARY_FOLDER}. Set TMPDIR to a shorter one, or read "
+            "without workers by data.workers=0."
+        )
 
 
 def collate(samples: list[tuple]) -> Batch:

@@ -6,9 +6,7 @@ opened from the disk may load a script, but may not read a JSON file.
 """
 
 import json
-import math
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,18 +31,12 @@ from zf_lightning.figures.grid import (
     tile_size,
     tiles_per_side,
 )
+from zf_lightning.report.over_all_images import NOT_KNOWN, over_all_images, row_over_all_images
 from zf_lightning.report.page import images_of
 from zf_lightning.system.cores import available_cores
 from zf_lightning.system.files import write_whole
 
 FOLDER, SCRIPT = "maps", "maps.js"
-OVER_ALL_IMAGES = (
-    "share of images that excite it",
-    "class that it detects best",
-    "average precision",
-)
-#: Of a feature map that was not described.
-NOT_KNOWN: dict[str, Any] = dict.fromkeys(OVER_ALL_IMAGES)
 #: What a table says of a feature map, by column, its picture last; None where it is not known.
 MapRow = dict[str, Any]
 #: Of each feature map; a picture of more would be slow to load.
@@ -96,8 +88,8 @@ class MapWall:
             for one in self._layers[name]["maps"]:
                 if "all" not in one:
                     of_map = maps[one["map"]]
-                    one["all"] = _over_all_images(of_map, atlas.classes)
-                    self._rows[name, one["map"]] = _row_over_all_images(of_map, atlas.classes)
+                    one["all"] = over_all_images(of_map, atlas.classes)
+                    self._rows[name, one["map"]] = row_over_all_images(of_map, atlas.classes)
 
     def add_examples(self, atlas: Atlas) -> None:
         """Draw the images at quantiles of maps that `add` has described, one below the other."""
@@ -264,65 +256,6 @@ def draw_training(run_folder: Path) -> list[MapRow]:
     wall.add_settled(settled_maps(every, atlases[last]))
     wall.write()
     return wall.rows()
-
-
-def _over_all_images(one: MapDistribution, classes: Sequence[str]) -> dict[str, Any]:
-    """What a page says of a feature map's activations in all images."""
-    detects = [
-        {
-            "class": classes[found.label],
-            "precision": f"{found.average_precision:.2f}",
-            "share": f"{found.share:.2f}",
-            "f1": f"{found.f1:.2f}",
-        }
-        for found in one.classes
-    ]
-    return {
-        "images": one.images,
-        "excited": f"{100 * one.excited:.3g} %",
-        "bars": _bars(one.histogram),
-        "detects": detects,
-        "quantiles": [
-            {
-                "quantile": example.quantile,
-                "activation": readable(example.activation) if example.activation > 0 else None,
-                "image": example.index,
-                "label": -1,
-            }
-            for example in one.quantiles
-        ],
-    }
-
-
-def _row_over_all_images(one: MapDistribution, classes: Sequence[str]) -> dict[str, Any]:
-    # As many digits as the page shows.
-    row = NOT_KNOWN | {OVER_ALL_IMAGES[0]: float(f"{one.excited:.3g}")}
-    for best in one.classes[:1]:
-        found = (classes[best.label], round(best.average_precision, 2))
-        row |= dict(zip(OVER_ALL_IMAGES[1:], found, strict=True))
-    return row
-
-
-def _bars(histogram: Sequence[tuple[float, float, int]]) -> dict[str, Any] | None:
-    """Positive activations from 2^n to 1.5 · 2^n to 2^(n + 1): limits, and counts without a gap."""
-    found: Counter[int] = Counter()
-    for low, high, images in histogram:
-        if high > 0:
-            # The lowest bucket reaches down to 0.
-            share, power = math.frexp(low or high / 2)
-            found[2 * power + (share >= 0.75)] += images
-    if not found:
-        return None
-
-    def limit(place: int) -> float:
-        return math.ldexp(0.75 if place % 2 else 0.5, place // 2)
-
-    first, last = min(found), max(found)
-    return {
-        "from": readable(limit(first)),
-        "to": readable(limit(last + 1)),
-        "counts": [found[place] for place in range(first, last + 1)],
-    }
 
 
 def _picture(found: LayerAtlas, place: int, ranks: slice, size: tuple[int, int]) -> Image.Image:

@@ -17,7 +17,7 @@ from zf_lightning.errors import UserError, reason_of
 from zf_lightning.results import metric_names as names
 from zf_lightning.system.compat import spec_of
 from zf_lightning.system.files import write_whole
-from zf_lightning.training.wandb_runs import has_api_key
+from zf_lightning.training.wandb_options import has_api_key
 
 log = logging.getLogger(__name__)
 

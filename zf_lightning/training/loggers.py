@@ -17,12 +17,12 @@ from zf_lightning.results import metric_names as names
 from zf_lightning.results.metrics_file import format_rows, read_rows
 from zf_lightning.results.tables import Table
 from zf_lightning.system.files import write_whole
+from zf_lightning.training.shown_configuration import shown_configuration
+from zf_lightning.training.wandb_options import run_options
 from zf_lightning.training.wandb_runs import (
     describe_run,
     feature_map_table,
-    run_options,
     share_staged,
-    shown_configuration,
 )
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class MetricsFile(Logger):
 
 @functools.wraps(run_options, assigned=())
 def wandb_logger(**of_run: Any) -> WandbLogger:
-    """A Weights & Biases logger; its options are those of `wandb_runs.run_options`."""
+    """A Weights & Biases logger; its options are those of `wandb_options.run_options`."""
     options = run_options(**of_run)
     return WandbLogger(save_dir=options.pop("dir"), **options)
 

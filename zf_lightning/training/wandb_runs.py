@@ -1,155 +1,30 @@
-"""Runs of Weights & Biases: their options, what they show, their end, and the table of a sweep.
+"""Runs of Weights & Biases: what they say of themselves, their end, and those without a Trainer.
 
-wandb is imported where it is used, and Lightning never: a sweep is started and summed up without
-them.
+wandb is imported where it is used, and Lightning never: a sweep is summed up without them.
 """
 
 import contextlib
-import importlib
 import logging
 import os
 import shlex
 import sys
-import tempfile
-import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from zf_lightning.config.check import READ_BY
 from zf_lightning.config.instantiate import plain
 from zf_lightning.config.options import option_of_run, run_folder
-from zf_lightning.errors import UserError, reason_of
+from zf_lightning.errors import reason_of
 from zf_lightning.results import metric_names as names
 from zf_lightning.results.tables import Table
 from zf_lightning.system.compat import keep_paths_relative, use_artifact_offline
-from zf_lightning.system.files import share, write_whole
-from zf_lightning.system.processes import is_first_process
+from zf_lightning.system.files import share
+from zf_lightning.training.shown_configuration import shown_configuration
+from zf_lightning.training.wandb_options import run_options
 
 log = logging.getLogger(__name__)
-#: Environment variables of the folders that wandb stages files in, as set here for the last run.
-_STAGING: dict[str, str] = {}
-#: Parts of a configuration that say nothing of what was done: places, and what is said elsewhere.
-_NOT_SHOWN = ("paths", "probe", "logger", "hydra", "resume", "trust", "sweep")
-_OF_TRAINING = dict.fromkeys(("optimizer", "scheduler", "callbacks"), ("train", "transfer"))
-
-
-def run_options(
-    *,
-    folder: str | Path,
-    project: str,
-    entity: str | None,
-    group: str | None,
-    name: str | None,
-    tags: Sequence[str],
-    mode: str,
-    job_type: str | None = None,
-    notes: str | None = None,
-    finish_timeout: float = 0,
-) -> dict[str, Any]:
-    """Options of `wandb.init` for a run whose every file stays in `folder`.
-
-    `mode` is `online`, `offline`, `disabled` or `auto`: online where there is an API key, offline
-    otherwise. The environment variable WANDB_MODE comes before `mode`. A run that is resumed in
-    the same folder is the same run of wandb. At its end it waits for `finish_timeout` seconds at
-    most for what is not uploaded yet (0: for all of it); the rest stays in `folder`.
-    Raises UserError for another mode.
-    """
-    modes = ("auto", "online", "offline", "disabled")
-    mode = os.environ.get("WANDB_MODE", mode)
-    if mode == "dryrun":
-        mode = "offline"
-    # Before wandb is first asked anything: it reads its settings once.
-    os.environ.setdefault("WANDB_SILENT", "true")
-    if mode not in modes:
-        raise UserError(f"logger.wandb.mode={mode} is not known: it is one of {', '.join(modes)}.")
-    folder = Path(folder)
-    # Media and artifacts are otherwise staged in the user's home: a run's folder could not be
-    # moved and synchronised elsewhere.
-    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
-        # Not the user's own choice, but that of an earlier run of this process.
-        if os.environ.get(variable) in (None, _STAGING.get(variable)):
-            os.environ[variable] = _STAGING[variable] = str(folder / "wandb")
-    _import_wandb(folder / "wandb")
-    if mode == "auto":
-        mode = "online" if has_api_key() else "offline"
-    return {
-        "dir": str(folder),
-        "project": project,
-        "entity": entity,
-        "group": group,
-        "name": name or folder.name,
-        "tags": list(tags),
-        "job_type": job_type,
-        "notes": notes,
-        "id": _run_id(folder),
-        "resume": "allow",
-        "mode": mode,
-        "settings": _settings(finish_timeout),
-    }
-
-
-def _import_wandb(folder: Path) -> None:
-    """Import wandb with `folder` for its temporary folders: it makes them then.
-
-    A killed run would leave them in the system's.
-    """
-    if "wandb" in sys.modules:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        importlib.import_module("wandb")
-    finally:
-        tempfile.tempdir = before
-
-
-def _settings(finish_timeout: float) -> Any:
-    import wandb
-
-    return wandb.Settings(finish_timeout=finish_timeout, finish_timeout_raises=True)
-
-
-def has_api_key() -> bool:
-    """Whether wandb has a key for its server; nobody is asked for one."""
-    import wandb
-
-    return wandb.login(prompt=False, verify=False)
-
-
-def shown_configuration(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain configuration as loggers show it: what was chosen, by which runs are compared.
-
-    Without classes to make, folders of the machine, and options that the task does not read.
-    Ablations are one value, by which runs can be grouped.
-    """
-    task = values.get("task", {}).get("name")
-    kept = {
-        key: value
-        for key, value in values.items()
-        if key not in _NOT_SHOWN and task in {**READ_BY, **_OF_TRAINING}.get(key, (task,))
-    }
-    return {**_without_places(kept), "ablation": "+".join(values.get("ablation", ())) or "none"}
-
-
-def _without_places(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_without_places(value) for value in values if not _is_place(value)]
-    if isinstance(values, dict):
-        return {
-            key: _without_places(value)
-            for key, value in values.items()
-            if key not in ("_target_", "_partial_", "folder", "dirpath") and not _is_place(value)
-        }
-    return values
-
-
-def _is_place(value: Any) -> bool:
-    # Also one that an override gives, as data.root=/images.
-    parts = value.split("=") if isinstance(value, str) else ()
-    return any(PurePath(part).is_absolute() for part in parts)
 
 
 def describe_run(run: Any, values: Mapping[str, Any]) -> None:
@@ -333,13 +208,3 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
     first, *others = map(shlex.quote, places)
     runs = " ".join([first, *(f"{place}/*/" for place in others)])
     return f'for run in {runs}; do (cd "$run" && wandb sync wandb/offline-run-*); done'
-
-
-def _run_id(folder: Path) -> str | None:
-    if not is_first_process():
-        return None
-    file = folder / "wandb" / "run_id"
-    if file.exists():
-        return file.read_text().strip()
-    write_whole(file, uuid.uuid4().hex[:8])
-    return file.read_text()
