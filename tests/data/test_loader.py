@@ -16,7 +16,7 @@ def test_a_temporary_folder_with_too_long_a_path_is_named(monkeypatch: pytest.Mo
     monkeypatch.setattr(tempfile, "tempdir", folder)
     numbers = TensorDataset(torch.arange(4))
     # It is never made: the workers are not started.
-    with pytest.raises(UserError, match=f"{folder}, has 76 characters.*data.workers=0"):
+    with pytest.raises(UserError, match=f"{folder}, takes 76 bytes.*data.workers=0"):
         next(iter(BatchLoader(numbers, num_workers=1)))
     assert len([*BatchLoader(numbers)]) == 4
 

@@ -112,7 +112,7 @@ def _check_temporary_folder() -> None:
     shares_by_socket = multiprocessing.get_sharing_strategy() == "file_descriptor"
     if shares_by_socket and length > LONGEST_TEMPORARY_FOLDER:
         raise UserError(
-            f"The path of the temporary folder, {folder}, has {length} characters: workers that "
+            f"The path of the temporary folder, {folder}, takes {length} bytes: workers that "
             f"read images can use {LONGEST_TEMPORARY_FOLDER}. Set TMPDIR to a shorter one, or read "
             "without workers by data.workers=0."
         )
