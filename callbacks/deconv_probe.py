@@ -245,6 +245,8 @@ class DeconvProbe(Callback):
             except OSError as problem:
                 log.warning(f"Not all tiles of the last epoch could be written: {problem}")
             self._newest = None
+        # Up to 200 MB of images.
+        del self._read_once
         self.seconds_drawing += time.monotonic() - began
         whole = time.monotonic() - self._began
         cost = self.seconds_capturing + self.seconds_drawing
