@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.utils.data import TensorDataset
 
-from zf_lightning.data.loader import LONGEST_TEMPORARY_FOLDER, BatchLoader
+from zf_lightning.data.loader import BatchLoader
 from zf_lightning.errors import UserError
+from zf_lightning.inspection.subject import file_loader
+from zf_lightning.system.worker_sockets import LONGEST_TEMPORARY_FOLDER
 
 
 def test_a_temporary_folder_with_too_long_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +22,11 @@ def test_a_temporary_folder_with_too_long_a_path_is_named(monkeypatch: pytest.Mo
     with pytest.raises(UserError, match=f"{folder}, takes 76 bytes.*data.workers=0"):
         next(iter(BatchLoader(numbers, num_workers=1)))
     assert len([*BatchLoader(numbers)]) == 4
+    config = OmegaConf.create({"data": {"batch_size": 1, "workers": 1}})
+    with pytest.raises(UserError, match=f"{folder}, takes 76 bytes"):
+        file_loader(config, numbers)
+    config.data.workers = 0
+    assert len([*file_loader(config, numbers)]) == 4
 
 
 def test_workers_hand_over_tensors_by_the_longest_path(

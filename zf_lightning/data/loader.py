@@ -1,21 +1,16 @@
 """The data loader: batches in the epoch's order, resumed mid-epoch, without unreadable files."""
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from torch import multiprocessing
 from torch.utils.data import DataLoader, default_collate
 
 from zf_lightning.data.bad_files import BadFiles
 from zf_lightning.data.batch import Batch
 from zf_lightning.data.sampler import EpochSampler
 from zf_lightning.errors import UserError
-
-#: Bytes of the temporary folder's path, at most: a Unix socket has 107, of which Python takes 32.
-LONGEST_TEMPORARY_FOLDER = 75
+from zf_lightning.system.worker_sockets import check_temporary_folder
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -44,7 +39,7 @@ class BatchLoader(DataLoader[Batch]):
         if self.bad_files is not None:
             self.bad_files.start_epoch()
         if self.num_workers:
-            _check_temporary_folder()
+            check_temporary_folder()
         batches = super().__iter__()
         while True:
             began = time.monotonic()
@@ -100,22 +95,6 @@ class BatchLoader(DataLoader[Batch]):
             "seed": sampler.seed,
             "stored_order": sampler.stored.order_key() if sampler.stored is not None else 0,
         }
-
-
-def _check_temporary_folder() -> None:
-    """Raise UserError where the path of the temporary folder is too long for workers' sockets.
-
-    PyTorch's loader would wait for ever for a worker that cannot hand over a tensor.
-    """
-    folder = tempfile.gettempdir()
-    length = len(os.fsencode(folder))
-    shares_by_socket = multiprocessing.get_sharing_strategy() == "file_descriptor"
-    if shares_by_socket and length > LONGEST_TEMPORARY_FOLDER:
-        raise UserError(
-            f"The path of the temporary folder, {folder}, takes {length} bytes: workers that "
-            f"read images can use {LONGEST_TEMPORARY_FOLDER}. Set TMPDIR to a shorter one, or read "
-            "without workers by data.workers=0."
-        )
 
 
 def collate(samples: list[tuple]) -> Batch:

@@ -25,6 +25,7 @@ from zf_lightning.models import classes_of, imagenet_class_names, load_weights, 
 from zf_lightning.system.cores import default_workers
 from zf_lightning.system.devices import asks_for_several, chosen_device
 from zf_lightning.system.processes import follow_loader
+from zf_lightning.system.worker_sockets import check_temporary_folder
 from zf_lightning.training import build as assembly
 from zf_lightning.training.checkpoint import (
     check_same_classes,
@@ -278,11 +279,17 @@ def layers_asked(asked: Any, graph: Graph) -> list[str]:
 def file_loader(
     config: DictConfig, files: Dataset, *, batch_size: int | None = None, **options: Any
 ) -> DataLoader:
-    """Every sample of some files in their order, whatever their number; the last batch is short."""
+    """Every sample of some files in their order, whatever their number; the last batch is short.
+
+    Raises UserError where workers could not hand over what they read.
+    """
+    workers = default_workers(config.data.workers)
+    if workers:
+        check_temporary_folder()
     return DataLoader(
         files,
         batch_size=config.data.batch_size if batch_size is None else batch_size,
-        num_workers=default_workers(config.data.workers),
+        num_workers=workers,
         worker_init_fn=follow_loader,
         **options,
     )

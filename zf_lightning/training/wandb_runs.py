@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def log_figures(
 
     values = {key: plain(value) for key, value in options.items() if key != "_target_"}
     options_of_run = run_options(**values)
-    try:
+    with _failing_as_a_warning("figures were"):
         run = wandb.init(**options_of_run, config=shown_configuration(plain(config)))
         describe_run(run, plain(config))
         shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in figures.items()}
@@ -159,10 +159,16 @@ def log_figures(
             shown["feature_maps"] = feature_map_table(feature_maps)
         run.log(shown)
         share_staged([row["picture"] for row in feature_maps])
-    except Exception as problem:
-        # Its own process may be gone, for which the error has no class of wandb's.
-        log.warning(f"The figures were not logged to Weights & Biases: {reason_of(problem)}")
     return close_wandb()
+
+
+@contextlib.contextmanager
+def _failing_as_a_warning(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as problem:
+        # wandb's own process may be gone, for which the error has no class of wandb's.
+        log.warning(f"The {what} not logged to Weights & Biases: {reason_of(problem)}")
 
 
 def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | None:
@@ -193,14 +199,11 @@ def log_sweep_table(folder: Path, jobs: Sequence[Path], table: Table) -> str | N
         finish_timeout=options.get("finish_timeout") or 0,
     )
     columns, rows = table.values()
-    try:
+    with _failing_as_a_warning("table was"):
         run = wandb.init(**options_of_run)
         if run.offline:
             keep_paths_relative(run, folder)
         run.log({"table": wandb.Table(columns=[*columns], data=rows)})
-    except Exception as problem:
-        # Its own process may be gone, for which the error has no class of wandb's.
-        log.warning(f"The table was not logged to Weights & Biases: {reason_of(problem)}")
     if close_wandb() is None:
         return None
     # The shell fills in the stars.
